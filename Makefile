@@ -1,0 +1,59 @@
+# The one front door. Every target first installs what it needs, into this folder and only what is
+# missing, and says so where it takes long. The work is done by scripts/.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help dev test check serve deploy bench key clean distclean
+
+# The npm packages bring the Node that wrangler needs; before they are there, the machine's own runs.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+export WRANGLER_SEND_METRICS := false
+
+# FIXTURE=1 serves a bundle that has the conformance suite's tools in it.
+VARIANT := $(if $(filter-out 0,$(FIXTURE)),fixture,release)
+DEPLOY := $(if $(filter-out 0,$(DRY_RUN)),--dry-run --outdir build/deploy)
+
+# Where tests and the benchmark find what they drive.
+HARNESS := SIGNALBOX_BUNDLE=$(CURDIR)/build/release \
+	SIGNALBOX_FIXTURE_BUNDLE=$(CURDIR)/build/fixture \
+	SIGNALBOX_PYTHON=$(CURDIR)/.tools/venv/bin/python \
+	SIGNALBOX_NODE="$$(command -v node)"
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: ## serve the dev bundle, rebuilt on change, and print how to connect (PORT)
+	@scripts/bundle dev
+	@exec node scripts/dev.mjs
+
+test: ## run the whole test suite
+	@scripts/setup bundler python
+	@scripts/bundle release
+	@scripts/bundle fixture
+	$(HARNESS) cargo test --workspace
+
+check: ## formatting, lints, dependencies, documentation, the project's own rules
+	@scripts/check
+
+serve: ## serve the release bundle on plain workerd (PORT, STATE, DEV_KEYS, DEV_USER; FIXTURE=1)
+	@scripts/bundle $(VARIANT)
+	@BUNDLE=build/$(VARIANT) exec scripts/serve
+
+deploy: ## deploy to Cloudflare (DRY_RUN=1 to stop before the upload)
+	@scripts/bundle release
+	wrangler deploy $(DEPLOY)
+
+bench: ## measure the release and print a report
+	@scripts/setup bundler python
+	@scripts/bundle release
+	@scripts/bundle fixture
+	$(HARNESS) cargo run --release -p tests --bin bench
+
+key: ## print a fresh key for USER, and the line of the secret API_KEYS that lets it in
+	@node scripts/key.mjs "$(USER)"
+
+clean: ## remove what was built
+	rm -rf build target .wrangler
+
+distclean: clean ## remove what was installed too, and the local state
+	rm -rf .tools node_modules .state

@@ -1,0 +1,178 @@
+//! One context: a hop in, a reply out. It stores which context it is when it is created and
+//! refuses a hop meant for another. It must not know which toolsets there are beyond their kinds,
+//! nor the object it lives in.
+
+use crate::{
+    decode::{self, Undecodable},
+    driver::Driver,
+    handler::Handler,
+    platform::Platform,
+    registry::Registry,
+    reply::{self, Reply},
+    toolsets,
+};
+use rmcp::model::{InitializeRequestParams, JsonRpcMessage, ProtocolVersion, RequestId};
+use shared::{
+    AgentKey, Error, Kind,
+    config::Config,
+    database::Database,
+    hop::{self, Hop, Peer},
+};
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+};
+
+/// One Agent's state. Everything in memory can be made again from its database.
+pub struct Context {
+    config: Rc<Config>,
+    database: Rc<dyn Database>,
+    platform: Rc<dyn Platform>,
+    opened: RefCell<Option<Opened>>,
+}
+
+/// What is made when the context learns which one it is.
+#[derive(Debug, Clone)]
+struct Opened {
+    key: Rc<AgentKey>,
+    registry: Rc<Registry>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("opened", &self.opened).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context over its database.
+    pub fn new(
+        config: Rc<Config>,
+        database: Rc<dyn Database>,
+        platform: Rc<dyn Platform>,
+    ) -> Self {
+        Self { config, database, platform, opened: RefCell::new(None) }
+    }
+
+    /// Serves one hop.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] for a hop that is meant for another context, [`Kind::Invalid`] for what
+    /// is no hop, [`Kind::Internal`] for what fails here. What a client did wrong is a [`Reply`].
+    pub async fn serve(&self, hop: &str) -> Result<Reply, Error> {
+        let hop: Hop<'_> = serde_json::from_str(hop)
+            .map_err(|e| Error::new(Kind::Invalid, "not a hop").with_detail(e.to_string()))?;
+        let opened = self.open(&hop.key)?;
+        let modern = matches!(hop.peer, Peer::Modern);
+        let request = match decode::decode(hop.message.get()) {
+            Ok(request) => request,
+            Err(undecodable) => return refuse(undecodable, modern),
+        };
+        let (revision, level, client) = read_peer(&hop.peer)?;
+        let handler = Handler {
+            key: opened.key,
+            registry: opened.registry,
+            revision,
+            level,
+            shared_notes: hop.shared_notes,
+        };
+        reply::reply(Driver::start(handler, Some(client), request)?, modern).await
+    }
+
+    /// This context's registry, made when it is first asked for anything.
+    fn open(&self, key: &AgentKey) -> Result<Opened, Error> {
+        if let Some(opened) = self.opened.borrow().as_ref() {
+            return check(opened, key);
+        }
+        let stored = match self.load()? {
+            Some(stored) => stored,
+            None => {
+                self.store(key)?;
+                key.clone()
+            }
+        };
+        let key_stored = Rc::new(stored);
+        let placed = toolsets::place(&self.config, &key_stored, &self.database, &self.platform)?;
+        let registry = Registry::new(&key_stored.scope, &self.config.levels, placed)?;
+        let opened = Opened { key: key_stored, registry: Rc::new(registry) };
+        *self.opened.borrow_mut() = Some(opened.clone());
+        check(&opened, key)
+    }
+
+    fn load(&self) -> Result<Option<AgentKey>, Error> {
+        let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'context'";
+        if self.database.run(table, &[])?.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.database.run("SELECT key FROM context", &[])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        serde_json::from_str(row.text(0)?)
+            .map(Some)
+            .map_err(|error| Error::internal(format!("the stored key: {error}")))
+    }
+
+    fn store(&self, key: &AgentKey) -> Result<(), Error> {
+        let text =
+            serde_json::to_string(key).map_err(|error| Error::internal(error.to_string()))?;
+        let table = "CREATE TABLE IF NOT EXISTS context (
+            one INTEGER PRIMARY KEY CHECK (one = 1), key TEXT NOT NULL)";
+        self.database.run(table, &[])?;
+        self.database.run("INSERT INTO context (one, key) VALUES (1, ?)", &[text.into()])?;
+        Ok(())
+    }
+}
+
+fn check(opened: &Opened, key: &AgentKey) -> Result<Opened, Error> {
+    if *opened.key == *key {
+        Ok(opened.clone())
+    } else {
+        // The router names objects injectively, so this is a mistake of ours; the caller learns
+        // nothing of either context.
+        Err(Error::new(Kind::Conflict, "this request reached another context and was refused")
+            .with_detail(format!("{} got a hop for {}", opened.key.scope, key.scope)))
+    }
+}
+
+/// Revision, log level and self-description of the client.
+fn read_peer(
+    peer: &Peer<'_>,
+) -> Result<(ProtocolVersion, Option<rmcp::model::LoggingLevel>, InitializeRequestParams), Error> {
+    let invalid = |e: serde_json::Error| Error::internal(format!("the hop's peer: {e}"));
+    match peer {
+        Peer::Modern => {
+            let mut client = InitializeRequestParams::default();
+            client.protocol_version = ProtocolVersion::V_2026_07_28;
+            Ok((ProtocolVersion::V_2026_07_28, None, client))
+        }
+        Peer::Handshake { revision, client, level } => {
+            let revision: ProtocolVersion =
+                serde_json::from_value(revision.as_ref().into()).map_err(invalid)?;
+            let level = match level {
+                None => None,
+                Some(level) => {
+                    Some(serde_json::from_value(level.as_ref().into()).map_err(invalid)?)
+                }
+            };
+            // What does not fit is told to the client by its own `initialize`, which carries it.
+            let mut client: InitializeRequestParams =
+                serde_json::from_str(client.get()).unwrap_or_default();
+            client.protocol_version = revision.clone();
+            Ok((revision, level, client))
+        }
+    }
+}
+
+fn refuse(undecodable: Undecodable, modern: bool) -> Result<Reply, Error> {
+    let Undecodable { id, method, error } = undecodable;
+    let status = match modern {
+        true => hop::modern_status(error.code.0.into()),
+        // No session begins with an error.
+        false if method == "initialize" => 400,
+        false => 200,
+    };
+    let message: crate::driver::Message = JsonRpcMessage::error(error, id as Option<RequestId>);
+    let body =
+        serde_json::to_string(&message).map_err(|error| Error::internal(error.to_string()))?;
+    Ok(Reply::Json { status, body })
+}

@@ -1,0 +1,176 @@
+//! Runs one client request through `rmcp`'s own serve loop and yields what it says, in order.
+//! Works wherever a future is polled: on the platform's event loop and natively. It must not know
+//! tools, scopes or HTTP.
+//!
+//! The loop needs tokio, which needs a runtime; the platform has none. So every driver brings a
+//! current-thread runtime and a `LocalSet` of its own and pumps them whenever it is polled:
+//! - The runtime is never shared between drivers: a task of one object polled by another is an
+//!   error on the platform.
+//! - [`Outlet::send`] is ready at once. A task of the runtime that waited for the platform would
+//!   never be woken.
+//! - [`Outlet::receive`] never ends and the service is never closed while its tasks are still
+//!   polled: what `rmcp` does then needs a clock that panics here. Dropping the driver drops the
+//!   tasks first, which also stops a handler that would not stop by itself.
+
+use crate::decode::Request;
+use futures_util::Stream;
+use rmcp::{
+    RoleServer, ServerHandler,
+    model::{InitializeRequestParams, JsonRpcMessage},
+    service::{RunningService, RxJsonRpcMessage, TxJsonRpcMessage, serve_directly},
+    transport::Transport,
+};
+use shared::{Error, limits};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+use tokio::{runtime::Runtime, task::LocalSet};
+
+/// What the loop says: notifications, then the reply.
+pub type Message = TxJsonRpcMessage<RoleServer>;
+
+/// A handler's notification that found no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client has not read {} messages yet", limits::OUTBOX_MESSAGES_MAX)]
+pub struct OutboxFull;
+
+type Outbox = Arc<Mutex<VecDeque<Message>>>;
+
+fn lock(outbox: &Outbox) -> MutexGuard<'_, VecDeque<Message>> {
+    // Nothing panics while it holds the lock, so a poisoned one is as good.
+    outbox.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The loop's side of the conversation.
+struct Outlet {
+    first: Option<RxJsonRpcMessage<RoleServer>>,
+    outbox: Outbox,
+}
+
+impl Transport<RoleServer> for Outlet {
+    type Error = OutboxFull;
+
+    fn send(
+        &mut self,
+        message: Message,
+    ) -> impl Future<Output = Result<(), OutboxFull>> + Send + 'static {
+        let mut outbox = lock(&self.outbox);
+        let room = outbox.len() < limits::OUTBOX_MESSAGES_MAX || is_reply(&message);
+        if room {
+            outbox.push_back(message);
+        }
+        std::future::ready(if room { Ok(()) } else { Err(OutboxFull) })
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        match self.first.take() {
+            Some(message) => Some(message),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), OutboxFull> {
+        Ok(())
+    }
+}
+
+/// Whether a message ends the conversation.
+#[must_use]
+pub const fn is_reply(message: &Message) -> bool {
+    matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))
+}
+
+/// One request on its way through the loop: a stream of messages that ends after the reply.
+pub struct Driver<H: ServerHandler> {
+    // Dropped in this order: the tasks, then the service whose drop would wake them.
+    tasks: LocalSet,
+    _service: RunningService<RoleServer, H>,
+    runtime: Runtime,
+    outbox: Outbox,
+    done: bool,
+}
+
+impl<H: ServerHandler> std::fmt::Debug for Driver<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+impl<H: ServerHandler> Driver<H> {
+    /// Starts a request of a client that described itself as `peer`.
+    ///
+    /// # Errors
+    /// An internal error if no runtime can be made.
+    pub fn start(
+        handler: H,
+        peer: Option<InitializeRequestParams>,
+        request: Request,
+    ) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|error| Error::internal(format!("no runtime: {error}")))?;
+        let tasks = LocalSet::new();
+        let outbox = Outbox::default();
+        let outlet = Outlet {
+            first: Some(JsonRpcMessage::request(request.request, request.id)),
+            outbox: Arc::clone(&outbox),
+        };
+        let service = {
+            let _runtime = runtime.enter();
+            let _tasks = tasks.enter();
+            serve_directly(handler, outlet, peer)
+        };
+        Ok(Self { tasks, _service: service, runtime, outbox, done: false })
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        let message = lock(&self.outbox).pop_front()?;
+        self.done = is_reply(&message);
+        Some(message)
+    }
+
+    /// Lets the loop run as far as it gets.
+    fn pump(&mut self, context: &mut Context<'_>) {
+        {
+            let _runtime = self.runtime.enter();
+            // The set never finishes while the service lives, so its readiness says nothing.
+            let _ = Pin::new(&mut self.tasks).poll(context);
+        }
+        // Tasks of the runtime itself (the sending of messages) run only while it is driven.
+        self.runtime.block_on(async {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        });
+        if self.runtime.metrics().global_queue_depth() > 0 {
+            context.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<H: ServerHandler> Stream for Driver<H> {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Some(message) = self.take() {
+            return Poll::Ready(Some(message));
+        }
+        self.pump(context);
+        match self.take() {
+            Some(message) => {
+                // More may follow without anything else happening.
+                context.waker().wake_by_ref();
+                Poll::Ready(Some(message))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<H: ServerHandler> Unpin for Driver<H> {}

@@ -1,0 +1,330 @@
+//! The `rmcp` server of one context, as one request sees it: always under a scope, and the same
+//! for every toolset. It must not know which toolsets there are, nor how a request came.
+
+use crate::{
+    narrow,
+    registry::{Placed, Registry},
+    report::Reporter,
+    toolset::{Call, Page, Subject},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+        CompletionInfo, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation,
+        InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult, LoggingLevel, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+        ReadResourceRequestParams, ReadResourceResponse, Reference, Resource, ServerCapabilities,
+        ServerConfig, Tool,
+    },
+    service::RequestContext,
+};
+use serde_json::json;
+use shared::{AgentKey, hop, limits};
+use std::{borrow::Cow, rc::Rc};
+
+/// One request's view of a context.
+#[derive(Debug, Clone)]
+pub struct Handler {
+    /// Which context.
+    pub key: Rc<AgentKey>,
+    /// What it serves.
+    pub registry: Rc<Registry>,
+    /// The revision of the session, or of the request where there is no session.
+    pub revision: ProtocolVersion,
+    /// The least severe log level of the session; the request says it in the modern era.
+    pub level: Option<LoggingLevel>,
+    /// Whether the user has shared notes.
+    pub shared_notes: bool,
+}
+
+/// Name and version, as clients see them.
+#[must_use]
+pub fn implementation() -> Implementation {
+    Implementation::new("signalbox", env!("CARGO_PKG_VERSION")).with_title("Signalbox")
+}
+
+impl Handler {
+    fn is_modern(&self) -> bool {
+        !self.revision.has_initialize()
+    }
+
+    /// Freshness of a list that changes with the configuration only. Older revisions know none.
+    fn list_ttl(&self) -> (Option<u64>, Option<CacheScope>) {
+        self.hints(limits::TOOLS_TTL_MS)
+    }
+
+    fn hints(&self, ttl: u64) -> (Option<u64>, Option<CacheScope>) {
+        if self.is_modern() { (Some(ttl), Some(CacheScope::Private)) } else { (None, None) }
+    }
+
+    fn reporter(&self, context: &RequestContext<RoleServer>) -> Reporter {
+        // A session that never set a level gets what matters to most; a modern request that asks
+        // for no logs gets none (2026-07-28, logging).
+        let level = if self.is_modern() {
+            context.meta.log_level()
+        } else {
+            Some(self.level.unwrap_or(LoggingLevel::Info))
+        };
+        Reporter::new(context.peer.clone(), context.meta.get_progress_token(), level)
+    }
+
+    /// A call that names a narrower context belongs there. The router sent it here, so it read
+    /// the arguments in another way than `pin` does: better no answer than one from elsewhere.
+    fn check_routed(&self, arguments: &JsonObject) -> Result<(), ErrorData> {
+        let named = |parameter: &&String| arguments.get(*parameter).is_some_and(|v| !v.is_null());
+        match self.registry.unpinned.iter().find(named) {
+            None => Ok(()),
+            Some(parameter) => {
+                let text = format!("`{parameter}` names a context that this call did not reach");
+                Err(ErrorData::invalid_params(text, None))
+            }
+        }
+    }
+
+    fn instructions(&self) -> String {
+        let scope = &self.key.scope;
+        let place = if scope.depth() == 0 {
+            "Nothing is pinned: tools that take an organization or a project work in that \
+             context when you name it, and in your own root context when you do not."
+                .to_owned()
+        } else {
+            format!("This connection is pinned to {scope}; parameters that it fixes are not shown.")
+        };
+        format!("Signalbox serves the context {scope}. {place}")
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_prompts()
+            .enable_completions()
+            .enable_logging()
+            .build();
+        ServerConfig::new(capabilities)
+            .with_server_info(implementation())
+            .with_protocol_version(self.revision.clone())
+            .with_instructions(self.instructions())
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        let known = ProtocolVersion::KNOWN_VERSIONS.iter().filter(|version| {
+            hop::HANDSHAKE_REVISIONS.contains(&version.as_str())
+                || version.as_str() == hop::MODERN_REVISION
+        });
+        Cow::Owned(known.cloned().collect())
+    }
+
+    async fn initialize(
+        &self,
+        _request: InitializeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        // The router negotiated: the session it keeps and this answer must name one revision.
+        Ok(self.get_info())
+    }
+
+    async fn discover(
+        &self,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        let mut result = DiscoverResult::from_server_info(versions, self.get_info());
+        result.ttl_ms = limits::TOOLS_TTL_MS;
+        Ok(result)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let (tools, next) = page(&self.registry.tools, request)?;
+        let mut result = ListToolsResult::with_all_items(tools);
+        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
+        Ok(result)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.registry.tools.iter().find(|tool| tool.name == name).cloned()
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let name = request.name.into_owned();
+        let unknown = || ErrorData::invalid_params(format!("there is no tool {name}"), None);
+        let entry = self.registry.entry(&name).ok_or_else(unknown)?;
+        let placed = self.registry.toolsets.get(entry.toolset).ok_or_else(unknown)?;
+        let arguments = request.arguments.unwrap_or_default();
+        let arguments = narrow::pin(&entry.schema, arguments, &self.registry.pins)
+            .map_err(|conflict| ErrorData::invalid_params(conflict.to_string(), None))?;
+        self.check_routed(&arguments)?;
+        let call = Call {
+            name: name.clone(),
+            arguments,
+            reporter: self.reporter(&context),
+            shared_notes: self.shared_notes,
+        };
+        match placed.toolset.call(call).await {
+            Ok(result) => Ok(result.into()),
+            Err(error) => error.into_result().map(Into::into),
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let (mut toolset, mut offset) = Cursor::of(request)?.unwrap_or_default();
+        let mut resources: Vec<Resource> = Vec::new();
+        let mut next = None;
+        // Toolset after toolset; a page ends where one of them says that there is more.
+        while let Some(placed) = self.registry.toolsets.get(toolset) {
+            let answer = placed.toolset.resources(offset, self.shared_notes).await;
+            let Page { items, next: more } = answer.map_err(|error| error.into_protocol())?;
+            resources.extend(items);
+            if let Some(more) = more {
+                next = Some(Cursor::write(toolset, more));
+                break;
+            }
+            (toolset, offset) = (toolset.saturating_add(1), 0);
+        }
+        let mut result = ListResourcesResult::with_all_items(resources);
+        // Resources come and go with every call.
+        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.hints(0));
+        Ok(result)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let all: Vec<_> =
+            self.registry.toolsets.iter().flat_map(|placed| placed.toolset.templates()).collect();
+        let (templates, next) = page(&all, request)?;
+        let mut result = ListResourceTemplatesResult::with_all_items(templates);
+        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
+        Ok(result)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        for placed in &self.registry.toolsets {
+            let found = placed.toolset.read(&request.uri).await;
+            if let Some(mut result) = found.map_err(|error| error.into_protocol())? {
+                (result.ttl_ms, result.cache_scope) = self.hints(0);
+                return Ok(result.into());
+            }
+        }
+        let text = format!("there is no resource {}", request.uri);
+        Err(ErrorData::resource_not_found(text, Some(json!({ "uri": request.uri }))))
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let toolsets = self.registry.toolsets.iter();
+        let all: Vec<_> = toolsets.flat_map(|placed| placed.toolset.prompts().to_vec()).collect();
+        let (prompts, next) = page(&all, request)?;
+        let mut result = ListPromptsResult::with_all_items(prompts);
+        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
+        Ok(result)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let arguments = request.arguments.unwrap_or_default();
+        let offers = |placed: &&Placed| {
+            placed.toolset.prompts().iter().any(|prompt| prompt.name == request.name)
+        };
+        let Some(placed) = self.registry.toolsets.iter().find(offers) else {
+            let text = format!("there is no prompt {}", request.name);
+            return Err(ErrorData::invalid_params(text, None));
+        };
+        let prompt = placed.toolset.prompt(&request.name, &arguments, self.shared_notes).await;
+        prompt.map(Into::into).map_err(|error| error.into_protocol())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let subject = match &request.r#ref {
+            Reference::Prompt(prompt) => Subject::Prompt(&prompt.name),
+            Reference::Resource(template) => Subject::Template(&template.uri),
+            _ => return Err(ErrorData::invalid_params("this kind of reference is unknown", None)),
+        };
+        let argument = &request.argument;
+        for placed in &self.registry.toolsets {
+            let toolset = &placed.toolset;
+            let answer =
+                toolset.complete(subject, &argument.name, &argument.value, self.shared_notes).await;
+            if let Some(values) = answer.map_err(|error| error.into_protocol())? {
+                let has_more = values.len() > limits::COMPLETION_VALUES_MAX;
+                let values = values.into_iter().take(limits::COMPLETION_VALUES_MAX).collect();
+                let info = CompletionInfo::with_pagination(values, None, has_more)
+                    .map_err(|error| ErrorData::internal_error(error, None))?;
+                return Ok(CompleteResult::new(info));
+            }
+        }
+        let text = format!("nothing here has an argument {}", argument.name);
+        Err(ErrorData::invalid_params(text, None))
+    }
+}
+
+/// Where a page begins: a toolset and an offset in it. Opaque to clients.
+struct Cursor;
+
+impl Cursor {
+    fn write(toolset: usize, offset: u32) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{toolset}.{offset}"))
+    }
+
+    /// What the client sent: `None` for the first page.
+    fn of(request: Option<PaginatedRequestParams>) -> Result<Option<(usize, u32)>, ErrorData> {
+        let Some(text) = request.and_then(|request| request.cursor) else { return Ok(None) };
+        let read = || {
+            let bytes = URL_SAFE_NO_PAD.decode(&text).ok()?;
+            let text = String::from_utf8(bytes).ok()?;
+            let (toolset, offset) = text.split_once('.')?;
+            Some((toolset.parse().ok()?, offset.parse().ok()?))
+        };
+        let invalid = || {
+            let text = "this cursor is none of ours; leave it out to begin at the first page";
+            ErrorData::invalid_params(text, None)
+        };
+        read().map(Some).ok_or_else(invalid)
+    }
+}
+
+/// One page of a list that is in memory as a whole, and the cursor of the next.
+fn page<T: Clone>(
+    all: &[T],
+    request: Option<PaginatedRequestParams>,
+) -> Result<(Vec<T>, Option<String>), ErrorData> {
+    let (_, offset) = Cursor::of(request)?.unwrap_or_default();
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    let items: Vec<T> = all.iter().skip(offset).take(limits::PAGE_ITEMS_MAX).cloned().collect();
+    let end = offset.saturating_add(items.len());
+    let next = (end < all.len())
+        .then(|| Cursor::write(0, u32::try_from(end).unwrap_or(u32::MAX)));
+    Ok((items, next))
+}

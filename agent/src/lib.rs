@@ -1,0 +1,45 @@
+//! The second tier: one Agent per (user, scope), an `rmcp` server that serves one context and
+//! knows of no other. It must not know the router, other than through `shared::hop`.
+//!
+//! # Layout, in reading order
+//! - [`context`]: one hop in, one reply out; the Agent's scope, stored when it is created
+//! - [`decode`]: a client's message as a typed request
+//! - [`driver`]: that request through `rmcp`'s serve loop
+//! - [`reply`]: what the loop says, as JSON or as an event stream
+//! - [`handler`]: the `rmcp` server, always under a scope
+//! - [`registry`]: the tools of all toolsets, narrowed to the scope
+//! - [`narrow`]: pinned parameters out of a schema, and back into arguments
+//! - [`toolset`], [`toolsets`]: what a family of tools is, and the families
+//! - [`report`]: progress and logs of a running call
+//! - [`platform`]: what an Agent needs from the world, as values and futures
+//! - [`cloudflare`]: the Durable Object (wasm only)
+
+#![allow(deprecated, reason = "logging is deprecated in 2026-07-28, and part of every revision")]
+
+pub mod context;
+
+pub mod decode;
+
+pub mod driver;
+
+pub mod reply;
+
+pub mod handler;
+
+pub mod registry;
+
+pub mod narrow;
+
+pub mod toolset;
+
+pub mod toolsets;
+
+pub mod report;
+
+pub mod platform;
+
+#[cfg(target_arch = "wasm32")]
+pub mod cloudflare;
+
+#[cfg(target_arch = "wasm32")]
+pub use cloudflare::Agent;

@@ -1,0 +1,21 @@
+//! What an Agent needs from the world besides its database: the time, randomness, waiting, and
+//! the notes that its user shares between contexts. It must not know which world it is.
+
+use futures_util::future::LocalBoxFuture;
+use shared::{Millis, hop::NotesAnswer, notes};
+
+/// The world, as an Agent sees it. Production's is a Durable Object; tests and the simulation
+/// bring their own.
+pub trait Platform {
+    /// The time.
+    fn now(&self) -> Millis;
+
+    /// Fresh randomness.
+    fn random(&self) -> [u8; 12];
+
+    /// Resolves after a while.
+    fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()>;
+
+    /// Asks the user's McpRouter about the user's shared notes.
+    fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer>;
+}

@@ -1,0 +1,355 @@
+//! HTTP as values: what a request is, what a reply is, and what is refused before a credential or
+//! a body is looked at. It must not know MCP messages, nor the platform's requests.
+
+use crate::refusal::Refusal;
+use shared::{Scope, config::Level, limits};
+
+/// The methods that mean something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// A message.
+    Post,
+    /// The stream of a session.
+    Get,
+    /// The end of a session.
+    Delete,
+}
+
+impl Method {
+    /// Reads a method.
+    ///
+    /// # Errors
+    /// [`Refusal::MethodNotAllowed`] for any other.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "POST" => Ok(Self::Post),
+            "GET" => Ok(Self::Get),
+            "DELETE" => Ok(Self::Delete),
+            _ => Err(Refusal::MethodNotAllowed),
+        }
+    }
+}
+
+/// What the entry looks at: everything that needs no body and no state.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The whole URL, as the platform normalised it.
+    pub url: &'a str,
+    /// HTTP method.
+    pub method: &'a str,
+    /// `Origin`.
+    pub origin: Option<&'a str>,
+    /// `Content-Length`.
+    pub content_length: Option<&'a str>,
+}
+
+/// What a deployment admits, from its configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Hosts served, without port; empty for every host that is routed here.
+    pub hosts: Vec<String>,
+    /// Origins of browser pages allowed besides the endpoint's own.
+    pub origins: Vec<String>,
+}
+
+/// An arrival that may go on to be authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// The method.
+    pub method: Method,
+    /// The scope that the path names.
+    pub scope: Scope,
+    /// Whether the endpoint was addressed on this machine's own loopback interface. Development
+    /// credentials are good there and nowhere else.
+    pub loopback: bool,
+}
+
+/// A comma-separated list, without its blanks and empty items.
+#[must_use]
+pub fn list(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// The parts of an absolute URL that matter here: (scheme and authority, authority, path).
+fn split(url: &str) -> Option<(&str, &str, &str)> {
+    let authority_at = url.find("://")?.checked_add(3)?;
+    let rest = url.get(authority_at..)?;
+    let length = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at_checked(length)?;
+    let path = tail.split(['?', '#']).next().unwrap_or_default();
+    Some((
+        url.get(..authority_at.checked_add(length)?)?,
+        authority,
+        path,
+    ))
+}
+
+/// The path of an absolute URL.
+#[must_use]
+pub fn path(url: &str) -> &str {
+    split(url).map_or("", |(_, _, path)| path)
+}
+
+/// A host without its port.
+fn host(authority: &str) -> &str {
+    let port_at = authority
+        .rfind(':')
+        .filter(|&at| !authority.ends_with(']') && at > 0);
+    port_at
+        .and_then(|at| authority.get(..at))
+        .unwrap_or(authority)
+}
+
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Decides whether an arrival may go on.
+///
+/// # Errors
+/// The refusal, in this order: path, scope, method, host, origin, size.
+pub fn admit(
+    arrival: &Arrival<'_>,
+    admission: &Admission,
+    levels: &[Level],
+) -> Result<Admitted, Refusal> {
+    let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
+    let (base, authority, path) = split(arrival.url).ok_or_else(nothing)?;
+    let scope = Scope::parse_path(path, levels).map_err(|error| match error {
+        shared::scope::ScopeError::Unknown { .. } => Refusal::NoSuchPath(error.to_string()),
+        shared::scope::ScopeError::Slug(_) => Refusal::BadScope(error.to_string()),
+    })?;
+    let method = Method::parse(arrival.method)?;
+    let host = host(authority);
+    if !admission.hosts.is_empty() && !admission.hosts.iter().any(|served| served == host) {
+        return Err(Refusal::ForeignHost);
+    }
+    if let Some(origin) = arrival.origin {
+        let own = origin == base;
+        if !own && !admission.origins.iter().any(|allowed| allowed == origin) {
+            return Err(Refusal::ForeignOrigin);
+        }
+    }
+    let length = arrival
+        .content_length
+        .map_or(Some(0), |length| length.parse::<u64>().ok());
+    if length.is_none_or(|length| length > limits::BODY_BYTES_MAX as u64) {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(Admitted {
+        method,
+        scope,
+        loopback: is_loopback(host),
+    })
+}
+
+/// What a McpRouter looks at. The values of headers as they came; absent ones are `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Incoming {
+    /// `Accept`.
+    pub accept: Option<String>,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Mcp-Session-Id`.
+    pub session: Option<String>,
+    /// `MCP-Protocol-Version`.
+    pub revision: Option<String>,
+    /// `Mcp-Method`.
+    pub mcp_method: Option<String>,
+    /// `Mcp-Name`.
+    pub mcp_name: Option<String>,
+    /// The body; empty where there is none.
+    pub body: String,
+}
+
+impl Incoming {
+    /// Checks that a message may be read at all.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAcceptable`], [`Refusal::UnsupportedMediaType`].
+    pub fn check_message(&self) -> Result<(), Refusal> {
+        let accept = self.accept.as_deref().unwrap_or_default();
+        if !accepts(accept, "application", "json") || !accepts(accept, "text", "event-stream") {
+            return Err(Refusal::NotAcceptable);
+        }
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/json") {
+            Ok(())
+        } else {
+            Err(Refusal::UnsupportedMediaType)
+        }
+    }
+}
+
+/// Whether an `Accept` header allows a media type, by name or by wildcard.
+fn accepts(header: &str, kind: &str, subtype: &str) -> bool {
+    header.split(',').any(|range| {
+        let essence = range.split(';').next().unwrap_or_default().trim();
+        essence.split_once('/').is_some_and(|(k, s)| {
+            (k == "*" && s == "*")
+                || (k.eq_ignore_ascii_case(kind) && (s == "*" || s.eq_ignore_ascii_case(subtype)))
+        })
+    })
+}
+
+/// A reply that is ours from beginning to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, in order.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, if there is one.
+    pub body: Option<String>,
+}
+
+impl Reply {
+    /// A body of JSON.
+    #[must_use]
+    pub fn json(status: u16, body: String) -> Self {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Self {
+            status,
+            headers,
+            body: Some(body),
+        }
+    }
+
+    /// No body.
+    #[must_use]
+    pub const fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// The same reply with one header more.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use shared::config::default_levels;
+
+    fn admission() -> Admission {
+        Admission {
+            hosts: list("localhost, 127.0.0.1,[::1],mcp.example.com"),
+            origins: list("https://app.example.com"),
+        }
+    }
+
+    fn check(arrival: Arrival<'_>, expected: Result<(&str, bool), u16>) {
+        let got = admit(&arrival, &admission(), &default_levels());
+        let got = match &got {
+            Ok(admitted) => Ok((admitted.scope.to_string(), admitted.loopback)),
+            Err(refusal) => Err(refusal.row(false).0),
+        };
+        let expected = expected.map(|(scope, loopback)| (scope.to_owned(), loopback));
+        assert_eq!(got, expected, "{arrival:?}");
+    }
+
+    fn post(url: &str) -> Arrival<'_> {
+        Arrival {
+            url,
+            method: "POST",
+            origin: None,
+            content_length: None,
+        }
+    }
+
+    #[test]
+    fn admits_by_path_host_origin_and_size() {
+        check(post("http://localhost:8787/mcp"), Ok(("/mcp", true)));
+        check(
+            post("http://[::1]:8787/mcp/acme?x=/y"),
+            Ok(("/mcp/acme", true)),
+        );
+        check(
+            post("https://mcp.example.com/mcp/acme/web#z"),
+            Ok(("/mcp/acme/web", false)),
+        );
+        check(post("http://localhost"), Err(404));
+        check(post("http://localhost/other"), Err(404));
+        check(post("http://localhost/mcp/a%20b"), Err(400));
+        check(post("http://evil.example/mcp"), Err(403));
+        check(post("http://localhost.evil.example/mcp"), Err(403));
+        check(post("nonsense"), Err(404));
+        check(
+            Arrival {
+                method: "PUT",
+                ..post("http://localhost/mcp")
+            },
+            Err(405),
+        );
+        let origin = |origin| Arrival {
+            origin: Some(origin),
+            ..post("http://localhost:1/mcp")
+        };
+        check(origin("http://localhost:1"), Ok(("/mcp", true)));
+        check(origin("https://app.example.com"), Ok(("/mcp", true)));
+        check(origin("http://localhost:2"), Err(403));
+        check(origin("null"), Err(403));
+        let length = |n| Arrival {
+            content_length: Some(n),
+            ..post("http://localhost/mcp")
+        };
+        check(length("4194304"), Ok(("/mcp", true)));
+        check(length("4194305"), Err(413));
+        check(length("99999999999999999999999"), Err(413));
+    }
+
+    #[test]
+    fn a_message_needs_its_media_types() {
+        let check = |accept: Option<&str>, content_type: Option<&str>, expected: u16| {
+            let incoming = Incoming {
+                accept: accept.map(ToOwned::to_owned),
+                content_type: content_type.map(ToOwned::to_owned),
+                ..Incoming::default()
+            };
+            let status = incoming
+                .check_message()
+                .map_or_else(|r| r.row(false).0, |()| 200);
+            assert_eq!(status, expected, "{accept:?} {content_type:?}");
+        };
+        let json = Some("application/json");
+        check(Some("application/json, text/event-stream"), json, 200);
+        check(Some("text/event-stream;q=0.5,APPLICATION/JSON"), json, 200);
+        check(Some("*/*"), json, 200);
+        check(Some("application/json, text/*"), json, 200);
+        check(Some("application/json"), json, 406);
+        check(Some("text/event-stream"), json, 406);
+        check(Some("application/jsonp, text/event-stream"), json, 406);
+        check(None, json, 406);
+        check(Some("*/*"), Some("application/json; charset=utf-8"), 200);
+        check(Some("*/*"), Some("text/plain"), 415);
+        check(Some("*/*"), None, 415);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(url in "\\PC*", origin in "\\PC*", length in "\\PC*") {
+            for url in [url.clone(), format!("http://{url}"), format!("http://localhost/{url}")] {
+                let arrival = Arrival {
+                    url: &url,
+                    method: "POST",
+                    origin: Some(&origin),
+                    content_length: Some(&length),
+                };
+                let _ = admit(&arrival, &admission(), &default_levels());
+            }
+        }
+    }
+}

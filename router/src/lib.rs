@@ -1,0 +1,39 @@
+//! The Worker and its first tier: an entry that holds nothing, and one McpRouter per user that
+//! owns the user's state and decides where each request goes. It must not know what any tool
+//! does; it meets an Agent only through `shared::hop`.
+//!
+//! # Layout, in reading order
+//! - [`http`]: a request and a reply as values; what is refused before anything is looked at
+//! - [`auth`]: a credential → a user, or a challenge
+//! - [`refusal`]: every way in which a request is refused, and what the client is told
+//! - [`message`]: one JSON-RPC message, as far as a router reads it
+//! - [`protocol`]: revisions, eras, and the rules that a message and its headers must meet
+//! - [`session`]: sessions of the handshake era, in SQLite
+//! - [`plan`]: (user, scope, session, message) → what to do. The heart
+//! - [`user`]: one user: a request in, a reply out, by that plan
+//! - [`cloudflare`]: the entry and the Durable Object (wasm only)
+
+pub mod http;
+
+pub mod auth;
+
+pub mod refusal;
+
+pub mod message;
+
+pub mod protocol;
+
+pub mod session;
+
+pub mod plan;
+
+pub mod user;
+
+#[cfg(target_arch = "wasm32")]
+pub mod cloudflare;
+
+// The bundle exports the classes of every crate it links, and links `agent` because it is named.
+#[cfg(target_arch = "wasm32")]
+pub use agent::Agent;
+#[cfg(target_arch = "wasm32")]
+pub use cloudflare::McpRouter;

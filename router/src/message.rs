@@ -1,0 +1,304 @@
+//! One JSON-RPC message, as far as a router reads it: its kind, its id as it was written, its
+//! method, and the few parameters that rules and routing look at. Everything else stays the text
+//! it came as. It must not know what a method means.
+
+use crate::refusal::Refusal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// What a client posts.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request(Request<'a>),
+    /// Wants none.
+    Notification {
+        /// Its method.
+        method: Cow<'a, str>,
+        /// The parts of its parameters that matter here.
+        params: Params<'a>,
+    },
+    /// Answers a request of ours.
+    Response,
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The id, as it was written.
+    pub id: &'a RawValue,
+    /// The method.
+    pub method: Cow<'a, str>,
+    /// The parts of its parameters that matter here.
+    pub params: Params<'a>,
+    /// The parameters, whole.
+    pub raw_params: Option<&'a RawValue>,
+}
+
+/// The parameters that rules and routing look at. Each is whatever the client wrote: only its
+/// reader says whether it fits.
+#[derive(Debug, Default, Deserialize)]
+pub struct Params<'a> {
+    /// `_meta`.
+    #[serde(rename = "_meta", borrow)]
+    pub meta: Option<&'a RawValue>,
+    /// `name` of a tool or prompt.
+    #[serde(borrow)]
+    pub name: Option<&'a RawValue>,
+    /// `uri` of a resource.
+    #[serde(borrow)]
+    pub uri: Option<&'a RawValue>,
+    /// `taskId` of a task.
+    #[serde(rename = "taskId", borrow)]
+    pub task: Option<&'a RawValue>,
+    /// `arguments` of a tool or prompt.
+    #[serde(borrow)]
+    pub arguments: Option<&'a RawValue>,
+    /// `level` of logging/setLevel.
+    #[serde(borrow)]
+    pub level: Option<&'a RawValue>,
+}
+
+/// A message as it is written. A member that appears twice is refused by the deserializer.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// Keeps an explicit `null` apart from an absent member.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// A body that is no message, and the id it would be answered with, where there is one.
+#[derive(Debug)]
+pub struct Unreadable<'a> {
+    /// The id, as it was written.
+    pub id: Option<&'a RawValue>,
+    /// What is wrong.
+    pub refusal: Refusal,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: -32700 for what is not JSON, -32600 for JSON that is no message.
+    pub fn parse(body: &'a str) -> Result<Self, Unreadable<'a>> {
+        let refuse = |id, refusal| Err(Unreadable { id, refusal });
+        let invalid = |text: &str| Refusal::InvalidRequest(text.to_owned());
+        if let Err(error) = serde_json::from_str::<&RawValue>(body) {
+            return refuse(None, Refusal::Parse(error.to_string()));
+        }
+        if body.trim_start().starts_with('[') {
+            return refuse(None, invalid("send one message per request, not a batch"));
+        }
+        let written: Written<'a> = match serde_json::from_str(body) {
+            Ok(written) => written,
+            Err(error) => {
+                return refuse(lone_id(body), Refusal::InvalidRequest(error.to_string()));
+            }
+        };
+        let id = written.id.filter(|id| is_id(id));
+        if written
+            .jsonrpc
+            .is_none_or(|version| version.get() != "\"2.0\"")
+        {
+            return refuse(id, invalid("`jsonrpc` must be \"2.0\""));
+        }
+        if written.id.is_some() && id.is_none() {
+            return refuse(None, invalid("`id` must be a string or an integer"));
+        }
+        let Some(method) = written.method else {
+            let answers = written.result.is_some() != written.error.is_some();
+            return match (id, answers) {
+                (Some(_), true) => Ok(Self::Response),
+                _ => refuse(id, invalid("there is no `method`, and it is no response")),
+            };
+        };
+        if written.result.is_some() || written.error.is_some() {
+            return refuse(id, invalid("a request has neither `result` nor `error`"));
+        }
+        let params = match written.params.map(|raw| serde_json::from_str(raw.get())) {
+            None => Params::default(),
+            Some(Ok(params)) if written.params.is_some_and(is_object) => params,
+            Some(Ok(_)) => return refuse(id, invalid("`params` must be an object")),
+            Some(Err(error)) => {
+                let text = format!("`params`: {error}");
+                return refuse(id, Refusal::InvalidRequest(text));
+            }
+        };
+        Ok(match id {
+            Some(id) => Self::Request(Request {
+                id,
+                method,
+                params,
+                raw_params: written.params,
+            }),
+            None => Self::Notification { method, params },
+        })
+    }
+}
+
+/// A member's text, if it is a string.
+#[must_use]
+pub fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .map(|Text(text)| text)
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
+}
+
+/// MCP narrows JSON-RPC: an id is a string or an integer, never null.
+fn is_id(raw: &RawValue) -> bool {
+    raw.get().starts_with('"') || raw.get().parse::<i64>().is_ok()
+}
+
+/// The id of a body whose other members are not those of a message.
+fn lone_id(body: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Lone<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let lone: Lone<'_> = serde_json::from_str(body).ok()?;
+    is_id(lone.id).then_some(lone.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(body: &str, code: i64, id: Option<&str>) {
+        let unreadable = Message::parse(body).unwrap_err();
+        assert_eq!(
+            unreadable.refusal.row(false),
+            (400, code),
+            "{body}: {unreadable:?}"
+        );
+        assert_eq!(unreadable.id.map(RawValue::get), id, "{body}");
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_why_with_its_id() {
+        check("", -32700, None);
+        check("{", -32700, None);
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#,
+            -32700,
+            None,
+        );
+        check("[]", -32600, None);
+        check("5", -32600, None);
+        check("null", -32600, None);
+        check(r#"{"id":1,"method":"ping"}"#, -32600, Some("1"));
+        check(
+            r#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#,
+            -32600,
+            Some("\"a\""),
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+            -32600,
+            None,
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+            -32600,
+            None,
+        );
+        check(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600, None);
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
+            -32600,
+            None,
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#,
+            -32600,
+            Some("1"),
+        );
+        check(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, Some("1"));
+        check(r#"{"jsonrpc":"2.0","id":1}"#, -32600, Some("1"));
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
+            -32600,
+            Some("1"),
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#,
+            -32600,
+            Some("1"),
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+            -32600,
+            Some("1"),
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+            -32600,
+            Some("1"),
+        );
+    }
+
+    #[test]
+    fn reads_what_matters() {
+        let body = r#" {"jsonrpc":"2.0","id":"\u0061","method":"tools/call",
+            "params":{"name":"x","arguments":{"a":1},"other":[]},"extra":1}"#;
+        let Ok(Message::Request(request)) = Message::parse(body) else {
+            panic!()
+        };
+        assert_eq!(request.id.get(), "\"\\u0061\"");
+        assert_eq!(request.method, "tools/call");
+        assert_eq!(text(request.params.name).as_deref(), Some("x"));
+        assert_eq!(request.params.arguments.unwrap().get(), "{\"a\":1}");
+        let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        assert!(matches!(
+            Message::parse(notification),
+            Ok(Message::Notification { .. })
+        ));
+        let response = r#"{"jsonrpc":"2.0","id":0,"result":null}"#;
+        assert!(matches!(Message::parse(response), Ok(Message::Response)));
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"name":{}{}}}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        let _ = Message::parse(&deep);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(body in "\\PC*", part in "[\\[\\]{}:,\"a0.\\\\ ]{0,40}") {
+            let _ = Message::parse(&body);
+            let _ = Message::parse(&part);
+            let with_part = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{part}}}"#);
+            let _ = Message::parse(&with_part);
+        }
+    }
+}

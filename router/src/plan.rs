@@ -1,0 +1,409 @@
+//! The heart: (user, scope, session, message) → what to do. Pure: no clock, no storage, no
+//! platform. It must not do anything.
+
+use crate::{
+    http::Reply,
+    message::{Params, Request, text},
+    protocol::{self, Class, Era},
+    refusal::Refusal,
+    session::{Change, Session},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::{
+    AgentKey, Scope, UserId,
+    config::{Config, Level},
+    hop::Peer,
+    scope::Slug,
+};
+use std::{borrow::Cow, collections::HashMap};
+
+/// What to do with a request.
+#[derive(Debug)]
+pub enum Plan<'a> {
+    /// The router knows the answer.
+    Answer(Reply),
+    /// One agent; its response is piped back.
+    Forward(AgentKey, Peer<'a>),
+    /// One agent, and a session begins when it agrees.
+    Begin(AgentKey, Opening<'a>),
+    /// Something about the session changes, and then this is the answer.
+    Change(Change, Reply),
+    /// It is refused.
+    Reject(Refusal),
+}
+
+/// A session that may begin.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// The negotiated revision.
+    pub revision: &'static str,
+    /// The parameters of `initialize`.
+    pub client: &'a RawValue,
+}
+
+/// Whose request it is, and where it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The user.
+    pub user: &'a UserId,
+    /// The scope of the URL.
+    pub scope: &'a Scope,
+}
+
+impl Place<'_> {
+    fn agent(&self, scope: Scope) -> AgentKey {
+        AgentKey {
+            user: self.user.clone(),
+            scope,
+        }
+    }
+}
+
+/// Plans a request. `session` is the one it named, found and alive; a request of the modern era
+/// has none.
+#[must_use]
+pub fn plan<'a>(
+    place: Place<'_>,
+    era: Era,
+    session: Option<&'a Session>,
+    request: &'a Request<'a>,
+) -> Plan<'a> {
+    match protocol::class(&request.method, era) {
+        Class::Unknown => Plan::Reject(Refusal::MethodNotFound(request.method.to_string())),
+        Class::Ping => Plan::Answer(result(request.id)),
+        Class::SetLevel => set_level(request),
+        Class::Initialize => initialize(place, session, request),
+        Class::Serve => match target(place, request) {
+            Ok(key) => Plan::Forward(key, peer(session)),
+            Err(refusal) => Plan::Reject(refusal),
+        },
+    }
+}
+
+fn peer(session: Option<&Session>) -> Peer<'_> {
+    match session {
+        None => Peer::Modern,
+        Some(session) => Peer::Handshake {
+            revision: Cow::Borrowed(&session.revision),
+            client: Cow::Borrowed(&session.client),
+            level: session.level.as_deref().map(Cow::Borrowed),
+        },
+    }
+}
+
+fn initialize<'a>(
+    place: Place<'_>,
+    session: Option<&Session>,
+    request: &'a Request<'a>,
+) -> Plan<'a> {
+    if session.is_some() {
+        return Plan::Reject(Refusal::SessionExists);
+    }
+    match (protocol::negotiate(request.raw_params), request.raw_params) {
+        (Ok(revision), Some(client)) if client.get().len() <= shared::limits::CLIENT_BYTES_MAX => {
+            Plan::Begin(
+                place.agent(place.scope.clone()),
+                Opening { revision, client },
+            )
+        }
+        (Ok(_), _) => Plan::Reject(Refusal::InvalidMeta(format!(
+            "the params of initialize have at most {} bytes",
+            shared::limits::CLIENT_BYTES_MAX
+        ))),
+        (Err(refusal), _) => Plan::Reject(refusal),
+    }
+}
+
+fn set_level<'a>(request: &Request<'_>) -> Plan<'a> {
+    match text(request.params.level) {
+        Some(level) if protocol::LOG_LEVELS.contains(&level.as_ref()) => {
+            Plan::Change(Change::Level(level.into_owned()), result(request.id))
+        }
+        _ => Plan::Reject(Refusal::InvalidParams(format!(
+            "`level` must be one of {}",
+            protocol::LOG_LEVELS.join(", ")
+        ))),
+    }
+}
+
+/// An empty result.
+fn result(id: &RawValue) -> Reply {
+    Reply::json(
+        200,
+        format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.get()),
+    )
+}
+
+/// Which Agent serves a request: the one of the URL's scope, or of a narrower one that a tool
+/// call names in its arguments.
+fn target(place: Place<'_>, request: &Request<'_>) -> Result<AgentKey, Refusal> {
+    let scope = match request.method.as_ref() {
+        "tools/call" => narrower(place.config, place.scope, &request.params)?,
+        _ => place.scope.clone(),
+    };
+    Ok(place.agent(scope))
+}
+
+/// Arguments of a tool call, as far as they may name a scope. A member that appears twice keeps
+/// both values, so that no reader after this one can see another than was decided by.
+struct Named<'a>(HashMap<Cow<'a, str>, Vec<&'a RawValue>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Named<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> serde::de::Visitor<'de> for Members {
+            type Value = HashMap<Cow<'de, str>, Vec<&'de RawValue>>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut access: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut members: Self::Value = HashMap::new();
+                while let Some((name, value)) = access.next_entry::<Name<'de>, &RawValue>()? {
+                    members.entry(name.0).or_default().push(value);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members).map(Self)
+    }
+}
+
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The scope that a call works in: the URL's, narrowed level by level as its arguments say. What
+/// the URL has pinned already is not looked at here; the Agent holds a contradiction against it.
+fn narrower(config: &Config, scope: &Scope, params: &Params<'_>) -> Result<Scope, Refusal> {
+    let Some(raw) = params.arguments else {
+        return Ok(scope.clone());
+    };
+    // Arguments that are no object are told so by the Agent, with everything else about them.
+    let Ok(named) = serde_json::from_str::<Named<'_>>(raw.get()) else {
+        return Ok(scope.clone());
+    };
+    let mut narrowed = scope.clone();
+    let mut missing: Option<&Level> = None;
+    for level in config.levels.iter().skip(scope.depth()) {
+        match (slug(&named, level)?, missing) {
+            (None, _) => missing = missing.or(Some(level)),
+            (Some((slug, _)), None) => narrowed = narrowed.with(slug),
+            (Some((_, parameter)), Some(wider)) => {
+                return Err(Refusal::InvalidParams(format!(
+                    "`{parameter}` needs {} too: which {} is it in?",
+                    wider
+                        .parameters
+                        .first()
+                        .map_or("a wider level", String::as_str),
+                    wider.name
+                )));
+            }
+        }
+    }
+    Ok(narrowed)
+}
+
+/// What the arguments say about one level: its slug, and the parameter that says so. An explicit
+/// null says nothing.
+fn slug<'a>(named: &Named<'_>, level: &'a Level) -> Result<Option<(Slug, &'a str)>, Refusal> {
+    let mut found: Option<(Slug, &'a str)> = None;
+    for parameter in &level.parameters {
+        let values = named.0.get(parameter.as_str()).into_iter().flatten();
+        for value in values.filter(|value| value.get() != "null") {
+            let invalid = |text: String| Refusal::InvalidParams(format!("`{parameter}`: {text}"));
+            let written = text(Some(value))
+                .ok_or_else(|| invalid(format!("the {} must be a string", level.name)))?;
+            let slug = Slug::parse(&written, level).map_err(|error| invalid(error.to_string()))?;
+            match &found {
+                Some((other, by)) if *other != slug => {
+                    return Err(Refusal::InvalidParams(format!(
+                        "`{by}` says `{other}` and `{parameter}` says `{slug}`; name one {}",
+                        level.name
+                    )));
+                }
+                _ => found = Some((slug, parameter)),
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn session() -> Session {
+        Session {
+            id: shared::SessionId::from_random([1; 32]),
+            scope: Scope::default(),
+            revision: "2025-06-18".to_owned(),
+            client: RawValue::from_string("{}".to_owned()).unwrap().into(),
+            level: Some("error".to_owned()),
+            initialized: true,
+            seen: shared::Millis(0),
+        }
+    }
+
+    /// What is planned for a request, in one word and its argument.
+    fn planned(path: &str, era: Era, with_session: bool, method: &str, params: &str) -> String {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let Ok(Message::Request(request)) = Message::parse(&body) else {
+            panic!("{body}")
+        };
+        let (config, session) = (Config::default(), session());
+        let user = UserId::parse("u").unwrap();
+        let scope = Scope::parse_path(path, &config.levels).unwrap();
+        let place = Place {
+            config: &config,
+            user: &user,
+            scope: &scope,
+        };
+        match plan(place, era, with_session.then_some(&session), &request) {
+            Plan::Answer(reply) => format!("answer {}", reply.body.unwrap_or_default()),
+            Plan::Forward(key, Peer::Modern) => format!("forward {}", key.object_name()),
+            Plan::Forward(key, peer) => {
+                assert!(
+                    matches!(peer, Peer::Handshake { revision, level: Some(level), .. }
+                    if revision == "2025-06-18" && level == "error")
+                );
+                format!("forward {}", key.object_name())
+            }
+            Plan::Begin(key, opening) => {
+                format!("begin {} {}", key.object_name(), opening.revision)
+            }
+            Plan::Change(change, _) => format!("change {change:?}"),
+            Plan::Reject(refusal) => format!("reject {} {refusal}", refusal.row(true).1),
+        }
+    }
+
+    fn check(path: &str, method: &str, params: &str, expected: &str) {
+        assert_eq!(
+            planned(path, Era::Handshake, true, method, params),
+            expected,
+            "{params}"
+        );
+    }
+
+    fn check_call(path: &str, arguments: &str, expected: &str) {
+        let params = format!(r#"{{"name":"recall","arguments":{arguments}}}"#);
+        assert_eq!(
+            planned(path, Era::Handshake, true, "tools/call", &params),
+            expected
+        );
+        assert_eq!(
+            planned(path, Era::Modern, false, "tools/call", &params),
+            expected
+        );
+    }
+
+    #[test]
+    fn every_class_has_its_plan() {
+        check(
+            "/mcp",
+            "ping",
+            "{}",
+            r#"answer {"jsonrpc":"2.0","id":1,"result":{}}"#,
+        );
+        check("/mcp/acme", "tools/list", "{}", "forward u:acme");
+        check(
+            "/mcp",
+            "logging/setLevel",
+            r#"{"level":"debug"}"#,
+            "change Level(\"debug\")",
+        );
+        let levels = "`level` must be one of debug, info, notice, warning, error, critical, \
+                      alert, emergency";
+        let bad_level = format!("reject -32602 {levels}");
+        check(
+            "/mcp",
+            "logging/setLevel",
+            r#"{"level":"loud"}"#,
+            &bad_level,
+        );
+        check("/mcp", "logging/setLevel", "{}", &bad_level);
+        check(
+            "/mcp",
+            "no/such",
+            "{}",
+            "reject -32601 there is no method no/such",
+        );
+    }
+
+    #[test]
+    fn a_session_begins_outside_of_one_only() {
+        let params = r#"{"protocolVersion":"2025-06-18","capabilities":{},
+            "clientInfo":{"name":"c","version":"1"}}"#;
+        let begin = |with| planned("/mcp/acme", Era::Handshake, with, "initialize", params);
+        assert_eq!(begin(false), "begin u:acme 2025-06-18");
+        assert!(begin(true).starts_with("reject -32600 this session is initialized already"));
+        let bad = planned("/mcp", Era::Handshake, false, "initialize", "{}");
+        assert!(
+            bad.starts_with("reject -32602 the params of initialize do not fit"),
+            "{bad}"
+        );
+    }
+
+    #[test]
+    fn a_call_is_routed_by_its_arguments() {
+        let web = r#"{"organizationSlug":"acme","projectSlug":"web","query":"x"}"#;
+        check_call("/mcp", web, "forward u:acme:web");
+        check_call("/mcp/acme", web, "forward u:acme:web");
+        check_call("/mcp/acme/web", web, "forward u:acme:web");
+        check_call("/mcp", r#"{"org":"ACME"}"#, "forward u:acme");
+        check_call(
+            "/mcp/acme",
+            r#"{"project_slug":"web"}"#,
+            "forward u:acme:web",
+        );
+        check_call("/mcp", "{}", "forward u");
+        check_call("/mcp", r#"{"organizationSlug":null}"#, "forward u");
+        check_call("/mcp", "[]", "forward u");
+        // A contradiction to the URL is the Agent's to name.
+        check_call("/mcp/acme", r#"{"org":"other"}"#, "forward u:acme");
+        check_call("/mcp/acme/web", r#"{"org":"other"}"#, "forward u:acme:web");
+    }
+
+    #[test]
+    fn arguments_that_name_no_one_context_are_refused() {
+        check_call(
+            "/mcp",
+            r#"{"projectSlug":"web"}"#,
+            "reject -32602 `projectSlug` needs organizationSlug too: which org is it in?",
+        );
+        check_call(
+            "/mcp",
+            r#"{"org":"a","organizationSlug":"b"}"#,
+            "reject -32602 `organizationSlug` says `b` and `org` says `a`; name one org",
+        );
+        check_call(
+            "/mcp",
+            r#"{"org":"a","org":"b"}"#,
+            "reject -32602 `org` says `a` and `org` says `b`; name one org",
+        );
+        check_call(
+            "/mcp",
+            r#"{"org":5}"#,
+            "reject -32602 `org`: the org must be a string",
+        );
+        check_call(
+            "/mcp",
+            r#"{"org":"../x"}"#,
+            "reject -32602 `org`: the org is made of letters, digits, '.', '_' and '-' only, \
+             and is not percent-encoded",
+        );
+        // An escaped name is the same name.
+        check_call("/mcp", "{\"o\\u0072g\":\"acme\"}", "forward u:acme");
+    }
+
+    #[test]
+    fn only_tool_calls_are_routed_by_argument() {
+        let params = r#"{"name":"briefing","arguments":{"org":"acme"}}"#;
+        check("/mcp", "prompts/get", params, "forward u");
+    }
+}

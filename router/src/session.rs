@@ -1,0 +1,371 @@
+//! Sessions of the handshake era: who may use one, when it ends, and where it is kept. Memory is
+//! only a cache: a session is what SQLite says. It must not know messages.
+
+use serde_json::value::RawValue;
+use shared::{
+    Error, Millis, Scope, SessionId,
+    database::{Database, Row, Value},
+    limits,
+};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+/// One session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The scope it was begun at. It exists nowhere else.
+    pub scope: Scope,
+    /// The revision that was negotiated.
+    pub revision: String,
+    /// The parameters of its `initialize`.
+    pub client: Rc<RawValue>,
+    /// The least severe log level it asked for.
+    pub level: Option<String>,
+    /// Whether the client has said `notifications/initialized`.
+    pub initialized: bool,
+    /// When it was last used, as far as is stored (see `limits::SESSION_SEEN_STEP_MS`).
+    pub seen: Millis,
+}
+
+impl Session {
+    /// Whether it has been idle for too long.
+    #[must_use]
+    pub fn is_over(&self, now: Millis) -> bool {
+        now.since(self.seen) > OVER_MS
+    }
+}
+
+/// How long after what is stored of its last use a session is over. What is stored may be a step
+/// old, and no session ends before it has been idle for the whole time.
+const OVER_MS: u64 = limits::SESSION_IDLE_MS + limits::SESSION_SEEN_STEP_MS;
+
+/// What a message changes in its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The client is ready.
+    Initialized,
+    /// It wants logs from this level on.
+    Level(String),
+}
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions (
+    id TEXT PRIMARY KEY, scope TEXT NOT NULL, revision TEXT NOT NULL, client TEXT NOT NULL,
+    level TEXT, initialized INTEGER NOT NULL, created INTEGER NOT NULL, seen INTEGER NOT NULL
+    ) WITHOUT ROWID";
+
+const COLUMNS: &str = "id, scope, revision, client, level, initialized, seen";
+
+/// All sessions of one user.
+#[derive(Debug)]
+pub struct Sessions<D> {
+    database: D,
+    cache: RefCell<HashMap<SessionId, Session>>,
+}
+
+impl<D: Database> Sessions<D> {
+    /// The sessions in a database. Its table is made when the first session begins.
+    pub fn new(database: D) -> Self {
+        Self {
+            database,
+            cache: RefCell::default(),
+        }
+    }
+
+    fn exists(&self) -> Result<bool, Error> {
+        let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sessions'";
+        Ok(!self.database.run(statement, &[])?.is_empty())
+    }
+
+    /// Begins a session. Where there are too many, the one that was idle longest ends.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn begin(&self, mut session: Session, now: Millis) -> Result<(), Error> {
+        session.seen = now;
+        self.database.run(TABLE, &[])?;
+        self.expire(now)?;
+        let keep = i64::try_from(limits::SESSIONS_MAX.saturating_sub(1)).unwrap_or(i64::MAX);
+        let crowded = self.database.run(
+            "DELETE FROM sessions WHERE id IN
+                (SELECT id FROM sessions ORDER BY seen DESC, id LIMIT -1 OFFSET ?) RETURNING id",
+            &[Value::Integer(keep)],
+        )?;
+        self.forget(&crowded)?;
+        let scope = serde_json::to_string(&session.scope)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        self.database.run(
+            "INSERT INTO sessions (id, scope, revision, client, level, initialized, created, seen)
+             VALUES (?, ?, ?, ?, NULL, 0, ?, ?)",
+            &[
+                session.id.as_str().into(),
+                scope.into(),
+                session.revision.as_str().into(),
+                session.client.get().into(),
+                now.into(),
+                now.into(),
+            ],
+        )?;
+        self.cache.borrow_mut().insert(session.id.clone(), session);
+        Ok(())
+    }
+
+    /// The live session of this id at this scope; `None` for any other, for whatever reason.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn find(
+        &self,
+        id: &SessionId,
+        scope: &Scope,
+        now: Millis,
+    ) -> Result<Option<Session>, Error> {
+        let cached = self.cache.borrow().get(id).cloned();
+        let session = match cached {
+            Some(session) => Some(session),
+            None => self.load(id)?,
+        };
+        Ok(session.filter(|session| session.scope == *scope && !session.is_over(now)))
+    }
+
+    fn load(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let statement = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?");
+        let rows = self.database.run(&statement, &[id.as_str().into()])?;
+        let Some(session) = rows.first().map(read).transpose()? else {
+            return Ok(None);
+        };
+        self.cache.borrow_mut().insert(id.clone(), session.clone());
+        Ok(Some(session))
+    }
+
+    /// Notes that a session is in use. Writes only when what is stored has become stale.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn touch(&self, id: &SessionId, now: Millis) -> Result<(), Error> {
+        let mut cache = self.cache.borrow_mut();
+        match cache.get_mut(id) {
+            Some(session) if now.since(session.seen) >= limits::SESSION_SEEN_STEP_MS => {
+                session.seen = now;
+                let statement = "UPDATE sessions SET seen = ? WHERE id = ?";
+                self.database
+                    .run(statement, &[now.into(), id.as_str().into()])
+                    .map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes a session.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn change(&self, id: &SessionId, change: &Change) -> Result<(), Error> {
+        let mut cache = self.cache.borrow_mut();
+        let Some(session) = cache.get_mut(id) else {
+            return Ok(());
+        };
+        match change {
+            Change::Initialized if session.initialized => Ok(()),
+            Change::Initialized => {
+                session.initialized = true;
+                let statement = "UPDATE sessions SET initialized = 1 WHERE id = ?";
+                self.database
+                    .run(statement, &[id.as_str().into()])
+                    .map(drop)
+            }
+            Change::Level(level) => {
+                session.level = Some(level.clone());
+                let statement = "UPDATE sessions SET level = ? WHERE id = ?";
+                let arguments = [level.as_str().into(), id.as_str().into()];
+                self.database.run(statement, &arguments).map(drop)
+            }
+        }
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn end(&self, id: &SessionId) -> Result<(), Error> {
+        self.cache.borrow_mut().remove(id);
+        self.database
+            .run("DELETE FROM sessions WHERE id = ?", &[id.as_str().into()])
+            .map(drop)
+    }
+
+    /// Ends what has been idle for too long and says when to look again; `None` if nothing is
+    /// left to end.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn expire(&self, now: Millis) -> Result<Option<Millis>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let oldest = Millis(now.0.saturating_sub(OVER_MS));
+        let statement = "DELETE FROM sessions WHERE seen < ? RETURNING id";
+        let over = self.database.run(statement, &[oldest.into()])?;
+        self.forget(&over)?;
+        let rows = self.database.run("SELECT min(seen) FROM sessions", &[])?;
+        let Some(Value::Integer(seen)) = rows.first().and_then(|row| row.0.first()) else {
+            return Ok(None);
+        };
+        // One millisecond later it is over, not just about to be.
+        Ok(Some(Millis::from_i64(*seen).after(OVER_MS).after(1)))
+    }
+
+    fn forget(&self, rows: &[Row]) -> Result<(), Error> {
+        let mut cache = self.cache.borrow_mut();
+        rows.iter().try_for_each(|row| {
+            if let Some(id) = SessionId::parse(row.text(0)?) {
+                cache.remove(&id);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn read(row: &Row) -> Result<Session, Error> {
+    let invalid = |what: &str| Error::internal(format!("a stored session has no valid {what}"));
+    Ok(Session {
+        id: SessionId::parse(row.text(0)?).ok_or_else(|| invalid("id"))?,
+        scope: serde_json::from_str(row.text(1)?).map_err(|_| invalid("scope"))?,
+        revision: row.text(2)?.to_owned(),
+        client: RawValue::from_string(row.text(3)?.to_owned())
+            .map_err(|_| invalid("client"))?
+            .into(),
+        level: row.text(4).ok().map(ToOwned::to_owned),
+        initialized: row.integer(5)? != 0,
+        seen: Millis::from_i64(row.integer(6)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::{config::default_levels, database::native::Embedded};
+
+    const DAY: u64 = OVER_MS;
+
+    fn id(n: u8) -> SessionId {
+        SessionId::from_random([n; 32])
+    }
+
+    fn scope(path: &str) -> Scope {
+        Scope::parse_path(path, &default_levels()).unwrap()
+    }
+
+    fn session(n: u8, seen: u64) -> Session {
+        Session {
+            id: id(n),
+            scope: scope("/mcp/acme"),
+            revision: "2025-11-25".to_owned(),
+            client: RawValue::from_string("{}".to_owned()).unwrap().into(),
+            level: None,
+            initialized: false,
+            seen: Millis(seen),
+        }
+    }
+
+    fn found(sessions: &Sessions<Rc<Embedded>>, n: u8, now: u64) -> bool {
+        sessions
+            .find(&id(n), &scope("/mcp/acme"), Millis(now))
+            .unwrap()
+            .is_some()
+    }
+
+    #[test]
+    fn a_session_is_found_again_after_a_restart_and_nowhere_else() {
+        let database = Rc::new(Embedded::in_memory());
+        let sessions = Sessions::new(Rc::clone(&database));
+        assert!(!found(&sessions, 1, 5));
+        sessions.begin(session(1, 5), Millis(5)).unwrap();
+        sessions.change(&id(1), &Change::Initialized).unwrap();
+        sessions
+            .change(&id(1), &Change::Level("debug".to_owned()))
+            .unwrap();
+        let restarted = Sessions::new(database);
+        let again = restarted
+            .find(&id(1), &scope("/mcp/acme"), Millis(6))
+            .unwrap()
+            .unwrap();
+        assert!(again.initialized);
+        assert_eq!(again.level.as_deref(), Some("debug"));
+        assert!(
+            restarted
+                .find(&id(1), &scope("/mcp"), Millis(6))
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            restarted
+                .find(&id(1), &scope("/mcp/acme/web"), Millis(6))
+                .unwrap()
+                .is_none()
+        );
+        assert!(!found(&restarted, 2, 6));
+        restarted.end(&id(1)).unwrap();
+        assert!(!found(&restarted, 1, 6));
+    }
+
+    #[test]
+    fn an_idle_session_ends_and_a_used_one_does_not() {
+        let sessions = Sessions::new(Rc::new(Embedded::in_memory()));
+        assert_eq!(sessions.expire(Millis(0)).unwrap(), None);
+        sessions.begin(session(1, 0), Millis(0)).unwrap();
+        sessions.begin(session(2, 0), Millis(0)).unwrap();
+        sessions.touch(&id(2), Millis(DAY / 2)).unwrap();
+        assert_eq!(sessions.expire(Millis(DAY)).unwrap(), Some(Millis(DAY + 1)));
+        assert!(found(&sessions, 1, DAY));
+        // Over is over, whether or not the alarm has come.
+        assert!(!found(&sessions, 1, DAY + 1));
+        assert_eq!(
+            sessions.expire(Millis(DAY + 1)).unwrap(),
+            Some(Millis(DAY / 2 + DAY + 1))
+        );
+        assert!(found(&sessions, 2, DAY + 1));
+        assert_eq!(sessions.expire(Millis(3 * DAY)).unwrap(), None);
+    }
+
+    #[test]
+    fn calls_in_a_row_write_nothing() {
+        let database = Rc::new(Embedded::in_memory());
+        let sessions = Sessions::new(Rc::clone(&database));
+        sessions.begin(session(1, 0), Millis(0)).unwrap();
+        let changes = || {
+            let rows = database.run("SELECT total_changes()", &[]).unwrap();
+            rows[0].integer(0).unwrap()
+        };
+        let before = changes();
+        for now in 0..1000 {
+            sessions.touch(&id(1), Millis(now)).unwrap();
+            assert!(found(&sessions, 1, now));
+        }
+        assert_eq!(changes(), before);
+        sessions
+            .touch(&id(1), Millis(limits::SESSION_SEEN_STEP_MS))
+            .unwrap();
+        assert_eq!(changes(), before + 1);
+    }
+
+    #[test]
+    fn the_oldest_idle_session_makes_room() {
+        let sessions = Sessions::new(Rc::new(Embedded::in_memory()));
+        for n in 0..limits::SESSIONS_MAX as u8 {
+            sessions.begin(session(n, 0), Millis(u64::from(n))).unwrap();
+        }
+        sessions
+            .touch(&id(0), Millis(limits::SESSION_SEEN_STEP_MS))
+            .unwrap();
+        let now = limits::SESSION_SEEN_STEP_MS + 1;
+        sessions.begin(session(200, now), Millis(now)).unwrap();
+        assert!(found(&sessions, 0, now));
+        assert!(!found(&sessions, 1, now));
+        assert!(found(&sessions, 2, now));
+        assert!(found(&sessions, 200, now));
+    }
+}

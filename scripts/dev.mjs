@@ -1,0 +1,114 @@
+// Runs the dev bundle under `wrangler dev`, which rebuilds it on change, and says how to connect a
+// client. Owns the development key of this checkout and the wrangler process.
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const PORT = process.env.PORT || "8787";
+const URL_MCP = `http://127.0.0.1:${PORT}/mcp`;
+const KEY_FILE = ".state/dev-key";
+const ENV_FILE = ".state/dev.env";
+const GRACE_MS = 3000;
+
+// Wrangler neither reports usage nor looks for updates or for the place of this machine.
+const QUIET = {
+  VARIANT: "dev",
+  WRANGLER_SEND_METRICS: "false",
+  WRANGLER_HIDE_BANNER: "true",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  WRANGLER_LOG_PATH: ".wrangler/logs",
+  WRANGLER_REGISTRY_PATH: ".wrangler/registry",
+};
+
+function developmentKey() {
+  mkdirSync(".state", { recursive: true, mode: 0o700 });
+  if (!existsSync(KEY_FILE)) {
+    writeFileSync(KEY_FILE, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
+  }
+  return readFileSync(KEY_FILE, "utf8").trim();
+}
+
+// A file rather than arguments, which every user of the machine could read.
+function writeEnvironment(user, key) {
+  rmSync(ENV_FILE, { force: true });
+  const lines = [`DEV_KEYS="${user}=${key}"`, `ALLOWED_HOSTS="localhost,127.0.0.1,[::1]"`];
+  writeFileSync(ENV_FILE, `${lines.join("\n")}\n`, { mode: 0o600 });
+}
+
+function isTaken() {
+  return new Promise((resolve) => {
+    const socket = connect(Number(PORT), "127.0.0.1");
+    socket.on("connect", () => resolve(true)).on("error", () => resolve(false));
+    socket.on("connect", () => socket.destroy());
+  });
+}
+
+async function accepts() {
+  const answered = () => fetch(URL_MCP).then(() => true, () => false);
+  while (!(await answered())) await sleep(50);
+}
+
+function instructions(key) {
+  const headers = { Authorization: `Bearer ${key}` };
+  const json = (value) => JSON.stringify(value, null, 2);
+  const bearer = `--header "Authorization: Bearer ${key}"`;
+  return `
+Signalbox accepts at ${URL_MCP}
+Development key:      ${key}
+Narrower endpoints:   ${URL_MCP}/{org} and ${URL_MCP}/{org}/{project}
+
+Claude Code
+claude mcp add --transport http signalbox ${URL_MCP} ${bearer}
+
+VS Code, .vscode/mcp.json
+${json({ servers: { signalbox: { type: "http", url: URL_MCP, headers } } })}
+
+Cursor, .cursor/mcp.json
+${json({ mcpServers: { signalbox: { url: URL_MCP, headers } } })}
+
+Inspector, in this folder
+npx mcp-inspector --cli ${URL_MCP} --method tools/list ${bearer}
+
+A change of the crates is built and served at once. Ctrl-C ends it.
+`;
+}
+
+if (await isTaken()) {
+  console.error(`signalbox: port ${PORT} is taken: set PORT`);
+  process.exit(1);
+}
+const user = /^[\w.-]+$/.test(process.env.USER ?? "") ? process.env.USER : "dev";
+const key = developmentKey();
+writeEnvironment(user, key);
+
+// In a process group of its own, so that Ctrl-C reaches it once, from here, and nothing of it stays.
+const wrangler = spawn(
+  process.execPath,
+  ["node_modules/wrangler/bin/wrangler.js", "dev", "build/dev/index.js"].concat(
+    ["--config", "wrangler.toml", "--ip", "127.0.0.1", "--port", PORT],
+    ["--env-file", ENV_FILE, "--show-interactive-dev-session=false"],
+  ),
+  { stdio: ["ignore", "inherit", "inherit"], detached: true, env: { ...process.env, ...QUIET } },
+);
+function signal(name) {
+  try {
+    process.kill(-wrangler.pid, name);
+  } catch {
+    // All of it is gone.
+  }
+}
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.once(name, () => {
+    signal("SIGINT");
+    setTimeout(() => signal("SIGKILL"), GRACE_MS).unref();
+  });
+}
+wrangler.on("exit", (code) => {
+  signal("SIGKILL");
+  process.exit(code ?? 0);
+});
+
+await accepts();
+console.log(instructions(key));

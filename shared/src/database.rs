@@ -1,0 +1,173 @@
+//! The little of SQL that both tiers need: one statement with positional arguments, all its rows
+//! at once. It must not know which database answers; a Durable Object's SQLite does in production,
+//! an embedded one natively.
+
+use crate::Error;
+
+/// A value in a row or an argument.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// At most 2^53 in size: the platform's integers are doubles.
+    Integer(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// Text.
+    Text(String),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(integer: i64) -> Self {
+        Self::Integer(integer)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(integer: u32) -> Self {
+        Self::Integer(i64::from(integer))
+    }
+}
+
+impl From<crate::Millis> for Value {
+    fn from(millis: crate::Millis) -> Self {
+        Self::Integer(millis.to_i64())
+    }
+}
+
+/// One row, its columns by position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row(pub Vec<Value>);
+
+impl Row {
+    /// The text in a column.
+    ///
+    /// # Errors
+    /// An internal error if there is no text there: the statement and its reader disagree.
+    pub fn text(&self, column: usize) -> Result<&str, Error> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Ok(text),
+            other => Err(Error::internal(format!(
+                "column {column} is {other:?}, not text"
+            ))),
+        }
+    }
+
+    /// The integer in a column. A sum over nothing (NULL) is zero.
+    ///
+    /// # Errors
+    /// An internal error if there is no integer there.
+    pub fn integer(&self, column: usize) -> Result<i64, Error> {
+        match self.0.get(column) {
+            Some(Value::Integer(integer)) => Ok(*integer),
+            Some(Value::Null) => Ok(0),
+            other => Err(Error::internal(format!(
+                "column {column} is {other:?}, not an integer"
+            ))),
+        }
+    }
+
+    /// The number in a column.
+    ///
+    /// # Errors
+    /// An internal error if there is no number there.
+    pub fn real(&self, column: usize) -> Result<f64, Error> {
+        match self.0.get(column) {
+            Some(Value::Real(real)) => Ok(*real),
+            // A double without a fraction comes back from the platform as an integer.
+            Some(Value::Integer(integer)) => Ok(f64::from(i32::try_from(*integer).unwrap_or(0))),
+            other => Err(Error::internal(format!(
+                "column {column} is {other:?}, not a number"
+            ))),
+        }
+    }
+}
+
+/// One object's own database.
+pub trait Database {
+    /// Runs one statement and returns its rows. All statements run between two awaits of an
+    /// object take effect together or not at all.
+    ///
+    /// # Errors
+    /// An internal error whose detail is the database's message.
+    fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error>;
+}
+
+impl<D: Database + ?Sized> Database for std::rc::Rc<D> {
+    fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error> {
+        (**self).run(statement, arguments)
+    }
+}
+
+/// A database for native runs: tests and the simulation.
+#[cfg(any(test, feature = "native"))]
+pub mod native {
+    use super::{Database, Error, Row, Value};
+    use rusqlite::{Connection, types};
+
+    /// An embedded SQLite in memory. It outlives the object that uses it, as an object's storage
+    /// does.
+    #[derive(Debug)]
+    pub struct Embedded(Connection);
+
+    impl Embedded {
+        /// An empty one.
+        ///
+        /// # Panics
+        /// If SQLite cannot open a database in memory. Native runs only.
+        #[must_use]
+        #[allow(
+            clippy::expect_used,
+            reason = "native runs only: tests and the simulation"
+        )]
+        pub fn in_memory() -> Self {
+            Self(Connection::open_in_memory().expect("a database in memory"))
+        }
+    }
+
+    impl Database for Embedded {
+        fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error> {
+            self.query(statement, arguments)
+                .map_err(|error| Error::internal(error.to_string()))
+        }
+    }
+
+    impl Embedded {
+        fn query(&self, statement: &str, arguments: &[Value]) -> rusqlite::Result<Vec<Row>> {
+            let mut prepared = self.0.prepare_cached(statement)?;
+            let columns = prepared.column_count();
+            let arguments = arguments.iter().map(|value| match value {
+                Value::Null => types::Value::Null,
+                Value::Integer(integer) => types::Value::Integer(*integer),
+                Value::Real(real) => types::Value::Real(*real),
+                Value::Text(text) => types::Value::Text(text.clone()),
+            });
+            let mut rows = prepared.query(rusqlite::params_from_iter(arguments))?;
+            let mut read = Vec::new();
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|column| {
+                    Ok(match row.get::<_, types::Value>(column)? {
+                        types::Value::Null | types::Value::Blob(_) => Value::Null,
+                        types::Value::Integer(integer) => Value::Integer(integer),
+                        types::Value::Real(real) => Value::Real(real),
+                        types::Value::Text(text) => Value::Text(text),
+                    })
+                });
+                read.push(Row(values.collect::<rusqlite::Result<_>>()?));
+            }
+            Ok(read)
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Every bound of the product, in one place: queues, bodies, lists, waits. It must not know who
+//! applies a bound.
+
+/// Bytes of a request body. A larger one is refused with HTTP 413.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Levels a scope may have (scope grammar: four at the most).
+pub const SCOPE_LEVELS_MAX: usize = 4;
+
+/// Characters of a slug.
+pub const SLUG_CHARS_MAX: usize = 100;
+
+/// Parameter names a level may be known by.
+pub const LEVEL_PARAMETERS_MAX: usize = 16;
+
+/// Toolsets one configuration may name.
+pub const TOOLSETS_MAX: usize = 32;
+
+/// Characters of a user's name.
+pub const USER_CHARS_MAX: usize = 200;
+
+/// Bytes of the visible `Mcp-Session-Id` header that are looked at.
+pub const SESSION_ID_BYTES_MAX: usize = 128;
+
+/// Live sessions of one user. The oldest idle one goes when another begins.
+pub const SESSIONS_MAX: usize = 100;
+
+/// An idle session ends after this long.
+pub const SESSION_IDLE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How stale the stored "last seen" of a session may be: a call writes it only when it is older,
+/// so that calls in a row write nothing.
+pub const SESSION_SEEN_STEP_MS: u64 = 10 * 60 * 1000;
+
+/// Bytes of what a client says of itself in `initialize` (its parameters, whole).
+pub const CLIENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Static keys one configuration may hold.
+pub const KEYS_MAX: usize = 10_000;
+
+/// Messages a handler may have waiting before the client has read them. Past that its
+/// notifications fail; its reply never does.
+pub const OUTBOX_MESSAGES_MAX: usize = 1024;
+
+/// Items on one page of a list.
+pub const PAGE_ITEMS_MAX: usize = 100;
+
+/// Values one completion may offer (MCP: at most 100).
+pub const COMPLETION_VALUES_MAX: usize = 100;
+
+/// Bytes of a note's text.
+pub const NOTE_TEXT_BYTES_MAX: usize = 32 * 1024;
+
+/// Characters of a note's title.
+pub const NOTE_TITLE_CHARS_MAX: usize = 200;
+
+/// Tags on one note.
+pub const NOTE_TAGS_MAX: usize = 16;
+
+/// Characters of a tag.
+pub const NOTE_TAG_CHARS_MAX: usize = 64;
+
+/// Notes in one context.
+pub const NOTES_MAX: u64 = 1_000;
+
+/// Bytes of all notes in one context (text, title, tags).
+pub const NOTES_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Characters of a search query that are looked at.
+pub const QUERY_CHARS_MAX: usize = 1_000;
+
+/// Words of a search query that are looked at.
+pub const QUERY_WORDS_MAX: usize = 32;
+
+/// Notes in one answer of `recall` and `list_memories`, at the most and by default.
+pub const NOTES_PAGE_MAX: u32 = 50;
+/// See [`NOTES_PAGE_MAX`].
+pub const NOTES_PAGE_DEFAULT: u32 = 10;
+
+/// Characters of a note's text inside a page of notes; the whole is one resource read away.
+pub const NOTE_EXCERPT_CHARS_MAX: usize = 2_000;
+
+/// Milliseconds a tool list may be treated as fresh: it changes with the configuration only.
+pub const TOOLS_TTL_MS: u64 = 5 * 60 * 1000;
+
+/// Depth of a schema that is narrowed. A deeper one is refused.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
+const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
+const _: () = assert!(
+    NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX,
+    "a note fits a request"
+);
+const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
+const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
+const _: () = assert!(
+    NOTES_PAGE_MAX as usize * NOTE_EXCERPT_CHARS_MAX * 4 < BODY_BYTES_MAX,
+    "a page of notes stays far below what any client accepts"
+);
