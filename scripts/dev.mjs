@@ -12,16 +12,6 @@ const KEY_FILE = ".state/dev-key";
 const ENV_FILE = ".state/dev.env";
 const GRACE_MS = 3000;
 
-// Wrangler neither reports usage nor looks for updates or for the place of this machine.
-const QUIET = {
-  VARIANT: "dev",
-  WRANGLER_SEND_METRICS: "false",
-  WRANGLER_HIDE_BANNER: "true",
-  CLOUDFLARE_CF_FETCH_ENABLED: "false",
-  WRANGLER_LOG_PATH: ".wrangler/logs",
-  WRANGLER_REGISTRY_PATH: ".wrangler/registry",
-};
-
 function developmentKey() {
   mkdirSync(".state", { recursive: true, mode: 0o700 });
   if (!existsSync(KEY_FILE)) {
@@ -90,7 +80,7 @@ const wrangler = spawn(
     ["--config", "wrangler.toml", "--ip", "127.0.0.1", "--port", PORT],
     ["--env-file", ENV_FILE, "--show-interactive-dev-session=false"],
   ),
-  { stdio: ["ignore", "inherit", "inherit"], detached: true, env: { ...process.env, ...QUIET } },
+  { stdio: ["ignore", "inherit", "inherit"], detached: true, env: { ...process.env, VARIANT: "dev" } },
 );
 function signal(name) {
   try {
@@ -99,15 +89,17 @@ function signal(name) {
     // All of it is gone.
   }
 }
+let stopping = false;
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.once(name, () => {
+    stopping = true;
     signal("SIGINT");
     setTimeout(() => signal("SIGKILL"), GRACE_MS).unref();
   });
 }
 wrangler.on("exit", (code) => {
   signal("SIGKILL");
-  process.exit(code ?? 0);
+  process.exit(stopping ? 0 : (code ?? 1));
 });
 
 await accepts();

@@ -4,8 +4,8 @@
 import { createHash, randomBytes } from "node:crypto";
 
 const user = process.argv[2];
-if (!user || /[=,\s]/.test(user)) {
-  console.error("signalbox: name a user, without spaces, commas and equals signs: make key USER=alice");
+if (!user || /[,\s]/.test(user)) {
+  console.error("signalbox: name a user, without spaces and commas: make key USER=alice");
   process.exit(1);
 }
 const key = randomBytes(32).toString("base64url");

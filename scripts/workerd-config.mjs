@@ -1,9 +1,9 @@
 // Writes <bundle>/workerd.capnp, the configuration of plain workerd, from wrangler.toml: the one
 // place where bindings, variables and dates are declared.
 //
-//   node scripts/workerd-config.mjs build/release
+//   node scripts/workerd-config.mjs build/release [wrangler.toml]
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parse } from "smol-toml";
 
 // Set by the environment of `scripts/serve`; null in the Worker where the variable is unset.
@@ -16,12 +16,12 @@ const KEYS = [
 ];
 
 function fail(message) {
-  console.error(`signalbox: wrangler.toml: ${message}`);
+  console.error(`signalbox: ${settings}: ${message}`);
   process.exit(1);
 }
 
-const bundle = process.argv[2];
-const wrangler = parse(readFileSync(new URL("../wrangler.toml", import.meta.url), "utf8"));
+const [bundle, settings = "wrangler.toml"] = process.argv.slice(2);
+const wrangler = parse(readFileSync(settings, "utf8"));
 const { name, compatibility_date, compatibility_flags = [], migrations = [], vars = {} } = wrangler;
 const objects = wrangler.durable_objects?.bindings ?? [];
 
@@ -46,10 +46,13 @@ const modules = [
     .filter((file) => file.endsWith(".wasm"))
     .map((file) => `(name = ${text(file)}, wasm = embed ${text(file)})`),
 ];
-const namespaces = objects.map(
-  ({ class_name }) =>
+// A class may be bound under several names.
+const namespaces = [...new Set(objects.map((object) => object.class_name))].map(
+  (class_name) =>
     `(className = ${text(class_name)}, uniqueKey = ${text(`${name}-${class_name}`)}, enableSql = true)`,
 );
+// A bundle that has the conformance suite's tools lists them first.
+if (basename(bundle) === "fixture") vars.toolsets = [{ kind: "fixture" }, ...(vars.toolsets ?? [])];
 const bindings = [
   ...objects.map(
     (object) => `(name = ${text(object.name)}, durableObjectNamespace = ${text(object.class_name)})`,
@@ -63,7 +66,7 @@ const bindings = [
 ];
 
 // The address and the path are placeholders: `scripts/serve` gives both on the command line.
-const config = `# Made from wrangler.toml by scripts/workerd-config.mjs.
+const config = `# Made from ${settings} by scripts/workerd-config.mjs.
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (

@@ -60,7 +60,11 @@ fn open(state: &State, env: &Env) -> Result<Context, Error> {
     Ok(Context::new(Rc::new(config(env)?), database, Rc::new(world)))
 }
 
-fn write(reply: Reply) -> worker::Result<Response> {
+/// Writes a reply.
+///
+/// # Errors
+/// What the platform does not take.
+pub fn write(reply: Reply) -> worker::Result<Response> {
     let headers = Headers::new();
     match reply {
         Reply::Json { status, body } => {

@@ -11,7 +11,7 @@
 //! - [`session`]: sessions of the handshake era, in SQLite
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`user`]: one user: a request in, a reply out, by that plan
-//! - [`cloudflare`]: the entry and the Durable Object (wasm only)
+//! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
 pub mod http;
 
@@ -29,11 +29,11 @@ pub mod plan;
 
 pub mod user;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "entry"))]
 pub mod cloudflare;
 
 // The bundle exports the classes of every crate it links, and links `agent` because it is named.
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "entry"))]
 pub use agent::Agent;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "entry"))]
 pub use cloudflare::McpRouter;

@@ -1,1 +1,273 @@
+//! What the tests share: the bundle on real workerd, with its state in a folder of its own, and a
+//! plain HTTP client that sends exactly what it is told. It must not know what any test expects.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a harness that fails is a test that fails")]
+
+use serde_json::{Value, json};
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// The folder that holds the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("the workspace's folder").to_owned()
+}
+
+/// A setting that `make test` gives.
+#[must_use]
+pub fn setting(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
+}
+
+/// Which bundle is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bundle {
+    /// What is deployed.
+    Release,
+    /// The same with the conformance suite's tools.
+    Fixture,
+}
+
+impl Bundle {
+    /// Its folder.
+    #[must_use]
+    pub fn folder(self) -> PathBuf {
+        PathBuf::from(setting(match self {
+            Self::Release => "SIGNALBOX_BUNDLE",
+            Self::Fixture => "SIGNALBOX_FIXTURE_BUNDLE",
+        }))
+    }
+}
+
+/// A running server. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    script: Child,
+    workerd: u32,
+    /// `http://127.0.0.1:PORT`, without a path.
+    pub origin: String,
+}
+
+impl Server {
+    /// Serves a bundle with its state in a folder. `keys` is `user=key,…`, `user` the one of a
+    /// request without a credential.
+    #[must_use]
+    pub fn start(bundle: Bundle, state: &Path, keys: &str, user: Option<&str>) -> Self {
+        let mut command = Command::new(root().join("scripts/serve"));
+        command
+            .env("BUNDLE", bundle.folder())
+            .env("STATE", state)
+            .env("PORT", "0")
+            .env("DEV_KEYS", keys)
+            .env_remove("DEV_USER")
+            .stdout(Stdio::piped());
+        if let Some(user) = user {
+            command.env("DEV_USER", user);
+        }
+        let mut script = command.spawn().expect("scripts/serve starts");
+        let output = script.stdout.take().expect("its output");
+        let mut lines = BufReader::new(output).lines().map(|line| line.expect("a line"));
+        let mut word = |beginning: &str| {
+            let line = lines.find(|line| line.starts_with(beginning));
+            let line = line.unwrap_or_else(|| panic!("the server ended before `{beginning}`"));
+            line.trim_start_matches(beginning).trim().to_owned()
+        };
+        let workerd = word("pid ").parse().expect("a process id");
+        let origin = word("ready ").trim_end_matches("/mcp").to_owned();
+        Self { script, workerd, origin }
+    }
+
+    /// The endpoint at a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // The script notices and ends by itself.
+        let _ = Command::new("kill").args(["-KILL", &self.workerd.to_string()]).status();
+        let _ = self.script.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(None) = self.script.try_wait() {
+            self.end();
+        }
+    }
+}
+
+/// A response, whole.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, by lower-case name.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Response {
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; null where it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The messages of an event stream, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|json| serde_json::from_str(json).expect("JSON in an event")).collect()
+    }
+}
+
+/// Sends one request, exactly as it is given.
+#[must_use]
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Response {
+    let method = method.parse().expect("a method");
+    let mut request = reqwest::blocking::Client::new().request(method, url);
+    for (name, value) in headers {
+        let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+        request = request.header(*name, value);
+    }
+    if let Some(body) = body {
+        request = request.body(body);
+    }
+    let response = request.send().expect("a response");
+    let headers = response.headers().iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    Response {
+        status: response.status().as_u16(),
+        headers: headers.collect(),
+        body: response.text().expect("a body"),
+    }
+}
+
+/// A client of the handshake era that speaks plain HTTP.
+#[derive(Debug, Clone)]
+pub struct Session {
+    url: String,
+    key: String,
+    /// `Mcp-Session-Id`.
+    pub id: String,
+}
+
+impl Session {
+    /// Begins a session.
+    #[must_use]
+    pub fn begin(url: &str, key: &str) -> Self {
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "plain", "version": "1" } });
+        let response = post(url, key, &[], &message("initialize", &params));
+        assert_eq!(response.status, 200, "{response:?}");
+        let id = response.header("mcp-session-id").expect("a session id").to_owned();
+        let session = Self { url: url.to_owned(), key: key.to_owned(), id };
+        let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        assert_eq!(session.post(&notification.to_string()).status, 202);
+        session
+    }
+
+    /// The same session on another server, or at another path.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// The same session with another user's key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// Another id, at the same place with the same key.
+    #[must_use]
+    pub fn with_id(&self, id: &str) -> Self {
+        Self { id: id.to_owned(), ..self.clone() }
+    }
+
+    /// Posts a body.
+    #[must_use]
+    pub fn post(&self, body: &str) -> Response {
+        let revision = ("mcp-protocol-version", "2025-11-25");
+        post(&self.url, &self.key, &[("mcp-session-id", &self.id), revision], body)
+    }
+
+    /// Sends a request.
+    #[must_use]
+    pub fn request(&self, method: &str, params: &Value) -> Response {
+        self.post(&message(method, params))
+    }
+
+    /// Calls a tool and returns its structured content.
+    #[must_use]
+    pub fn call(&self, tool: &str, arguments: &Value) -> Value {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let response = self.request("tools/call", &params);
+        let mut json = response.json();
+        assert_eq!(json["result"]["isError"], json!(false), "{tool} {arguments}: {response:?}");
+        json["result"]["structuredContent"].take()
+    }
+
+    /// Ends the session.
+    #[must_use]
+    pub fn end(&self) -> Response {
+        let authorization = format!("Bearer {}", self.key);
+        let headers =
+            [("authorization", authorization.as_str()), ("mcp-session-id", self.id.as_str())];
+        send("DELETE", &self.url, &headers, None)
+    }
+}
+
+/// A request's text.
+#[must_use]
+pub fn message(method: &str, params: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
+}
+
+/// Posts a body as a well-behaved client does, with some headers more.
+#[must_use]
+pub fn post(url: &str, key: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    let authorization = format!("Bearer {key}");
+    let mut all = vec![
+        ("authorization", authorization.as_str()),
+        ("accept", "application/json, text/event-stream"),
+        ("content-type", "application/json"),
+    ];
+    all.extend_from_slice(headers);
+    send("POST", url, &all, Some(body.as_bytes().to_vec()))
+}
+
+/// Sends a request of the modern era, with the headers that it demands.
+#[must_use]
+pub fn modern(url: &str, key: &str, method: &str, mut params: Value) -> Response {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let name = params["name"].as_str().or(params["uri"].as_str()).unwrap_or_default().to_owned();
+    let mut headers = vec![("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+    if !name.is_empty() {
+        headers.push(("mcp-name", &name));
+    }
+    post(url, key, &headers, &message(method, &params))
+}

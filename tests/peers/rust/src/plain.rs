@@ -1,0 +1,96 @@
+//! The rival without objects: the `rmcp` server right in the Worker. It keeps nothing between two
+//! requests but the tools of the context that was last called. It must not know HTTP.
+
+use agent::{
+    decode,
+    driver::Driver,
+    handler::Handler,
+    platform::Platform,
+    registry::Registry,
+    reply::{Reply, reply},
+    toolsets,
+};
+use futures_util::future::LocalBoxFuture;
+use rmcp::model::{InitializeRequestParams, ProtocolVersion};
+use shared::{
+    AgentKey, Error, Kind, Millis,
+    cloudflare::{now, random},
+    config::Config,
+    database::{Database, Row, Value},
+    hop::NotesAnswer,
+    notes,
+};
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+thread_local! {
+    static LAST: RefCell<Option<(Rc<AgentKey>, Rc<Registry>)>> = const { RefCell::new(None) };
+}
+
+/// Serves one message of the modern era in one context.
+pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Result<Reply, Error> {
+    let (key, registry) = place(config, key)?;
+    let request = decode::decode(message)
+        .map_err(|undecodable| Error::new(Kind::Invalid, undecodable.error.message))?;
+    let revision = ProtocolVersion::V_2026_07_28;
+    let mut client = InitializeRequestParams::default();
+    client.protocol_version = revision.clone();
+    let handler = Handler {
+        key,
+        registry,
+        revision,
+        level: None,
+        shared_notes: false,
+    };
+    reply(Driver::start(handler, Some(client), request)?, true).await
+}
+
+/// The context's tools.
+fn place(config: &Config, key: AgentKey) -> Result<(Rc<AgentKey>, Rc<Registry>), Error> {
+    let last = LAST.with_borrow(Clone::clone);
+    if let Some(last) = last.filter(|(last, _)| **last == key) {
+        return Ok(last);
+    }
+    let key = Rc::new(key);
+    let database: Rc<dyn Database> = Rc::new(Nothing);
+    let platform: Rc<dyn Platform> = Rc::new(Nothing);
+    let placed = toolsets::place(config, &key, &database, &platform)?;
+    let registry = Registry::new(&key.scope, &config.levels, placed)?;
+    let last = (key, Rc::new(registry));
+    LAST.set(Some(last.clone()));
+    Ok(last)
+}
+
+/// What a Worker alone has: no storage and no user.
+struct Nothing;
+
+impl Nothing {
+    fn refuse<T>() -> Result<T, Error> {
+        Err(Error::internal("there is no object behind this Worker"))
+    }
+}
+
+impl Database for Nothing {
+    fn run(&self, _statement: &str, _arguments: &[Value]) -> Result<Vec<Row>, Error> {
+        Self::refuse()
+    }
+}
+
+impl Platform for Nothing {
+    fn now(&self) -> Millis {
+        now()
+    }
+
+    fn random(&self) -> [u8; 12] {
+        random().unwrap_or_default()
+    }
+
+    fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
+        Box::pin(worker::Delay::from(Duration::from_millis(
+            milliseconds.into(),
+        )))
+    }
+
+    fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
+        Box::pin(std::future::ready(Self::refuse()))
+    }
+}

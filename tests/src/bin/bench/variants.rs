@@ -1,0 +1,197 @@
+//! What is measured, and the call that each variant is sent. It must not know how it is sent.
+
+use crate::{
+    Result,
+    load::Connection,
+    server::{KEY, Server},
+};
+use http_body_util::BodyExt as _;
+use hyper::body::Bytes;
+use std::fs;
+
+/// The product, with the conformance suite's tools: it has a trivial one.
+const PRODUCT: &str = "build/fixture";
+const PEERS: &str = "build/peers";
+const FLOOR: &str = "tests/peers/floor";
+
+const MODERN: &str = "2026-07-28";
+const HANDSHAKE: &str = "2025-11-25";
+
+/// Something that is measured.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    /// In the table.
+    pub(crate) name: &'static str,
+    /// What is served.
+    pub(crate) bundle: &'static str,
+    path: &'static str,
+    protocol: Protocol,
+    /// Whether it is the product: then its storage is watched.
+    pub(crate) is_ours: bool,
+    /// What the bars are about, where they are about this one.
+    pub(crate) role: Option<Role>,
+}
+
+/// A place in the bars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Held against the others.
+    TwoTiers,
+    OneTier,
+    Floor,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    /// The tool's answer.
+    Modern,
+    /// The tool's answer, in a session.
+    Session,
+    /// The call itself comes back.
+    Echo,
+}
+
+/// In the order of the table.
+pub(crate) const VARIANTS: [Variant; 5] = [
+    Variant {
+        name: "plain Worker",
+        bundle: PEERS,
+        path: "/plain/mcp",
+        protocol: Protocol::Modern,
+        is_ours: false,
+        role: None,
+    },
+    Variant {
+        name: "one tier: Worker → Agent",
+        bundle: PEERS,
+        path: "/one/mcp",
+        protocol: Protocol::Modern,
+        is_ours: false,
+        role: Some(Role::OneTier),
+    },
+    Variant {
+        name: "two tiers: Worker → McpRouter → Agent",
+        bundle: PRODUCT,
+        path: "/mcp",
+        protocol: Protocol::Modern,
+        is_ours: true,
+        role: Some(Role::TwoTiers),
+    },
+    Variant {
+        name: "two tiers, in a session of 2025-11-25",
+        bundle: PRODUCT,
+        path: "/mcp",
+        protocol: Protocol::Session,
+        is_ours: true,
+        role: None,
+    },
+    Variant {
+        name: "floor: JavaScript Worker → object → object",
+        bundle: FLOOR,
+        path: "/mcp",
+        protocol: Protocol::Echo,
+        is_ours: false,
+        role: Some(Role::Floor),
+    },
+];
+
+/// What is sent again and again, and a part of what must come back with status 200.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) path: &'static str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) expected: &'static str,
+}
+
+impl Variant {
+    /// The call that this variant is sent. Begins a session where it needs one.
+    pub(crate) async fn call(&self, server: &Server) -> Result<Call> {
+        Ok(match self.protocol {
+            Protocol::Modern => modern(self.path),
+            Protocol::Session => session(self.path, server).await?,
+            Protocol::Echo => Call {
+                expected: "clientCapabilities",
+                ..modern(self.path)
+            },
+        })
+    }
+}
+
+impl Call {
+    fn new(path: &'static str, revision: &str, body: String, expected: &'static str) -> Self {
+        let headers = vec![
+            ("authorization", format!("Bearer {KEY}")),
+            ("content-type", "application/json".to_owned()),
+            ("accept", "application/json, text/event-stream".to_owned()),
+            ("mcp-protocol-version", revision.to_owned()),
+        ];
+        Self {
+            path,
+            headers,
+            body: body.into(),
+            expected,
+        }
+    }
+
+    fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// A JSON-RPC message; its `params` are without their brackets.
+fn message(id: &str, method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}","params":{{{params}}}}}"#)
+}
+
+const SIMPLE: &str = r#""name":"test_simple_text","arguments":{}"#;
+const SIMPLE_ANSWER: &str = "This is a simple text response for testing.";
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+fn modern(path: &'static str) -> Call {
+    let body = message(r#""id":1,"#, "tools/call", &format!("{SIMPLE},{META}"));
+    Call::new(path, MODERN, body, SIMPLE_ANSWER)
+        .with_header("mcp-method", "tools/call")
+        .with_header("mcp-name", "test_simple_text")
+}
+
+/// A call that every bundle answers, whichever tools it has.
+pub(crate) fn list() -> Call {
+    let body = message(r#""id":1,"#, "tools/list", META);
+    Call::new("/mcp", MODERN, body, "inputSchema").with_header("mcp-method", "tools/list")
+}
+
+async fn session(path: &'static str, server: &Server) -> Result<Call> {
+    let mut connection = Connection::open(&server.address).await?;
+    let client = r#""protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}"#;
+    let begin = message(r#""id":0,"#, "initialize", client);
+    let response = connection
+        .send(&Call::new(path, HANDSHAKE, begin, "serverInfo"))
+        .await?;
+    let id = response.headers().get("mcp-session-id");
+    let id = id.ok_or("no session began")?.to_str()?.to_owned();
+    response.into_body().collect().await?;
+    let ready = message("", "notifications/initialized", "");
+    let ready = Call::new(path, HANDSHAKE, ready, "").with_header("mcp-session-id", &id);
+    connection.send(&ready).await?.into_body().collect().await?;
+    let body = message(r#""id":1,"#, "tools/call", SIMPLE);
+    Ok(Call::new(path, HANDSHAKE, body, SIMPLE_ANSWER).with_header("mcp-session-id", &id))
+}
+
+/// Makes sure that all of them run with the same behaviour of the runtime.
+pub(crate) fn check_dates() -> Result<()> {
+    let date = |bundle: &str| -> Result<String> {
+        let path = format!("{bundle}/workerd.capnp");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let line = text.lines().find(|line| line.contains("compatibilityDate"));
+        Ok(line.unwrap_or_default().to_owned())
+    };
+    let own = date(PRODUCT)?;
+    for bundle in [PEERS, FLOOR] {
+        if date(bundle)? != own {
+            return Err(format!("{bundle} has another date than the product:{own}").into());
+        }
+    }
+    Ok(())
+}

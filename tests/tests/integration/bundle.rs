@@ -1,0 +1,53 @@
+//! What the bundle exports, imports and weighs.
+
+use flate2::{Compression, write::GzEncoder};
+use std::{collections::BTreeSet, fs, io::Write as _};
+use tests::{Bundle, root};
+
+/// Bytes of the bundle, compressed.
+const GZIP_BYTES_MAX: usize = 700 * 1000;
+
+#[test]
+fn the_classes_it_exports_are_those_that_wrangler_toml_names() {
+    let wrangler = fs::read_to_string(root().join("wrangler.toml")).unwrap();
+    let wrangler: toml::Table = wrangler.parse().unwrap();
+    let bindings = wrangler["durable_objects"]["bindings"].as_array().unwrap();
+    let named: BTreeSet<&str> =
+        bindings.iter().map(|binding| binding["class_name"].as_str().unwrap()).collect();
+    assert_eq!(named, BTreeSet::from(["Agent", "McpRouter"]));
+    for bundle in [Bundle::Release, Bundle::Fixture] {
+        let script = fs::read_to_string(bundle.folder().join("index.js")).unwrap();
+        let list = script.rsplit_once("export{").or(script.rsplit_once("export {")).unwrap().1;
+        let list = list.split_once('}').unwrap().0;
+        let exported: BTreeSet<&str> =
+            list.split(',').map(|item| item.rsplit(' ').next().unwrap().trim()).collect();
+        let classes: BTreeSet<&str> =
+            exported.iter().copied().filter(|name| name.starts_with(char::is_uppercase)).collect();
+        assert_eq!(classes, named, "{list}");
+        assert!(exported.contains("default"));
+    }
+}
+
+#[test]
+fn it_imports_nothing_native() {
+    let wasm = fs::read(Bundle::Release.folder().join("index_bg.wasm")).unwrap();
+    let mut modules = BTreeSet::new();
+    for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
+        if let wasmparser::Payload::ImportSection(imports) = payload.unwrap() {
+            for import in imports.into_imports() {
+                modules.insert(import.unwrap().module.to_owned());
+            }
+        }
+    }
+    assert_eq!(modules, BTreeSet::from(["./index_bg.js".to_owned()]));
+}
+
+#[test]
+fn it_is_small_enough() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for file in ["index.js", "index_bg.wasm"] {
+        encoder.write_all(&fs::read(Bundle::Release.folder().join(file)).unwrap()).unwrap();
+    }
+    let bytes = encoder.finish().unwrap().len();
+    assert!(bytes <= GZIP_BYTES_MAX, "{bytes} bytes");
+}

@@ -1,0 +1,34 @@
+//! The real bundle on real workerd, driven from outside.
+//!
+//! - `edge`: what is refused, with its exact status and code
+//! - `memory`: the toolset through two tiers, and routing by argument
+//! - `isolation`: users, scopes and names that must not meet
+//! - `restart`: a server that is killed in the middle of a conversation
+//! - `storage`: what a call writes
+//! - `streaming`: progress and logs before the result
+//! - `clients`: the SDKs and the Inspector, each doing the whole job
+//! - `golden`: what clients read of tools at each scope
+//! - `bundle`: what the bundle exports, imports and weighs
+
+#![allow(clippy::arithmetic_side_effects, reason = "test code")]
+
+mod bundle;
+mod clients;
+mod edge;
+mod golden;
+mod isolation;
+mod memory;
+mod restart;
+mod storage;
+mod streaming;
+
+use tests::{Bundle, Server};
+
+/// Keys of the users that most tests need.
+const KEYS: &str = "alice=key-a,bob=key-b";
+
+/// A server with a fresh state, which lives as long as the second value.
+fn fresh(bundle: Bundle) -> (Server, tempfile::TempDir) {
+    let state = tempfile::tempdir().expect("a folder");
+    (Server::start(bundle, state.path(), KEYS, None), state)
+}

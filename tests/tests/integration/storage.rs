@@ -1,0 +1,53 @@
+//! What a call writes: nothing, unless it is what the call is for.
+
+use crate::fresh;
+use serde_json::json;
+use std::{collections::BTreeMap, fs, path::Path};
+use tests::{Bundle, Session, modern};
+
+/// Every file below a folder, with its content. The shared memory beside a database is no storage:
+/// it is rebuilt when the database is opened, and reading takes locks in it.
+fn files(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_none_or(|extension| !extension.to_string_lossy().ends_with("-shm")) {
+            found.insert(path.display().to_string(), fs::read(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_plain_call_writes_nothing() {
+    let (server, state) = fresh(Bundle::Fixture);
+    let url = server.url("/mcp/acme");
+    let session = Session::begin(&url, "key-a");
+    let calls = || {
+        let simple = json!({ "name": "test_simple_text" });
+        assert_eq!(session.request("tools/call", &simple).status, 200);
+        assert_eq!(modern(&url, "key-a", "tools/call", simple).status, 200);
+        let _ = session.call("recall", &json!({ "query": "x" }));
+        let _ = session.call("list_memories", &json!({}));
+        for method in ["tools/list", "resources/list", "prompts/list", "ping"] {
+            assert_eq!(session.request(method, &json!({})).status, 200);
+        }
+    };
+    // The first contact stores which context an Agent is, and nothing after it does.
+    let _ = session.call("remember", &json!({ "text": "something to find" }));
+    calls();
+    let mut before = BTreeMap::new();
+    files(state.path(), &mut before);
+    assert!(before.len() >= 2, "one database per object: {:?}", before.keys());
+    for _ in 0..50 {
+        calls();
+    }
+    let mut after = BTreeMap::new();
+    files(state.path(), &mut after);
+    assert!(before == after, "a call that only reads has written");
+    // The measure measures: a note is written.
+    let _ = session.call("remember", &json!({ "text": "y" }));
+    let mut written = BTreeMap::new();
+    files(state.path(), &mut written);
+    assert!(written != after);
+}
