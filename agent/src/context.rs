@@ -18,11 +18,7 @@ use shared::{
     database::Database,
     hop::{self, Hop, Peer},
 };
-use std::{
-    cell::RefCell,
-    fmt,
-    rc::Rc,
-};
+use std::{cell::RefCell, fmt, rc::Rc};
 
 /// One Agent's state. Everything in memory can be made again from its database.
 pub struct Context {
@@ -47,11 +43,7 @@ impl fmt::Debug for Context {
 
 impl Context {
     /// A context over its database.
-    pub fn new(
-        config: Rc<Config>,
-        database: Rc<dyn Database>,
-        platform: Rc<dyn Platform>,
-    ) -> Self {
+    pub fn new(config: Rc<Config>, database: Rc<dyn Database>, platform: Rc<dyn Platform>) -> Self {
         Self { config, database, platform, opened: RefCell::new(None) }
     }
 
@@ -106,7 +98,9 @@ impl Context {
             return Ok(None);
         }
         let rows = self.database.run("SELECT key FROM context", &[])?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
         serde_json::from_str(row.text(0)?)
             .map(Some)
             .map_err(|error| Error::internal(format!("the stored key: {error}")))
@@ -175,4 +169,138 @@ fn refuse(undecodable: Undecodable, modern: bool) -> Result<Reply, Error> {
     let body =
         serde_json::to_string(&message).map_err(|error| Error::internal(error.to_string()))?;
     Ok(Reply::Json { status, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolset::tests::Still;
+    use futures_executor::block_on;
+    use futures_util::StreamExt as _;
+    use serde_json::{Value, json};
+    use shared::{
+        Scope, UserId,
+        config::{Toolset, ToolsetKind},
+        database::native::Embedded,
+    };
+    use std::borrow::Cow;
+
+    fn context(database: &Rc<Embedded>, config: &Config) -> Context {
+        let database = Rc::clone(database) as Rc<dyn Database>;
+        Context::new(Rc::new(config.clone()), database, Rc::new(Still::default()))
+    }
+
+    fn hop(user: &str, path: &str, modern: bool, message: &Value) -> String {
+        let client = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
+        let message = serde_json::value::to_raw_value(message).unwrap();
+        let peer = match modern {
+            true => Peer::Modern,
+            false => Peer::Handshake {
+                revision: "2025-06-18".into(),
+                client: Cow::Borrowed(&client),
+                level: None,
+            },
+        };
+        let scope = Scope::parse_path(path, &Config::default().levels).unwrap();
+        let key = AgentKey { user: UserId::parse(user).unwrap(), scope };
+        serde_json::to_string(&Hop { key, peer, shared_notes: false, message: &message }).unwrap()
+    }
+
+    fn ask(method: &str, mut params: Value, modern: bool) -> Value {
+        if modern {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params })
+    }
+
+    /// Status and body of the answer to one request.
+    fn answer(context: &Context, path: &str, message: &Value, modern: bool) -> (u16, Value) {
+        match block_on(context.serve(&hop("u", path, modern, message))).unwrap() {
+            Reply::Json { status, body } => (status, serde_json::from_str(&body).unwrap()),
+            Reply::Events(events) => (200, block_on(events.collect::<Vec<_>>()).concat().into()),
+        }
+    }
+
+    #[test]
+    fn it_serves_the_context_it_was_created_for_and_no_other() {
+        let database = Rc::new(Embedded::in_memory());
+        let first = context(&database, &Config::default());
+        let ask = ask("tools/list", json!({}), false);
+        assert_eq!(answer(&first, "/mcp/acme", &ask, false).0, 200);
+        // Again after a restart: what it is, it knows from its storage.
+        let restarted = context(&database, &Config::default());
+        for context in [&first, &restarted] {
+            for (user, path) in [("u", "/mcp"), ("u", "/mcp/acme/web"), ("v", "/mcp/acme")] {
+                let refused = block_on(context.serve(&hop(user, path, false, &ask)));
+                assert_eq!(refused.unwrap_err().kind, Kind::Conflict, "{user} {path}");
+            }
+        }
+        assert_eq!(answer(&restarted, "/mcp/acme", &ask, false).0, 200);
+    }
+
+    #[test]
+    fn the_eras_differ_in_what_they_wrap_around_a_result() {
+        let context = context(&Rc::new(Embedded::in_memory()), &Config::default());
+        let list = |modern| {
+            answer(&context, "/mcp", &ask("tools/list", json!({}), modern), modern).1["result"]
+                .take()
+        };
+        let (old, new) = (list(false), list(true));
+        assert_eq!(old["tools"], new["tools"]);
+        for key in ["resultType", "ttlMs", "cacheScope", "_meta"] {
+            assert!(old.get(key).is_none(), "{key} in a handshake result");
+            assert!(new.get(key).is_some(), "no {key} in a modern result");
+        }
+        let unknown = ask("resources/read", json!({ "uri": "no:such" }), false);
+        assert_eq!(answer(&context, "/mcp", &unknown, false).1["error"]["code"], -32002);
+        let unknown = ask("resources/read", json!({ "uri": "no:such" }), true);
+        let (status, body) = answer(&context, "/mcp", &unknown, true);
+        assert_eq!((status, &body["error"]["code"]), (200, &json!(-32602)));
+    }
+
+    #[test]
+    fn a_hidden_tool_answers_exactly_as_an_unknown_one() {
+        let mut toolset = Toolset::new(ToolsetKind::Memory);
+        toolset.hide.insert(0, ["forget".to_owned()].into());
+        let config = Config { toolsets: vec![toolset], ..Config::default() };
+        let call = |path: &str, name: &str| {
+            let context = context(&Rc::new(Embedded::in_memory()), &config);
+            let message = ask("tools/call", json!({ "name": name, "arguments": {} }), false);
+            answer(&context, path, &message, false).1["error"].to_string()
+        };
+        assert_eq!(
+            call("/mcp/acme", "forget"),
+            call("/mcp/acme", "nothing").replace("nothing", "forget")
+        );
+        assert_eq!(call("/mcp", "forget"), "null");
+        let context = context(&Rc::new(Embedded::in_memory()), &config);
+        let list = answer(&context, "/mcp/acme", &ask("tools/list", json!({}), false), false).1;
+        let names: Vec<_> =
+            list["result"]["tools"].as_array().unwrap().iter().map(|t| &t["name"]).collect();
+        assert_eq!(names, ["remember", "recall", "list_memories"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_the_clients_error() {
+        let context = context(&Rc::new(Embedded::in_memory()), &Config::default());
+        let wrong = ask("tools/call", json!({ "name": 5 }), false);
+        let (status, body) = answer(&context, "/mcp", &wrong, false);
+        assert_eq!((status, &body["error"]["code"], &body["id"]), (200, &json!(-32602), &json!(7)));
+        // An `initialize` that fails is an HTTP error, so that no session begins with it.
+        let wrong = ask("initialize", json!({ "protocolVersion": 5 }), false);
+        assert_eq!(answer(&context, "/mcp", &wrong, false).0, 400);
+        assert_eq!(block_on(context.serve("nonsense")).unwrap_err().kind, Kind::Invalid);
+    }
+
+    #[test]
+    fn a_scope_parameter_that_was_not_routed_is_refused() {
+        let context = context(&Rc::new(Embedded::in_memory()), &Config::default());
+        let arguments = json!({ "query": "x", "projectSlug": "web" });
+        let message = ask("tools/call", json!({ "name": "recall", "arguments": arguments }), false);
+        let body = answer(&context, "/mcp/acme", &message, false).1;
+        assert_eq!(body["error"]["code"], -32602, "{body}");
+    }
 }

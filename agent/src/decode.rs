@@ -103,11 +103,16 @@ fn split(
             None,
         ));
     };
-    let meta = match object.remove("_meta") {
-        None => None,
-        Some(meta) => Some(serde_json::from_value(meta).map_err(|error| unfit(method, &error))?),
+    let Some(meta) = object.remove("_meta") else {
+        return Ok((params, None));
     };
-    Ok((params, meta))
+    let token = meta.get("progressToken");
+    if token.is_some_and(|token| !token.is_string() && !token.is_i64() && !token.is_u64()) {
+        let text = "`_meta.progressToken` must be a string or an integer";
+        return Err(ErrorData::invalid_params(text, None));
+    }
+    let meta = serde_json::from_value(meta).map_err(|error| unfit(method, &error))?;
+    Ok((params, Some(meta)))
 }
 
 fn unfit(method: &str, error: &serde_json::Error) -> ErrorData {
@@ -160,11 +165,7 @@ mod tests {
             -32602,
             "tools/call do not fit",
         );
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#,
-            -32602,
-            "missing field `name`",
-        );
+        check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, -32602, "missing field `name`");
         check(
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":[]}"#,
             -32602,

@@ -174,3 +174,90 @@ impl<H: ServerHandler> Stream for Driver<H> {
 }
 
 impl<H: ServerHandler> Unpin for Driver<H> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::decode;
+    use futures_executor::block_on;
+    use futures_util::{FutureExt as _, StreamExt as _};
+    use rmcp::{
+        ErrorData,
+        model::{
+            CallToolRequestParams, CallToolResponse, CallToolResult, ProgressNotificationParam,
+        },
+        service::RequestContext,
+    };
+    use std::{cell::Cell, rc::Rc};
+
+    /// Reports progress so many times, then answers or waits for ever.
+    struct Talker {
+        reports: u32,
+        answers: bool,
+        alive: Rc<Cell<bool>>,
+    }
+
+    impl Drop for Talker {
+        fn drop(&mut self) {
+            self.alive.set(false);
+        }
+    }
+
+    impl ServerHandler for Talker {
+        async fn call_tool(
+            &self,
+            _request: CallToolRequestParams,
+            context: RequestContext<RoleServer>,
+        ) -> Result<CallToolResponse, ErrorData> {
+            let token = context.meta.get_progress_token().unwrap();
+            for report in 0..self.reports {
+                let param = ProgressNotificationParam::new(token.clone(), f64::from(report));
+                context.peer.notify_progress(param).await.unwrap();
+            }
+            if !self.answers {
+                std::future::pending::<()>().await;
+            }
+            Ok(CallToolResult::success(vec![]).into())
+        }
+    }
+
+    fn start(reports: u32, answers: bool) -> (Driver<Talker>, Rc<Cell<bool>>) {
+        let alive = Rc::new(Cell::new(true));
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call",
+            "params":{"name":"t","_meta":{"progressToken":1}}}"#;
+        let talker = Talker { reports, answers, alive: Rc::clone(&alive) };
+        (Driver::start(talker, None, decode(message).unwrap()).unwrap(), alive)
+    }
+
+    #[test]
+    fn everything_arrives_in_order_and_the_reply_is_last() {
+        // More than the outbox holds: it is read while the handler talks.
+        let (driver, alive) = start(3000, true);
+        let messages: Vec<Message> = block_on(driver.collect());
+        assert_eq!(messages.len(), 3001);
+        for (index, message) in messages.iter().enumerate().take(3000) {
+            let json = serde_json::to_value(message).unwrap();
+            assert_eq!(json["params"]["progress"].as_f64(), Some(index as f64));
+        }
+        assert!(is_reply(&messages[3000]));
+        assert!(!alive.get());
+    }
+
+    #[test]
+    fn dropping_the_driver_stops_the_handler() {
+        let (mut driver, alive) = start(1, false);
+        assert!(!is_reply(&block_on(driver.next()).unwrap()));
+        assert!(driver.next().now_or_never().is_none());
+        assert!(alive.get());
+        drop(driver);
+        assert!(!alive.get());
+    }
+
+    #[test]
+    fn many_drivers_one_after_another() {
+        for _ in 0..1000 {
+            let (driver, _) = start(2, true);
+            assert_eq!(block_on(driver.count()), 3);
+        }
+    }
+}

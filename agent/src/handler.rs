@@ -13,10 +13,10 @@ use rmcp::{
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
         CompletionInfo, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation,
-        InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult, LoggingLevel, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-        ReadResourceRequestParams, ReadResourceResponse, Reference, Resource, ServerCapabilities,
-        ServerConfig, Tool,
+        InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
+        PaginatedRequestParams, Prompt, ProtocolVersion, ReadResourceRequestParams,
+        ReadResourceResponse, Reference, Resource, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -258,6 +258,11 @@ impl ServerHandler for Handler {
             let text = format!("there is no prompt {}", request.name);
             return Err(ErrorData::invalid_params(text, None));
         };
+        let offered = placed.toolset.prompts().iter().find(|prompt| prompt.name == request.name);
+        if let Some(lacking) = offered.and_then(|prompt| lacking(prompt, &arguments)) {
+            let text = format!("the prompt {} needs the argument {lacking}", request.name);
+            return Err(ErrorData::invalid_params(text, None));
+        }
         let prompt = placed.toolset.prompt(&request.name, &arguments, self.shared_notes).await;
         prompt.map(Into::into).map_err(|error| error.into_protocol())
     }
@@ -270,7 +275,9 @@ impl ServerHandler for Handler {
         let subject = match &request.r#ref {
             Reference::Prompt(prompt) => Subject::Prompt(&prompt.name),
             Reference::Resource(template) => Subject::Template(&template.uri),
-            _ => return Err(ErrorData::invalid_params("this kind of reference is unknown", None)),
+            _ => {
+                return Err(ErrorData::invalid_params("this kind of reference is unknown", None));
+            }
         };
         let argument = &request.argument;
         for placed in &self.registry.toolsets {
@@ -290,6 +297,12 @@ impl ServerHandler for Handler {
     }
 }
 
+/// The first argument that a prompt needs and was not given.
+fn lacking<'a>(prompt: &'a Prompt, arguments: &JsonObject) -> Option<&'a str> {
+    let needed = prompt.arguments.iter().flatten().filter(|a| a.required == Some(true));
+    needed.map(|argument| argument.name.as_str()).find(|name| !arguments.contains_key(*name))
+}
+
 /// Where a page begins: a toolset and an offset in it. Opaque to clients.
 struct Cursor;
 
@@ -300,7 +313,9 @@ impl Cursor {
 
     /// What the client sent: `None` for the first page.
     fn of(request: Option<PaginatedRequestParams>) -> Result<Option<(usize, u32)>, ErrorData> {
-        let Some(text) = request.and_then(|request| request.cursor) else { return Ok(None) };
+        let Some(text) = request.and_then(|request| request.cursor) else {
+            return Ok(None);
+        };
         let read = || {
             let bytes = URL_SAFE_NO_PAD.decode(&text).ok()?;
             let text = String::from_utf8(bytes).ok()?;
@@ -324,7 +339,6 @@ fn page<T: Clone>(
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     let items: Vec<T> = all.iter().skip(offset).take(limits::PAGE_ITEMS_MAX).cloned().collect();
     let end = offset.saturating_add(items.len());
-    let next = (end < all.len())
-        .then(|| Cursor::write(0, u32::try_from(end).unwrap_or(u32::MAX)));
+    let next = (end < all.len()).then(|| Cursor::write(0, u32::try_from(end).unwrap_or(u32::MAX)));
     Ok((items, next))
 }

@@ -143,3 +143,34 @@ pub enum Subject<'a> {
     /// A resource template, by its text.
     Template(&'a str),
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::platform::Platform;
+    use futures_util::future::LocalBoxFuture;
+    use shared::{Error, Kind, Millis, hop::NotesAnswer, notes};
+    use std::cell::Cell;
+
+    /// A platform where nothing moves but what asks for randomness.
+    #[derive(Debug, Default)]
+    pub(crate) struct Still(Cell<u8>);
+
+    impl Platform for Still {
+        fn now(&self) -> Millis {
+            Millis(1)
+        }
+
+        fn random(&self) -> [u8; 12] {
+            self.0.set(self.0.get().wrapping_add(1));
+            [self.0.get(); 12]
+        }
+
+        fn sleep(&self, _milliseconds: u32) -> LocalBoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
+            Box::pin(std::future::ready(Err(Error::new(Kind::Unavailable, "not here"))))
+        }
+    }
+}

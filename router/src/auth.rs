@@ -54,9 +54,7 @@ impl Keys {
     /// [`KeysError`] for the first entry that is none.
     pub fn parse(api_keys: &str, dev_keys: &str, dev_user: &str) -> Result<Self, KeysError> {
         let issued = entries("API_KEYS", api_keys, |secret| {
-            let hex = secret
-                .strip_prefix("sha256:")
-                .ok_or("it must be user=sha256:<hex>")?;
+            let hex = secret.strip_prefix("sha256:").ok_or("it must be user=sha256:<hex>")?;
             unhex(hex).ok_or("sha256: is followed by 64 hexadecimal digits")
         })?;
         let development = entries("DEV_KEYS", dev_keys, |key| match key {
@@ -74,11 +72,7 @@ impl Keys {
             "" => None,
             text => Some(user(text)?),
         };
-        Ok(Self {
-            issued,
-            development,
-            development_user,
-        })
+        Ok(Self { issued, development, development_user })
     }
 
     /// Whose credential an `Authorization` header carries. `loopback` says that the endpoint was
@@ -99,17 +93,14 @@ impl Keys {
                 self.issued.get(&hash).or_else(development)
             }),
         };
-        user.map(|user| Identity { user: user.clone() })
-            .ok_or(Refusal::Unauthenticated)
+        user.map(|user| Identity { user: user.clone() }).ok_or(Refusal::Unauthenticated)
     }
 }
 
 /// The token of a bearer credential (RFC 6750; the scheme is case-insensitive).
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim_start())
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
 fn entries(
@@ -118,25 +109,14 @@ fn entries(
     read: impl Fn(&str) -> Result<Hash, &'static str>,
 ) -> Result<HashMap<Hash, UserId>, KeysError> {
     let mut map = HashMap::new();
-    let entries = text
-        .split([',', '\n'])
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty());
+    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
     for (entry, text) in (1_usize..).zip(entries) {
-        let mistake = |rule: String| KeysError {
-            variable,
-            entry,
-            rule,
-        };
+        let mistake = |rule: String| KeysError { variable, entry, rule };
         if entry > limits::KEYS_MAX {
-            return Err(mistake(format!(
-                "there are at most {} keys",
-                limits::KEYS_MAX
-            )));
+            return Err(mistake(format!("there are at most {} keys", limits::KEYS_MAX)));
         }
-        let (user, secret) = text
-            .rsplit_once('=')
-            .ok_or_else(|| mistake("it must be user=…".to_owned()))?;
+        let (user, secret) =
+            text.rsplit_once('=').ok_or_else(|| mistake("it must be user=…".to_owned()))?;
         let user = UserId::parse(user).map_err(|error| mistake(error.to_string()))?;
         let hash = read(secret).map_err(|rule| mistake(rule.to_owned()))?;
         if map.insert(hash, user).is_some() {
@@ -172,11 +152,7 @@ mod tests {
 
     fn check(authorization: Option<&str>, loopback: bool, expected: Option<&str>) {
         let got = keys().identify(authorization, loopback).ok();
-        assert_eq!(
-            got.as_ref().map(|i| i.user.as_str()),
-            expected,
-            "{authorization:?}"
-        );
+        assert_eq!(got.as_ref().map(|i| i.user.as_str()), expected, "{authorization:?}");
     }
 
     #[test]
@@ -210,33 +186,15 @@ mod tests {
     #[test]
     fn mistakes_name_the_entry_and_never_the_key() {
         let check = |api: &str, dev: &str, user: &str, expected: &str| {
-            assert_eq!(
-                Keys::parse(api, dev, user).unwrap_err().to_string(),
-                expected
-            );
+            assert_eq!(Keys::parse(api, dev, user).unwrap_err().to_string(), expected);
         };
         check("a", "", "", "API_KEYS: entry 1: it must be user=…");
-        check(
-            "a=b",
-            "",
-            "",
-            "API_KEYS: entry 1: it must be user=sha256:<hex>",
-        );
+        check("a=b", "", "", "API_KEYS: entry 1: it must be user=sha256:<hex>");
         let digits = "API_KEYS: entry 1: sha256: is followed by 64 hexadecimal digits";
         check("a=sha256:12", "", "", digits);
-        check(&format!("a=sha256:+{}", &SECRET[1..]), "", "", digits);
-        check(
-            "",
-            "a=k,a=k",
-            "",
-            "DEV_KEYS: entry 2: the same key is given twice",
-        );
-        check(
-            "",
-            "=k",
-            "",
-            "DEV_KEYS: entry 1: a user's name must not be empty",
-        );
+        check(&format!("a=sha256:+{}", SECRET.replacen('2', "", 1)), "", "", digits);
+        check("", "a=k,a=k", "", "DEV_KEYS: entry 2: the same key is given twice");
+        check("", "=k", "", "DEV_KEYS: entry 1: a user's name must not be empty");
         check("", "a=", "", "DEV_KEYS: entry 1: a key must not be empty");
         check(
             "",

@@ -16,9 +16,7 @@ fn write(reply: Reply) -> Response {
         for (name, value) in &reply.headers {
             headers.set(name, value)?;
         }
-        let response = ResponseBuilder::new()
-            .with_headers(headers)
-            .with_status(reply.status);
+        let response = ResponseBuilder::new().with_headers(headers).with_status(reply.status);
         Ok::<_, worker::Error>(match reply.body {
             Some(body) => response.fixed(body.into_bytes()),
             None => response.empty(),

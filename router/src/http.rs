@@ -67,11 +67,7 @@ pub struct Admitted {
 /// A comma-separated list, without its blanks and empty items.
 #[must_use]
 pub fn list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(ToOwned::to_owned)
-        .collect()
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(ToOwned::to_owned).collect()
 }
 
 /// The parts of an absolute URL that matter here: (scheme and authority, authority, path).
@@ -81,11 +77,7 @@ fn split(url: &str) -> Option<(&str, &str, &str)> {
     let length = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at_checked(length)?;
     let path = tail.split(['?', '#']).next().unwrap_or_default();
-    Some((
-        url.get(..authority_at.checked_add(length)?)?,
-        authority,
-        path,
-    ))
+    Some((url.get(..authority_at.checked_add(length)?)?, authority, path))
 }
 
 /// The path of an absolute URL.
@@ -96,12 +88,8 @@ pub fn path(url: &str) -> &str {
 
 /// A host without its port.
 fn host(authority: &str) -> &str {
-    let port_at = authority
-        .rfind(':')
-        .filter(|&at| !authority.ends_with(']') && at > 0);
-    port_at
-        .and_then(|at| authority.get(..at))
-        .unwrap_or(authority)
+    let port_at = authority.rfind(':').filter(|&at| !authority.ends_with(']') && at > 0);
+    port_at.and_then(|at| authority.get(..at)).unwrap_or(authority)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -134,17 +122,11 @@ pub fn admit(
             return Err(Refusal::ForeignOrigin);
         }
     }
-    let length = arrival
-        .content_length
-        .map_or(Some(0), |length| length.parse::<u64>().ok());
+    let length = arrival.content_length.map_or(Some(0), |length| length.parse::<u64>().ok());
     if length.is_none_or(|length| length > limits::BODY_BYTES_MAX as u64) {
         return Err(Refusal::TooLarge);
     }
-    Ok(Admitted {
-        method,
-        scope,
-        loopback: is_loopback(host),
-    })
+    Ok(Admitted { method, scope, loopback: is_loopback(host) })
 }
 
 /// What a McpRouter looks at. The values of headers as they came; absent ones are `None`.
@@ -213,21 +195,13 @@ impl Reply {
     #[must_use]
     pub fn json(status: u16, body: String) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
-        Self {
-            status,
-            headers,
-            body: Some(body),
-        }
+        Self { status, headers, body: Some(body) }
     }
 
     /// No body.
     #[must_use]
     pub const fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: None,
-        }
+        Self { status, headers: Vec::new(), body: None }
     }
 
     /// The same reply with one header more.
@@ -262,50 +236,27 @@ mod tests {
     }
 
     fn post(url: &str) -> Arrival<'_> {
-        Arrival {
-            url,
-            method: "POST",
-            origin: None,
-            content_length: None,
-        }
+        Arrival { url, method: "POST", origin: None, content_length: None }
     }
 
     #[test]
     fn admits_by_path_host_origin_and_size() {
         check(post("http://localhost:8787/mcp"), Ok(("/mcp", true)));
-        check(
-            post("http://[::1]:8787/mcp/acme?x=/y"),
-            Ok(("/mcp/acme", true)),
-        );
-        check(
-            post("https://mcp.example.com/mcp/acme/web#z"),
-            Ok(("/mcp/acme/web", false)),
-        );
+        check(post("http://[::1]:8787/mcp/acme?x=/y"), Ok(("/mcp/acme", true)));
+        check(post("https://mcp.example.com/mcp/acme/web#z"), Ok(("/mcp/acme/web", false)));
         check(post("http://localhost"), Err(404));
         check(post("http://localhost/other"), Err(404));
         check(post("http://localhost/mcp/a%20b"), Err(400));
         check(post("http://evil.example/mcp"), Err(403));
         check(post("http://localhost.evil.example/mcp"), Err(403));
         check(post("nonsense"), Err(404));
-        check(
-            Arrival {
-                method: "PUT",
-                ..post("http://localhost/mcp")
-            },
-            Err(405),
-        );
-        let origin = |origin| Arrival {
-            origin: Some(origin),
-            ..post("http://localhost:1/mcp")
-        };
+        check(Arrival { method: "PUT", ..post("http://localhost/mcp") }, Err(405));
+        let origin = |origin| Arrival { origin: Some(origin), ..post("http://localhost:1/mcp") };
         check(origin("http://localhost:1"), Ok(("/mcp", true)));
         check(origin("https://app.example.com"), Ok(("/mcp", true)));
         check(origin("http://localhost:2"), Err(403));
         check(origin("null"), Err(403));
-        let length = |n| Arrival {
-            content_length: Some(n),
-            ..post("http://localhost/mcp")
-        };
+        let length = |n| Arrival { content_length: Some(n), ..post("http://localhost/mcp") };
         check(length("4194304"), Ok(("/mcp", true)));
         check(length("4194305"), Err(413));
         check(length("99999999999999999999999"), Err(413));
@@ -319,9 +270,7 @@ mod tests {
                 content_type: content_type.map(ToOwned::to_owned),
                 ..Incoming::default()
             };
-            let status = incoming
-                .check_message()
-                .map_or_else(|r| r.row(false).0, |()| 200);
+            let status = incoming.check_message().map_or_else(|r| r.row(false).0, |()| 200);
             assert_eq!(status, expected, "{accept:?} {content_type:?}");
         };
         let json = Some("application/json");

@@ -114,10 +114,7 @@ impl<'a> Message<'a> {
             }
         };
         let id = written.id.filter(|id| is_id(id));
-        if written
-            .jsonrpc
-            .is_none_or(|version| version.get() != "\"2.0\"")
-        {
+        if written.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
             return refuse(id, invalid("`jsonrpc` must be \"2.0\""));
         }
         if written.id.is_some() && id.is_none() {
@@ -143,12 +140,7 @@ impl<'a> Message<'a> {
             }
         };
         Ok(match id {
-            Some(id) => Self::Request(Request {
-                id,
-                method,
-                params,
-                raw_params: written.params,
-            }),
+            Some(id) => Self::Request(Request { id, method, params, raw_params: written.params }),
             None => Self::Notification { method, params },
         })
     }
@@ -157,8 +149,7 @@ impl<'a> Message<'a> {
 /// A member's text, if it is a string.
 #[must_use]
 pub fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .map(|Text(text)| text)
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).map(|Text(text)| text)
 }
 
 #[derive(Deserialize)]
@@ -191,11 +182,7 @@ mod tests {
 
     fn check(body: &str, code: i64, id: Option<&str>) {
         let unreadable = Message::parse(body).unwrap_err();
-        assert_eq!(
-            unreadable.refusal.row(false),
-            (400, code),
-            "{body}: {unreadable:?}"
-        );
+        assert_eq!(unreadable.refusal.row(false), (400, code), "{body}: {unreadable:?}");
         assert_eq!(unreadable.id.map(RawValue::get), id, "{body}");
     }
 
@@ -203,81 +190,36 @@ mod tests {
     fn what_is_no_message_is_told_why_with_its_id() {
         check("", -32700, None);
         check("{", -32700, None);
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#,
-            -32700,
-            None,
-        );
+        check(r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#, -32700, None);
         check("[]", -32600, None);
         check("5", -32600, None);
         check("null", -32600, None);
         check(r#"{"id":1,"method":"ping"}"#, -32600, Some("1"));
-        check(
-            r#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#,
-            -32600,
-            Some("\"a\""),
-        );
-        check(
-            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
-            -32600,
-            None,
-        );
-        check(
-            r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
-            -32600,
-            None,
-        );
+        check(r#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#, -32600, Some("\"a\""));
+        check(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, None);
+        check(r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600, None);
         check(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600, None);
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
-            -32600,
-            None,
-        );
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#,
-            -32600,
-            Some("1"),
-        );
+        check(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, -32600, None);
+        check(r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, -32600, Some("1"));
         check(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, Some("1"));
         check(r#"{"jsonrpc":"2.0","id":1}"#, -32600, Some("1"));
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
-            -32600,
-            Some("1"),
-        );
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#,
-            -32600,
-            Some("1"),
-        );
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
-            -32600,
-            Some("1"),
-        );
-        check(
-            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
-            -32600,
-            Some("1"),
-        );
+        check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, -32600, Some("1"));
+        check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#, -32600, Some("1"));
+        check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, -32600, Some("1"));
+        check(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, -32600, Some("1"));
     }
 
     #[test]
     fn reads_what_matters() {
         let body = r#" {"jsonrpc":"2.0","id":"\u0061","method":"tools/call",
             "params":{"name":"x","arguments":{"a":1},"other":[]},"extra":1}"#;
-        let Ok(Message::Request(request)) = Message::parse(body) else {
-            panic!()
-        };
+        let Ok(Message::Request(request)) = Message::parse(body) else { panic!() };
         assert_eq!(request.id.get(), "\"\\u0061\"");
         assert_eq!(request.method, "tools/call");
         assert_eq!(text(request.params.name).as_deref(), Some("x"));
         assert_eq!(request.params.arguments.unwrap().get(), "{\"a\":1}");
         let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        assert!(matches!(
-            Message::parse(notification),
-            Ok(Message::Notification { .. })
-        ));
+        assert!(matches!(Message::parse(notification), Ok(Message::Notification { .. })));
         let response = r#"{"jsonrpc":"2.0","id":0,"result":null}"#;
         assert!(matches!(Message::parse(response), Ok(Message::Response)));
     }

@@ -55,10 +55,7 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     fn agent(&self, scope: Scope) -> AgentKey {
-        AgentKey {
-            user: self.user.clone(),
-            scope,
-        }
+        AgentKey { user: self.user.clone(), scope }
     }
 }
 
@@ -104,10 +101,7 @@ fn initialize<'a>(
     }
     match (protocol::negotiate(request.raw_params), request.raw_params) {
         (Ok(revision), Some(client)) if client.get().len() <= shared::limits::CLIENT_BYTES_MAX => {
-            Plan::Begin(
-                place.agent(place.scope.clone()),
-                Opening { revision, client },
-            )
+            Plan::Begin(place.agent(place.scope.clone()), Opening { revision, client })
         }
         (Ok(_), _) => Plan::Reject(Refusal::InvalidMeta(format!(
             "the params of initialize have at most {} bytes",
@@ -119,22 +113,19 @@ fn initialize<'a>(
 
 fn set_level<'a>(request: &Request<'_>) -> Plan<'a> {
     match text(request.params.level) {
-        Some(level) if protocol::LOG_LEVELS.contains(&level.as_ref()) => {
+        Some(level) if protocol::is_log_level(&level) => {
             Plan::Change(Change::Level(level.into_owned()), result(request.id))
         }
-        _ => Plan::Reject(Refusal::InvalidParams(format!(
-            "`level` must be one of {}",
-            protocol::LOG_LEVELS.join(", ")
-        ))),
+        _ => {
+            let text = format!("`level` {}", protocol::one_of_log_levels());
+            Plan::Reject(Refusal::InvalidParams(text))
+        }
     }
 }
 
 /// An empty result.
 fn result(id: &RawValue) -> Reply {
-    Reply::json(
-        200,
-        format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.get()),
-    )
+    Reply::json(200, format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.get()))
 }
 
 /// Which Agent serves a request: the one of the URL's scope, or of a narrower one that a tool
@@ -196,10 +187,7 @@ fn narrower(config: &Config, scope: &Scope, params: &Params<'_>) -> Result<Scope
             (Some((_, parameter)), Some(wider)) => {
                 return Err(Refusal::InvalidParams(format!(
                     "`{parameter}` needs {} too: which {} is it in?",
-                    wider
-                        .parameters
-                        .first()
-                        .map_or("a wider level", String::as_str),
+                    wider.parameters.first().map_or("a wider level", String::as_str),
                     wider.name
                 )));
             }
@@ -253,25 +241,17 @@ mod tests {
     /// What is planned for a request, in one word and its argument.
     fn planned(path: &str, era: Era, with_session: bool, method: &str, params: &str) -> String {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-        let Ok(Message::Request(request)) = Message::parse(&body) else {
-            panic!("{body}")
-        };
+        let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
         let (config, session) = (Config::default(), session());
         let user = UserId::parse("u").unwrap();
         let scope = Scope::parse_path(path, &config.levels).unwrap();
-        let place = Place {
-            config: &config,
-            user: &user,
-            scope: &scope,
-        };
+        let place = Place { config: &config, user: &user, scope: &scope };
         match plan(place, era, with_session.then_some(&session), &request) {
             Plan::Answer(reply) => format!("answer {}", reply.body.unwrap_or_default()),
             Plan::Forward(key, Peer::Modern) => format!("forward {}", key.object_name()),
             Plan::Forward(key, peer) => {
-                assert!(
-                    matches!(peer, Peer::Handshake { revision, level: Some(level), .. }
-                    if revision == "2025-06-18" && level == "error")
-                );
+                assert!(matches!(peer, Peer::Handshake { revision, level: Some(level), .. }
+                    if revision == "2025-06-18" && level == "error"));
                 format!("forward {}", key.object_name())
             }
             Plan::Begin(key, opening) => {
@@ -283,56 +263,26 @@ mod tests {
     }
 
     fn check(path: &str, method: &str, params: &str, expected: &str) {
-        assert_eq!(
-            planned(path, Era::Handshake, true, method, params),
-            expected,
-            "{params}"
-        );
+        assert_eq!(planned(path, Era::Handshake, true, method, params), expected, "{params}");
     }
 
     fn check_call(path: &str, arguments: &str, expected: &str) {
         let params = format!(r#"{{"name":"recall","arguments":{arguments}}}"#);
-        assert_eq!(
-            planned(path, Era::Handshake, true, "tools/call", &params),
-            expected
-        );
-        assert_eq!(
-            planned(path, Era::Modern, false, "tools/call", &params),
-            expected
-        );
+        assert_eq!(planned(path, Era::Handshake, true, "tools/call", &params), expected);
+        assert_eq!(planned(path, Era::Modern, false, "tools/call", &params), expected);
     }
 
     #[test]
     fn every_class_has_its_plan() {
-        check(
-            "/mcp",
-            "ping",
-            "{}",
-            r#"answer {"jsonrpc":"2.0","id":1,"result":{}}"#,
-        );
+        check("/mcp", "ping", "{}", r#"answer {"jsonrpc":"2.0","id":1,"result":{}}"#);
         check("/mcp/acme", "tools/list", "{}", "forward u:acme");
-        check(
-            "/mcp",
-            "logging/setLevel",
-            r#"{"level":"debug"}"#,
-            "change Level(\"debug\")",
-        );
+        check("/mcp", "logging/setLevel", r#"{"level":"debug"}"#, "change Level(\"debug\")");
         let levels = "`level` must be one of debug, info, notice, warning, error, critical, \
                       alert, emergency";
         let bad_level = format!("reject -32602 {levels}");
-        check(
-            "/mcp",
-            "logging/setLevel",
-            r#"{"level":"loud"}"#,
-            &bad_level,
-        );
+        check("/mcp", "logging/setLevel", r#"{"level":"loud"}"#, &bad_level);
         check("/mcp", "logging/setLevel", "{}", &bad_level);
-        check(
-            "/mcp",
-            "no/such",
-            "{}",
-            "reject -32601 there is no method no/such",
-        );
+        check("/mcp", "no/such", "{}", "reject -32601 there is no method no/such");
     }
 
     #[test]
@@ -343,10 +293,7 @@ mod tests {
         assert_eq!(begin(false), "begin u:acme 2025-06-18");
         assert!(begin(true).starts_with("reject -32600 this session is initialized already"));
         let bad = planned("/mcp", Era::Handshake, false, "initialize", "{}");
-        assert!(
-            bad.starts_with("reject -32602 the params of initialize do not fit"),
-            "{bad}"
-        );
+        assert!(bad.starts_with("reject -32602 the params of initialize do not fit"), "{bad}");
     }
 
     #[test]
@@ -356,11 +303,7 @@ mod tests {
         check_call("/mcp/acme", web, "forward u:acme:web");
         check_call("/mcp/acme/web", web, "forward u:acme:web");
         check_call("/mcp", r#"{"org":"ACME"}"#, "forward u:acme");
-        check_call(
-            "/mcp/acme",
-            r#"{"project_slug":"web"}"#,
-            "forward u:acme:web",
-        );
+        check_call("/mcp/acme", r#"{"project_slug":"web"}"#, "forward u:acme:web");
         check_call("/mcp", "{}", "forward u");
         check_call("/mcp", r#"{"organizationSlug":null}"#, "forward u");
         check_call("/mcp", "[]", "forward u");
@@ -386,11 +329,7 @@ mod tests {
             r#"{"org":"a","org":"b"}"#,
             "reject -32602 `org` says `a` and `org` says `b`; name one org",
         );
-        check_call(
-            "/mcp",
-            r#"{"org":5}"#,
-            "reject -32602 `org`: the org must be a string",
-        );
+        check_call("/mcp", r#"{"org":5}"#, "reject -32602 `org`: the org must be a string");
         check_call(
             "/mcp",
             r#"{"org":"../x"}"#,

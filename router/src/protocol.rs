@@ -67,12 +67,12 @@ struct Meta<'a> {
     revision: Option<&'a RawValue>,
     #[serde(rename = "io.modelcontextprotocol/clientCapabilities", borrow)]
     capabilities: Option<&'a RawValue>,
+    #[serde(rename = "io.modelcontextprotocol/logLevel", borrow)]
+    level: Option<&'a RawValue>,
 }
 
 fn meta<'a>(params: &Params<'a>) -> Option<Meta<'a>> {
-    params
-        .meta
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+    params.meta.and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
 
 /// Whether a revision has the handshake.
@@ -101,26 +101,20 @@ pub fn era(incoming: &Incoming, method: &str, params: &Params<'_>) -> Era {
 pub fn check_modern(incoming: &Incoming, request: &Request<'_>) -> Result<(), Refusal> {
     let meta = meta(&request.params).unwrap_or_default();
     let lacking = |key: &str| {
-        Refusal::InvalidMeta(format!(
-            "params._meta must have io.modelcontextprotocol/{key}"
-        ))
+        Refusal::InvalidMeta(format!("params._meta must have io.modelcontextprotocol/{key}"))
     };
     let stated = text(meta.revision).ok_or_else(|| lacking("protocolVersion (a string)"))?;
     check_revision_header(incoming.revision.as_deref(), &stated)?;
     if stated != MODERN_REVISION {
         return Err(Refusal::UnsupportedRevision(stated.into_owned()));
     }
-    if meta
-        .capabilities
-        .is_none_or(|capabilities| !capabilities.get().starts_with('{'))
-    {
+    if meta.capabilities.is_none_or(|capabilities| !capabilities.get().starts_with('{')) {
         return Err(lacking("clientCapabilities (an object)"));
     }
-    check_mirror(
-        "Mcp-Method",
-        incoming.mcp_method.as_deref(),
-        Some(&request.method),
-    )?;
+    if meta.level.is_some() && text(meta.level).is_none_or(|level| !is_log_level(&level)) {
+        return Err(Refusal::InvalidMeta(format!("logLevel {}", one_of_log_levels())));
+    }
+    check_mirror("Mcp-Method", incoming.mcp_method.as_deref(), Some(&request.method))?;
     let params = &request.params;
     let name = match request.method.as_ref() {
         "tools/call" | "prompts/get" => params.name,
@@ -128,18 +122,12 @@ pub fn check_modern(incoming: &Incoming, request: &Request<'_>) -> Result<(), Re
         "tasks/get" | "tasks/update" | "tasks/cancel" => params.task,
         _ => return Ok(()),
     };
-    check_mirror(
-        "Mcp-Name",
-        incoming.mcp_name.as_deref(),
-        text(name).as_deref(),
-    )
+    check_mirror("Mcp-Name", incoming.mcp_name.as_deref(), text(name).as_deref())
 }
 
 fn check_revision_header(header: Option<&str>, stated: &str) -> Result<(), Refusal> {
     match header {
-        None => Err(Refusal::HeaderMismatch(
-            "`MCP-Protocol-Version` is missing".to_owned(),
-        )),
+        None => Err(Refusal::HeaderMismatch("`MCP-Protocol-Version` is missing".to_owned())),
         Some(header) if header == stated => Ok(()),
         Some(_) => Err(Refusal::HeaderMismatch(
             "`MCP-Protocol-Version` is not the revision that params._meta names".to_owned(),
@@ -163,9 +151,7 @@ fn check_mirror(name: &str, header: Option<&str>, body: Option<&str>) -> Result<
 /// A header's value: as it is, or from base64 where it is marked so (`=?base64?…?=`), as clients
 /// send what is no plain ASCII.
 fn decode(value: &str) -> Option<Cow<'_, str>> {
-    let marked = value
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="));
+    let marked = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     match marked {
         None => Some(Cow::Borrowed(value)),
         Some(encoded) => STANDARD
@@ -219,24 +205,25 @@ pub fn negotiate(params: Option<&RawValue>) -> Result<&'static str, Refusal> {
     let initialize: Initialize<'_> = serde_json::from_str(written).map_err(|error| {
         Refusal::InvalidMeta(format!("the params of initialize do not fit: {error}"))
     })?;
-    let own = HANDSHAKE_REVISIONS
-        .iter()
-        .find(|revision| **revision == initialize.revision);
+    let own = HANDSHAKE_REVISIONS.iter().find(|revision| **revision == initialize.revision);
     let newest = HANDSHAKE_REVISIONS.last();
     Ok(own.or(newest).copied().unwrap_or("2025-11-25"))
 }
 
-/// The log levels a session may ask for (RFC 5424).
-pub const LOG_LEVELS: [&str; 8] = [
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-];
+const LOG_LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// Whether a client may ask for logs from this level on (RFC 5424).
+#[must_use]
+pub fn is_log_level(text: &str) -> bool {
+    LOG_LEVELS.contains(&text)
+}
+
+/// The rule, for a client that broke it.
+#[must_use]
+pub fn one_of_log_levels() -> String {
+    format!("must be one of {}", LOG_LEVELS.join(", "))
+}
 
 #[cfg(test)]
 mod tests {
@@ -259,9 +246,7 @@ mod tests {
     fn check(incoming: &Incoming, method: &str, params: &str, expected: Result<Era, i64>) {
         let body =
             format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#);
-        let Ok(Message::Request(request)) = Message::parse(&body) else {
-            panic!("{body}")
-        };
+        let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
         let era = era(incoming, &request.method, &request.params);
         let checked = match era {
             Era::Modern => check_modern(incoming, &request),
@@ -280,91 +265,40 @@ mod tests {
         let modern = |method: &str| headers("2026-07-28", method, "");
         check(&modern("tools/list"), "tools/list", META, Ok(Era::Modern));
         check(&headers("", "", ""), "tools/list", "", Ok(Era::Handshake));
-        check(
-            &headers("2025-11-25", "", ""),
-            "tools/list",
-            "",
-            Ok(Era::Handshake),
-        );
-        check(
-            &headers("2024-01-01", "", ""),
-            "tools/list",
-            "",
-            Err(-32022),
-        );
+        check(&headers("2025-11-25", "", ""), "tools/list", "", Ok(Era::Handshake));
+        check(&headers("2024-01-01", "", ""), "tools/list", "", Err(-32022));
         // Modern by header or by method, and then `_meta` is demanded.
         check(&modern("tools/list"), "tools/list", "", Err(-32602));
         check(&headers("", "", ""), "server/discover", "", Err(-32602));
-        check(
-            &modern("tools/list"),
-            "tools/list",
-            r#""_meta":5"#,
-            Err(-32602),
-        );
+        check(&modern("tools/list"), "tools/list", r#""_meta":5"#, Err(-32602));
         let bare = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
         check(&modern("tools/list"), "tools/list", bare, Err(-32602));
+        let level = r#""io.modelcontextprotocol/clientCapabilities":{},
+            "io.modelcontextprotocol/logLevel":"loud""#;
+        let loud = META.replace(r#""io.modelcontextprotocol/clientCapabilities":{}"#, level);
+        check(&modern("tools/list"), "tools/list", &loud, Err(-32602));
         // Modern by body, and then the header is demanded.
-        check(
-            &headers("", "tools/list", ""),
-            "tools/list",
-            META,
-            Err(-32020),
-        );
-        check(
-            &headers("2025-11-25", "tools/list", ""),
-            "tools/list",
-            META,
-            Err(-32020),
-        );
+        check(&headers("", "tools/list", ""), "tools/list", META, Err(-32020));
+        check(&headers("2025-11-25", "tools/list", ""), "tools/list", META, Err(-32020));
         let future = META.replace("2026-07-28", "v999.0.0");
         check(&modern("tools/list"), "tools/list", &future, Err(-32020));
-        check(
-            &headers("v999.0.0", "tools/list", ""),
-            "tools/list",
-            &future,
-            Err(-32022),
-        );
+        check(&headers("v999.0.0", "tools/list", ""), "tools/list", &future, Err(-32022));
     }
 
     #[test]
     fn method_and_name_headers_repeat_the_body() {
         let call = format!(r#""name":"über",{META}"#);
         let named = |name: &str| headers("2026-07-28", "tools/call", name);
-        check(
-            &named("=?base64?w7xiZXI=?="),
-            "tools/call",
-            &call,
-            Ok(Era::Modern),
-        );
+        check(&named("=?base64?w7xiZXI=?="), "tools/call", &call, Ok(Era::Modern));
         check(&named("über"), "tools/call", &call, Ok(Era::Modern));
-        check(
-            &named("=?base64?w7xiZXI?="),
-            "tools/call",
-            &call,
-            Err(-32020),
-        );
+        check(&named("=?base64?w7xiZXI?="), "tools/call", &call, Err(-32020));
         check(&named("=?base64?!!!!?="), "tools/call", &call, Err(-32020));
         check(&named("uber"), "tools/call", &call, Err(-32020));
         check(&named(""), "tools/call", &call, Err(-32020));
-        check(
-            &headers("2026-07-28", "Tools/Call", "über"),
-            "tools/call",
-            &call,
-            Err(-32020),
-        );
-        check(
-            &headers("2026-07-28", "", "über"),
-            "tools/call",
-            &call,
-            Err(-32020),
-        );
+        check(&headers("2026-07-28", "Tools/Call", "über"), "tools/call", &call, Err(-32020));
+        check(&headers("2026-07-28", "", "über"), "tools/call", &call, Err(-32020));
         let half = format!(r#""name":"=?base64?YQ==",{META}"#);
-        check(
-            &named("=?base64?YQ=="),
-            "tools/call",
-            &half,
-            Ok(Era::Modern),
-        );
+        check(&named("=?base64?YQ=="), "tools/call", &half, Ok(Era::Modern));
         let read = format!(r#""uri":"a:b",{META}"#);
         let reading = |uri| headers("2026-07-28", "resources/read", uri);
         check(&reading("a:b"), "resources/read", &read, Ok(Era::Modern));
@@ -390,18 +324,10 @@ mod tests {
 
     #[test]
     fn a_method_of_the_other_era_is_unknown() {
-        for method in [
-            "initialize",
-            "ping",
-            "logging/setLevel",
-            "resources/subscribe",
-        ] {
+        for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
             assert_eq!(class(method, Era::Modern), Class::Unknown, "{method}");
         }
         assert_eq!(class("server/discover", Era::Handshake), Class::Unknown);
-        assert_eq!(
-            class("tools/call", Era::Handshake),
-            class("tools/call", Era::Modern)
-        );
+        assert_eq!(class("tools/call", Era::Handshake), class("tools/call", Era::Modern));
     }
 }

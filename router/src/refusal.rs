@@ -118,13 +118,8 @@ impl Refusal {
         if let (Some(data), Some(error)) = (self.data(), error.as_object_mut()) {
             error.insert("data".to_owned(), data);
         }
-        let id = id
-            .map(|id| format!("\"id\":{},", id.get()))
-            .unwrap_or_default();
-        let reply = Reply::json(
-            status,
-            format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}"),
-        );
+        let id = id.map(|id| format!("\"id\":{},", id.get())).unwrap_or_default();
+        let reply = Reply::json(status, format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}"));
         match self {
             Self::Unauthenticated => reply.with_header("www-authenticate", "Bearer"),
             Self::MethodNotAllowed => reply.with_header("allow", "POST, DELETE"),
@@ -150,39 +145,21 @@ mod tests {
         let reply = Refusal::SessionUnknown.reply(Some(id), false);
         assert_eq!(reply.status, 404);
         let body = reply.body.unwrap();
-        assert!(
-            body.starts_with(r#"{"jsonrpc":"2.0","id":"a\u0041","error":{"#),
-            "{body}"
-        );
-        let body = Refusal::Parse("x".to_owned())
-            .reply(None, false)
-            .body
-            .unwrap();
+        assert!(body.starts_with(r#"{"jsonrpc":"2.0","id":"a\u0041","error":{"#), "{body}");
+        let body = Refusal::Parse("x".to_owned()).reply(None, false).body.unwrap();
         assert!(!body.contains("\"id\""), "{body}");
     }
 
     #[test]
     fn an_unknown_method_is_404_in_the_modern_era_only() {
-        assert_eq!(
-            Refusal::MethodNotFound(String::new()).row(true),
-            (404, -32601)
-        );
-        assert_eq!(
-            Refusal::MethodNotFound(String::new()).row(false),
-            (200, -32601)
-        );
+        assert_eq!(Refusal::MethodNotFound(String::new()).row(true), (404, -32601));
+        assert_eq!(Refusal::MethodNotFound(String::new()).row(false), (200, -32601));
     }
 
     #[test]
     fn a_challenge_and_the_allowed_methods_are_headers() {
         let header = |refusal: Refusal| refusal.reply(None, false).headers;
-        assert_eq!(
-            header(Refusal::Unauthenticated)[1],
-            ("www-authenticate", "Bearer".to_owned())
-        );
-        assert_eq!(
-            header(Refusal::MethodNotAllowed)[1],
-            ("allow", "POST, DELETE".to_owned())
-        );
+        assert_eq!(header(Refusal::Unauthenticated)[1], ("www-authenticate", "Bearer".to_owned()));
+        assert_eq!(header(Refusal::MethodNotAllowed)[1], ("allow", "POST, DELETE".to_owned()));
     }
 }

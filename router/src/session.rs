@@ -66,10 +66,7 @@ pub struct Sessions<D> {
 impl<D: Database> Sessions<D> {
     /// The sessions in a database. Its table is made when the first session begins.
     pub fn new(database: D) -> Self {
-        Self {
-            database,
-            cache: RefCell::default(),
-        }
+        Self { database, cache: RefCell::default() }
     }
 
     fn exists(&self) -> Result<bool, Error> {
@@ -151,9 +148,7 @@ impl<D: Database> Sessions<D> {
             Some(session) if now.since(session.seen) >= limits::SESSION_SEEN_STEP_MS => {
                 session.seen = now;
                 let statement = "UPDATE sessions SET seen = ? WHERE id = ?";
-                self.database
-                    .run(statement, &[now.into(), id.as_str().into()])
-                    .map(drop)
+                self.database.run(statement, &[now.into(), id.as_str().into()]).map(drop)
             }
             _ => Ok(()),
         }
@@ -173,9 +168,7 @@ impl<D: Database> Sessions<D> {
             Change::Initialized => {
                 session.initialized = true;
                 let statement = "UPDATE sessions SET initialized = 1 WHERE id = ?";
-                self.database
-                    .run(statement, &[id.as_str().into()])
-                    .map(drop)
+                self.database.run(statement, &[id.as_str().into()]).map(drop)
             }
             Change::Level(level) => {
                 session.level = Some(level.clone());
@@ -192,9 +185,7 @@ impl<D: Database> Sessions<D> {
     /// The database's own.
     pub fn end(&self, id: &SessionId) -> Result<(), Error> {
         self.cache.borrow_mut().remove(id);
-        self.database
-            .run("DELETE FROM sessions WHERE id = ?", &[id.as_str().into()])
-            .map(drop)
+        self.database.run("DELETE FROM sessions WHERE id = ?", &[id.as_str().into()]).map(drop)
     }
 
     /// Ends what has been idle for too long and says when to look again; `None` if nothing is
@@ -272,10 +263,7 @@ mod tests {
     }
 
     fn found(sessions: &Sessions<Rc<Embedded>>, n: u8, now: u64) -> bool {
-        sessions
-            .find(&id(n), &scope("/mcp/acme"), Millis(now))
-            .unwrap()
-            .is_some()
+        sessions.find(&id(n), &scope("/mcp/acme"), Millis(now)).unwrap().is_some()
     }
 
     #[test]
@@ -285,28 +273,13 @@ mod tests {
         assert!(!found(&sessions, 1, 5));
         sessions.begin(session(1, 5), Millis(5)).unwrap();
         sessions.change(&id(1), &Change::Initialized).unwrap();
-        sessions
-            .change(&id(1), &Change::Level("debug".to_owned()))
-            .unwrap();
+        sessions.change(&id(1), &Change::Level("debug".to_owned())).unwrap();
         let restarted = Sessions::new(database);
-        let again = restarted
-            .find(&id(1), &scope("/mcp/acme"), Millis(6))
-            .unwrap()
-            .unwrap();
+        let again = restarted.find(&id(1), &scope("/mcp/acme"), Millis(6)).unwrap().unwrap();
         assert!(again.initialized);
         assert_eq!(again.level.as_deref(), Some("debug"));
-        assert!(
-            restarted
-                .find(&id(1), &scope("/mcp"), Millis(6))
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            restarted
-                .find(&id(1), &scope("/mcp/acme/web"), Millis(6))
-                .unwrap()
-                .is_none()
-        );
+        assert!(restarted.find(&id(1), &scope("/mcp"), Millis(6)).unwrap().is_none());
+        assert!(restarted.find(&id(1), &scope("/mcp/acme/web"), Millis(6)).unwrap().is_none());
         assert!(!found(&restarted, 2, 6));
         restarted.end(&id(1)).unwrap();
         assert!(!found(&restarted, 1, 6));
@@ -323,10 +296,7 @@ mod tests {
         assert!(found(&sessions, 1, DAY));
         // Over is over, whether or not the alarm has come.
         assert!(!found(&sessions, 1, DAY + 1));
-        assert_eq!(
-            sessions.expire(Millis(DAY + 1)).unwrap(),
-            Some(Millis(DAY / 2 + DAY + 1))
-        );
+        assert_eq!(sessions.expire(Millis(DAY + 1)).unwrap(), Some(Millis(DAY / 2 + DAY + 1)));
         assert!(found(&sessions, 2, DAY + 1));
         assert_eq!(sessions.expire(Millis(3 * DAY)).unwrap(), None);
     }
@@ -346,9 +316,7 @@ mod tests {
             assert!(found(&sessions, 1, now));
         }
         assert_eq!(changes(), before);
-        sessions
-            .touch(&id(1), Millis(limits::SESSION_SEEN_STEP_MS))
-            .unwrap();
+        sessions.touch(&id(1), Millis(limits::SESSION_SEEN_STEP_MS)).unwrap();
         assert_eq!(changes(), before + 1);
     }
 
@@ -358,9 +326,7 @@ mod tests {
         for n in 0..limits::SESSIONS_MAX as u8 {
             sessions.begin(session(n, 0), Millis(u64::from(n))).unwrap();
         }
-        sessions
-            .touch(&id(0), Millis(limits::SESSION_SEEN_STEP_MS))
-            .unwrap();
+        sessions.touch(&id(0), Millis(limits::SESSION_SEEN_STEP_MS)).unwrap();
         let now = limits::SESSION_SEEN_STEP_MS + 1;
         sessions.begin(session(200, now), Millis(now)).unwrap();
         assert!(found(&sessions, 0, now));

@@ -110,9 +110,7 @@ impl<D: Database> User<D> {
             Err(Unreadable { id, refusal }) => Outgoing::Own(refusal.reply(id, false)),
             Ok(Message::Request(request)) => {
                 let era = protocol::era(incoming, &request.method, &request.params);
-                let served = self
-                    .request(agents, scope, incoming, &request, era, moment)
-                    .await;
+                let served = self.request(agents, scope, incoming, &request, era, moment).await;
                 served.unwrap_or_else(|refusal| {
                     Outgoing::Own(refusal.reply(Some(request.id), era == Era::Modern))
                 })
@@ -147,18 +145,10 @@ impl<D: Database> User<D> {
             Era::Handshake => {
                 protocol::check_handshake(incoming)?;
                 let begins = request.method == "initialize" && incoming.session.is_none();
-                if begins {
-                    None
-                } else {
-                    Some(self.session(scope, incoming, moment.now)?)
-                }
+                if begins { None } else { Some(self.session(scope, incoming, moment.now)?) }
             }
         };
-        let place = Place {
-            config: &self.config,
-            user: &self.id,
-            scope,
-        };
+        let place = Place { config: &self.config, user: &self.id, scope };
         match plan(place, era, session.as_ref(), request) {
             Plan::Answer(reply) => Ok(Outgoing::Own(reply)),
             Plan::Reject(refusal) => Err(refusal),
@@ -171,8 +161,7 @@ impl<D: Database> User<D> {
                 Ok(Outgoing::Piped(agents.forward(&key, hop).await?))
             }
             Plan::Begin(key, opening) => {
-                self.begin(agents, &key, opening, &incoming.body, moment)
-                    .await
+                self.begin(agents, &key, opening, &incoming.body, moment).await
             }
         }
     }
@@ -254,35 +243,22 @@ impl<D: Database> User<D> {
     /// The session that a request names. Unknown, ended, of another user and of another scope are
     /// all the same.
     fn session(&self, scope: &Scope, incoming: &Incoming, now: Millis) -> Result<Session, Refusal> {
-        let text = incoming
-            .session
-            .as_deref()
-            .ok_or(Refusal::SessionRequired)?;
+        let text = incoming.session.as_deref().ok_or(Refusal::SessionRequired)?;
         let id = SessionId::parse(text).ok_or(Refusal::SessionUnknown)?;
-        let session = self
-            .sessions
-            .find(&id, scope, now)?
-            .ok_or(Refusal::SessionUnknown)?;
+        let session = self.sessions.find(&id, scope, now)?.ok_or(Refusal::SessionUnknown)?;
         self.sessions.touch(&id, now)?;
         Ok(session)
     }
 
     fn change(&self, session: Option<&Session>, change: &Change) -> Result<(), Refusal> {
         let session = session.ok_or(Refusal::SessionRequired)?;
-        self.sessions
-            .change(&session.id, change)
-            .map_err(Refusal::from)
+        self.sessions.change(&session.id, change).map_err(Refusal::from)
     }
 
     fn hop(&self, key: &AgentKey, peer: Peer<'_>, body: &str) -> Result<String, Error> {
         let internal = |error: serde_json::Error| Error::internal(format!("the hop: {error}"));
         let message: &RawValue = serde_json::from_str(body).map_err(internal)?;
-        let hop = Hop {
-            key: key.clone(),
-            peer,
-            shared_notes: self.has_shared_notes()?,
-            message,
-        };
+        let hop = Hop { key: key.clone(), peer, shared_notes: self.has_shared_notes()?, message };
         serde_json::to_string(&hop).map_err(internal)
     }
 
@@ -306,10 +282,7 @@ impl<D: Database> User<D> {
         }
         let answer = self.notes.answer(&hop.request, hop.now);
         // A write changes whether there are any.
-        if matches!(
-            hop.request,
-            notes::Request::Put(_) | notes::Request::Forget { .. }
-        ) {
+        if matches!(hop.request, notes::Request::Put(_) | notes::Request::Forget { .. }) {
             self.has_notes.set(None);
         }
         answer

@@ -41,9 +41,7 @@ pub fn variable(env: &Env, name: &str) -> Option<String> {
     if value.is_null() || value.is_undefined() {
         return None;
     }
-    value
-        .as_string()
-        .or_else(|| js_sys::JSON::stringify(&value).ok()?.as_string())
+    value.as_string().or_else(|| js_sys::JSON::stringify(&value).ok()?.as_string())
 }
 
 /// The configuration.

@@ -21,11 +21,7 @@ impl Level {
     /// A level with no parameters.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            parameters: Vec::new(),
-            preserve_case: false,
-        }
+        Self { name: name.to_owned(), parameters: Vec::new(), preserve_case: false }
     }
 
     /// The same level, keeping the case of its slugs.
@@ -79,18 +75,13 @@ impl Toolset {
     /// A toolset that hides nothing.
     #[must_use]
     pub const fn new(kind: ToolsetKind) -> Self {
-        Self {
-            kind,
-            hide: BTreeMap::new(),
-        }
+        Self { kind, hide: BTreeMap::new() }
     }
 
     /// Whether a tool is hidden once `depth` levels are pinned.
     #[must_use]
     pub fn hides(&self, tool: &str, depth: usize) -> bool {
-        self.hide
-            .range(..depth)
-            .any(|(_, tools)| tools.contains(tool))
+        self.hide.range(..depth).any(|(_, tools)| tools.contains(tool))
     }
 }
 
@@ -106,10 +97,7 @@ pub struct Config {
 impl Default for Config {
     /// Organization and project, and the memory toolset.
     fn default() -> Self {
-        Self {
-            levels: default_levels(),
-            toolsets: vec![Toolset::new(ToolsetKind::Memory)],
-        }
+        Self { levels: default_levels(), toolsets: vec![Toolset::new(ToolsetKind::Memory)] }
     }
 }
 
@@ -124,10 +112,7 @@ pub struct ConfigError {
 }
 
 fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
-    ConfigError {
-        key: key.into(),
-        rule: rule.into(),
-    }
+    ConfigError { key: key.into(), rule: rule.into() }
 }
 
 /// `[vars.scope]` as it is written.
@@ -185,9 +170,7 @@ impl Config {
     /// Which level a parameter of a tool means.
     #[must_use]
     pub fn level_of(&self, parameter: &str) -> Option<usize> {
-        self.levels
-            .iter()
-            .position(|level| level.parameters.iter().any(|p| p == parameter))
+        self.levels.iter().position(|level| level.parameters.iter().any(|p| p == parameter))
     }
 }
 
@@ -207,10 +190,7 @@ fn read_levels(text: &str) -> Result<Vec<Level>, ConfigError> {
             return Err(mistake(key("name"), "a name is made of a-z, 0-9 and '_'"));
         }
         if !names.insert(&level.name) {
-            return Err(mistake(
-                key("name"),
-                format!("{} is named twice", level.name),
-            ));
+            return Err(mistake(key("name"), format!("{} is named twice", level.name)));
         }
         if level.parameters.len() > limits::LEVEL_PARAMETERS_MAX {
             let rule = format!("at most {} parameters", limits::LEVEL_PARAMETERS_MAX);
@@ -250,21 +230,12 @@ fn read_toolsets(text: &str, levels: &[Level]) -> Result<Vec<Toolset>, ConfigErr
         }
         let mut hide = BTreeMap::new();
         for (name, tools) in toolset.hide {
-            let level = levels
-                .iter()
-                .position(|level| level.name == name)
-                .ok_or_else(|| {
-                    mistake(
-                        format!("toolsets[{index}].hide.{name}"),
-                        "there is no such level",
-                    )
-                })?;
+            let level = levels.iter().position(|level| level.name == name).ok_or_else(|| {
+                mistake(format!("toolsets[{index}].hide.{name}"), "there is no such level")
+            })?;
             hide.insert(level, tools);
         }
-        toolsets.push(Toolset {
-            kind: toolset.kind,
-            hide,
-        });
+        toolsets.push(Toolset { kind: toolset.kind, hide });
     }
     Ok(toolsets)
 }
@@ -303,44 +274,22 @@ mod tests {
     fn mistakes_name_the_key_and_the_rule() {
         let level = |l: &str| format!(r#"{{"levels":[{l}]}}"#);
         check(Some("{"), None, "scope: EOF");
-        check(
-            Some(r#"{"levels":[]}"#),
-            None,
-            "scope.levels: there are 1 to 4 levels",
-        );
-        check(
-            Some(&level(r#"{"name":"Org"}"#)),
-            None,
-            "scope.levels[0].name: a name is made of",
-        );
+        check(Some(r#"{"levels":[]}"#), None, "scope.levels: there are 1 to 4 levels");
+        check(Some(&level(r#"{"name":"Org"}"#)), None, "scope.levels[0].name: a name is made of");
         check(
             Some(&level(r#"{"name":"a"},{"name":"a"}"#)),
             None,
             "scope.levels[1].name: a is named twice",
         );
         check(
-            Some(&level(
-                r#"{"name":"a","parameters":["x"]},{"name":"b","parameters":["x"]}"#,
-            )),
+            Some(&level(r#"{"name":"a","parameters":["x"]},{"name":"b","parameters":["x"]}"#)),
             None,
             "scope.levels[1].parameters: x already means a level",
         );
-        check(
-            Some(&level(r#"{"name":"a","colour":1}"#)),
-            None,
-            "unknown field `colour`",
-        );
+        check(Some(&level(r#"{"name":"a","colour":1}"#)), None, "unknown field `colour`");
         check(None, Some("[]"), "toolsets: there are 1 to 32 toolsets");
-        check(
-            None,
-            Some(r#"[{"kind":"nothing"}]"#),
-            "unknown variant `nothing`",
-        );
-        check(
-            None,
-            Some(r#"[{"kind":"memory"},{"kind":"memory"}]"#),
-            "memory is configured twice",
-        );
+        check(None, Some(r#"[{"kind":"nothing"}]"#), "unknown variant `nothing`");
+        check(None, Some(r#"[{"kind":"memory"},{"kind":"memory"}]"#), "memory is configured twice");
         check(
             None,
             Some(r#"[{"kind":"memory","hide":{"planet":["x"]}}]"#),

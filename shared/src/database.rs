@@ -59,9 +59,7 @@ impl Row {
     pub fn text(&self, column: usize) -> Result<&str, Error> {
         match self.0.get(column) {
             Some(Value::Text(text)) => Ok(text),
-            other => Err(Error::internal(format!(
-                "column {column} is {other:?}, not text"
-            ))),
+            other => Err(Error::internal(format!("column {column} is {other:?}, not text"))),
         }
     }
 
@@ -73,24 +71,7 @@ impl Row {
         match self.0.get(column) {
             Some(Value::Integer(integer)) => Ok(*integer),
             Some(Value::Null) => Ok(0),
-            other => Err(Error::internal(format!(
-                "column {column} is {other:?}, not an integer"
-            ))),
-        }
-    }
-
-    /// The number in a column.
-    ///
-    /// # Errors
-    /// An internal error if there is no number there.
-    pub fn real(&self, column: usize) -> Result<f64, Error> {
-        match self.0.get(column) {
-            Some(Value::Real(real)) => Ok(*real),
-            // A double without a fraction comes back from the platform as an integer.
-            Some(Value::Integer(integer)) => Ok(f64::from(i32::try_from(*integer).unwrap_or(0))),
-            other => Err(Error::internal(format!(
-                "column {column} is {other:?}, not a number"
-            ))),
+            other => Err(Error::internal(format!("column {column} is {other:?}, not an integer"))),
         }
     }
 }
@@ -128,10 +109,7 @@ pub mod native {
         /// # Panics
         /// If SQLite cannot open a database in memory. Native runs only.
         #[must_use]
-        #[allow(
-            clippy::expect_used,
-            reason = "native runs only: tests and the simulation"
-        )]
+        #[allow(clippy::expect_used, reason = "native runs only: tests and the simulation")]
         pub fn in_memory() -> Self {
             Self(Connection::open_in_memory().expect("a database in memory"))
         }
@@ -139,8 +117,7 @@ pub mod native {
 
     impl Database for Embedded {
         fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error> {
-            self.query(statement, arguments)
-                .map_err(|error| Error::internal(error.to_string()))
+            self.query(statement, arguments).map_err(|error| Error::internal(error.to_string()))
         }
     }
 

@@ -56,11 +56,7 @@ impl Kind {
             Self::Unavailable => (503, -32603, true),
             Self::Internal => (500, -32603, false),
         };
-        Row {
-            status,
-            code,
-            retry,
-        }
+        Row { status, code, retry }
     }
 }
 
@@ -81,11 +77,7 @@ impl Error {
     /// An error whose public text says it all.
     #[must_use]
     pub fn new(kind: Kind, public: impl Into<String>) -> Self {
-        Self {
-            kind,
-            public: public.into(),
-            detail: String::new(),
-        }
+        Self { kind, public: public.into(), detail: String::new() }
     }
 
     /// Our own mistake: the caller is told only that it is one.

@@ -88,14 +88,11 @@ impl AgentKey {
     /// escaped and a slug cannot contain one.
     #[must_use]
     pub fn object_name(&self) -> String {
-        self.scope
-            .slugs()
-            .iter()
-            .fold(self.user.object_name(), |mut name, slug| {
-                name.push(':');
-                name.push_str(slug.as_str());
-                name
-            })
+        self.scope.slugs().iter().fold(self.user.object_name(), |mut name, slug| {
+            name.push(':');
+            name.push_str(slug.as_str());
+            name
+        })
     }
 }
 
@@ -143,10 +140,7 @@ mod tests {
     #[test]
     fn names_read_as_the_design_says() {
         let name = |user, path| key(user, path).object_name();
-        assert_eq!(
-            name("user-123", "/mcp/sentry/javascript"),
-            "user-123:sentry:javascript"
-        );
+        assert_eq!(name("user-123", "/mcp/sentry/javascript"), "user-123:sentry:javascript");
         assert_eq!(name("user-123", "/mcp"), "user-123");
         assert_eq!(name("a:b", "/mcp/c"), "a%3Ab:c");
         assert_eq!(name("a", "/mcp/b"), "a:b");
@@ -175,11 +169,8 @@ mod tests {
     fn any_key() -> impl Strategy<Value = AgentKey> {
         // Users made of the signs that matter, so that collisions would be found.
         let user = prop_oneof!["[ab:%3A ]{1,6}", "[^\\p{Cc}]{1,20}"];
-        let path = prop_oneof![
-            Just("/mcp".to_owned()),
-            "/mcp/[ab3]{1,3}",
-            "/mcp/[ab3]{1,3}/[ab3]{1,3}",
-        ];
+        let path =
+            prop_oneof![Just("/mcp".to_owned()), "/mcp/[ab3]{1,3}", "/mcp/[ab3]{1,3}/[ab3]{1,3}",];
         (user, path).prop_map(|(user, path)| key(&user, &path))
     }
 

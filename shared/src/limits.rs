@@ -87,10 +87,7 @@ pub const TOOLS_TTL_MS: u64 = 5 * 60 * 1000;
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 
 const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
-const _: () = assert!(
-    NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX,
-    "a note fits a request"
-);
+const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
 const _: () = assert!(

@@ -26,15 +26,13 @@ pub struct Note {
     pub updated: Millis,
 }
 
-/// A note that matched, with the rank of the match.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A note that matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
     /// The note.
     pub note: Note,
     /// The part of its text around the match.
     pub excerpt: String,
-    /// BM25: the smaller, the better the match.
-    pub rank: f64,
 }
 
 /// What a note is written from.
@@ -44,12 +42,12 @@ pub struct Draft {
     pub id: String,
     /// Whether the id names a note that must exist.
     pub replace: bool,
-    /// See [`Note::title`].
-    pub title: String,
+    /// See [`Note::title`]. Absent, a note that is replaced keeps its own.
+    pub title: Option<String>,
     /// See [`Note::text`].
     pub text: String,
-    /// See [`Note::tags`].
-    pub tags: Vec<String>,
+    /// See [`Note::tags`]. Absent, a note that is replaced keeps its own.
+    pub tags: Option<Vec<String>>,
 }
 
 /// What can be asked of a store.
@@ -90,7 +88,7 @@ pub enum Request {
 }
 
 /// What a store answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The note as it is now; `None` where there is none.
@@ -108,15 +106,8 @@ pub enum Reply {
 #[must_use]
 pub fn id_from_random(random: [u8; 12]) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let sign = |byte: u8| {
-        ALPHABET
-            .get(usize::from(byte & 31))
-            .copied()
-            .unwrap_or(b'0')
-    };
-    std::iter::once('n')
-        .chain(random.iter().map(|&byte| char::from(sign(byte))))
-        .collect()
+    let sign = |byte: u8| ALPHABET.get(usize::from(byte & 31)).copied().unwrap_or(b'0');
+    std::iter::once('n').chain(random.iter().map(|&byte| char::from(sign(byte)))).collect()
 }
 
 const SCHEMA: [&str; 6] = [
@@ -188,11 +179,7 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// The database's own.
     pub fn is_empty(&self) -> Result<bool, Error> {
-        Ok(!self.exists()?
-            || self
-                .database
-                .run("SELECT 1 FROM notes LIMIT 1", &[])?
-                .is_empty())
+        Ok(!self.exists()? || self.database.run("SELECT 1 FROM notes LIMIT 1", &[])?.is_empty())
     }
 
     fn exists(&self) -> Result<bool, Error> {
@@ -202,37 +189,37 @@ impl<D: Database> Store<D> {
 
     fn put(&self, draft: &Draft, now: Millis) -> Result<Note, Error> {
         check(draft)?;
-        SCHEMA
-            .iter()
-            .try_for_each(|statement| self.database.run(statement, &[]).map(drop))?;
+        SCHEMA.iter().try_for_each(|statement| self.database.run(statement, &[]).map(drop))?;
         let old = self.get(&draft.id)?;
         if draft.replace && old.is_none() {
             return Err(Error::new(
                 Kind::NotFound,
-                format!(
-                    "there is no note {}; leave `id` out to write a new one",
-                    draft.id
-                ),
+                format!("there is no note {}; leave `id` out to write a new one", draft.id),
             ));
         }
-        let old_bytes = old.as_ref().map_or(0, bytes);
-        self.check_room(old.is_some(), old_bytes, draft)?;
-        let note = Note {
+        let (replaces, old_bytes) = (old.is_some(), old.as_ref().map_or(0, bytes));
+        let kept = old.unwrap_or_else(|| Note {
             id: draft.id.clone(),
-            title: draft.title.clone(),
-            text: draft.text.clone(),
-            tags: draft.tags.clone(),
-            created: old.map_or(now, |old| old.created),
+            title: String::new(),
+            text: String::new(),
+            tags: Vec::new(),
+            created: now,
             updated: now,
+        });
+        let note = Note {
+            title: draft.title.clone().unwrap_or(kept.title),
+            text: draft.text.clone(),
+            tags: draft.tags.clone().unwrap_or(kept.tags),
+            updated: now,
+            ..kept
         };
+        self.check_room(replaces, old_bytes, bytes(&note))?;
         self.write(&note)?;
         Ok(note)
     }
 
-    fn check_room(&self, replaces: bool, old_bytes: u64, draft: &Draft) -> Result<(), Error> {
-        let totals = self
-            .database
-            .run("SELECT count(*), sum(bytes) FROM notes", &[])?;
+    fn check_room(&self, replaces: bool, old_bytes: u64, new_bytes: u64) -> Result<(), Error> {
+        let totals = self.database.run("SELECT count(*), sum(bytes) FROM notes", &[])?;
         let total = |column| {
             let integer = totals.first().map_or(Ok(0), |row| row.integer(column))?;
             Ok::<_, Error>(u64::try_from(integer).unwrap_or(0))
@@ -240,15 +227,10 @@ impl<D: Database> Store<D> {
         if !replaces && total(0)? >= limits::NOTES_MAX {
             return Err(Error::new(
                 Kind::Limit,
-                format!(
-                    "there are {} notes already; forget some first",
-                    limits::NOTES_MAX
-                ),
+                format!("there are {} notes already; forget some first", limits::NOTES_MAX),
             ));
         }
-        let after = total(1)?
-            .saturating_sub(old_bytes)
-            .saturating_add(draft_bytes(draft));
+        let after = total(1)?.saturating_sub(old_bytes).saturating_add(new_bytes);
         if after > limits::NOTES_BYTES_MAX {
             let rule = format!(
                 "all notes together have at most {} bytes and this one would make it {after}; \
@@ -279,11 +261,7 @@ impl<D: Database> Store<D> {
 
     fn get(&self, id: &str) -> Result<Option<Note>, Error> {
         let statement = format!("SELECT {COLUMNS} FROM notes WHERE id = ?");
-        self.database
-            .run(&statement, &[id.into()])?
-            .first()
-            .map(read)
-            .transpose()
+        self.database.run(&statement, &[id.into()])?.first().map(read).transpose()
     }
 
     fn search(&self, query: &str, limit: u32) -> Result<Vec<Hit>, Error> {
@@ -292,31 +270,22 @@ impl<D: Database> Store<D> {
         };
         // A match in the title counts most, in the tags more than in the text.
         let statement = format!(
-            "SELECT {COLUMNS}, snippet(notes_words, 1, '', '', '…', 64),
-                bm25(notes_words, 4.0, 1.0, 2.0) AS rank
+            "SELECT {COLUMNS}, snippet(notes_words, 1, '', '', '…', 64)
              FROM notes_words JOIN notes ON notes.seq = notes_words.rowid
-             WHERE notes_words MATCH ? ORDER BY rank, notes.updated DESC, notes.id LIMIT ?"
+             WHERE notes_words MATCH ? ORDER BY bm25(notes_words, 4.0, 1.0, 2.0), notes.updated DESC, notes.id LIMIT ?"
         );
-        let rows = self
-            .database
-            .run(&statement, &[expression.into(), limit.into()])?;
-        let hit = |row: &Row| {
-            Ok(Hit {
-                note: read(row)?,
-                excerpt: row.text(6)?.to_owned(),
-                rank: row.real(7)?,
-            })
-        };
+        let rows = self.database.run(&statement, &[expression.into(), limit.into()])?;
+        let hit = |row: &Row| Ok(Hit { note: read(row)?, excerpt: row.text(6)?.to_owned() });
         rows.iter().map(hit).collect()
     }
 
     fn list(&self, tag: Option<&str>, limit: u32) -> Result<Vec<Note>, Error> {
+        tag.map_or(Ok(()), check_tag)?;
         let order = "ORDER BY updated DESC, seq DESC LIMIT ?";
         let rows = match tag {
-            None => self.database.run(
-                &format!("SELECT {COLUMNS} FROM notes {order}"),
-                &[limit.into()],
-            )?,
+            None => self
+                .database
+                .run(&format!("SELECT {COLUMNS} FROM notes {order}"), &[limit.into()])?,
             Some(tag) => self.database.run(
                 &format!("SELECT {COLUMNS} FROM notes WHERE instr(tags, ?) > 0 {order}"),
                 &[join_tags(&[tag.to_owned()]).into(), limit.into()],
@@ -329,18 +298,17 @@ impl<D: Database> Store<D> {
         let statement = "SELECT id FROM notes
             WHERE substr(id, 1, length(?1)) = ?1 OR instr(lower(title), lower(?1)) > 0
             ORDER BY updated DESC, seq DESC LIMIT ?2";
-        let limit = u32::try_from(limits::COMPLETION_VALUES_MAX).unwrap_or(u32::MAX);
+        // One more than fits tells that there are more.
+        let limit = limits::COMPLETION_VALUES_MAX.saturating_add(1);
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let rows = self.database.run(statement, &[text.into(), limit.into()])?;
-        rows.iter()
-            .map(|row| row.text(0).map(ToOwned::to_owned))
-            .collect()
+        rows.iter().map(|row| row.text(0).map(ToOwned::to_owned)).collect()
     }
 
     fn forget(&self, id: &str) -> Result<Option<Note>, Error> {
         let note = self.get(id)?;
         if note.is_some() {
-            self.database
-                .run("DELETE FROM notes WHERE id = ?", &[id.into()])?;
+            self.database.run("DELETE FROM notes WHERE id = ?", &[id.into()])?;
         }
         Ok(note)
     }
@@ -358,39 +326,34 @@ fn check(draft: &Draft) -> Result<(), Error> {
             limits::NOTE_TEXT_BYTES_MAX
         ));
     }
-    if draft.title.chars().count() > limits::NOTE_TITLE_CHARS_MAX {
+    let title = draft.title.as_deref().unwrap_or_default();
+    if title.chars().count() > limits::NOTE_TITLE_CHARS_MAX || title.chars().any(char::is_control) {
         return invalid(format!(
-            "`title` has at most {} characters",
+            "`title` is one line of at most {} characters",
             limits::NOTE_TITLE_CHARS_MAX
         ));
     }
-    if draft.tags.len() > limits::NOTE_TAGS_MAX {
-        return invalid(format!(
-            "a note has at most {} `tags`",
-            limits::NOTE_TAGS_MAX
-        ));
+    let tags = draft.tags.as_deref().unwrap_or_default();
+    if tags.len() > limits::NOTE_TAGS_MAX {
+        return invalid(format!("a note has at most {} `tags`", limits::NOTE_TAGS_MAX));
     }
-    let plain = |tag: &String| {
-        !tag.is_empty()
-            && tag.chars().count() <= limits::NOTE_TAG_CHARS_MAX
-            && !tag.chars().any(|c| c.is_whitespace() || c.is_control())
-    };
-    if !draft.tags.iter().all(plain) {
-        return invalid(format!(
-            "each of `tags` has 1 to {} characters and no spaces",
-            limits::NOTE_TAG_CHARS_MAX
-        ));
+    tags.iter().try_for_each(|tag| check_tag(tag))
+}
+
+fn check_tag(tag: &str) -> Result<(), Error> {
+    let plain = !tag.is_empty()
+        && tag.chars().count() <= limits::NOTE_TAG_CHARS_MAX
+        && !tag.chars().any(|c| c.is_whitespace() || c.is_control());
+    if plain {
+        return Ok(());
     }
-    Ok(())
+    let rule = format!("a tag has 1 to {} characters and no spaces", limits::NOTE_TAG_CHARS_MAX);
+    Err(Error::new(Kind::Invalid, rule))
 }
 
 /// Tags are stored between spaces, so that one is found whole and the words index sees each.
 fn join_tags(tags: &[String]) -> String {
-    if tags.is_empty() {
-        String::new()
-    } else {
-        format!(" {} ", tags.join(" "))
-    }
+    if tags.is_empty() { String::new() } else { format!(" {} ", tags.join(" ")) }
 }
 
 fn read(row: &Row) -> Result<Note, Error> {
@@ -398,33 +361,19 @@ fn read(row: &Row) -> Result<Note, Error> {
         id: row.text(0)?.to_owned(),
         title: row.text(1)?.to_owned(),
         text: row.text(2)?.to_owned(),
-        tags: row
-            .text(3)?
-            .split_whitespace()
-            .map(ToOwned::to_owned)
-            .collect(),
+        tags: row.text(3)?.split_whitespace().map(ToOwned::to_owned).collect(),
         created: Millis::from_i64(row.integer(4)?),
         updated: Millis::from_i64(row.integer(5)?),
     })
 }
 
-fn size(title: &str, text: &str, tags: &[String]) -> u64 {
-    let tags = tags
-        .iter()
-        .fold(0_usize, |sum, tag| sum.saturating_add(tag.len()));
-    title.len().saturating_add(text.len()).saturating_add(tags) as u64
-}
-
 fn bytes(note: &Note) -> u64 {
-    size(&note.title, &note.text, &note.tags)
+    let tags = note.tags.iter().fold(0_usize, |sum, tag| sum.saturating_add(tag.len()));
+    note.title.len().saturating_add(note.text.len()).saturating_add(tags) as u64
 }
 
-fn draft_bytes(draft: &Draft) -> u64 {
-    size(&draft.title, &draft.text, &draft.tags)
-}
-
-/// The search expression for a person's words: any of them may match, each as the beginning of a
-/// word, and none of them is syntax. `None` if there is no word.
+/// The search expression for a person's words: any of them may match, in any inflection, and none
+/// of them is syntax. The star adds what begins with a word's stem. `None` if there is no word.
 fn expression(query: &str) -> Option<String> {
     let bounded: String = query.chars().take(limits::QUERY_CHARS_MAX).collect();
     let words: Vec<String> = bounded
@@ -446,13 +395,7 @@ pub(crate) mod tests {
     }
 
     fn draft(id: &str, text: &str) -> Draft {
-        Draft {
-            id: id.to_owned(),
-            replace: false,
-            title: String::new(),
-            text: text.to_owned(),
-            tags: Vec::new(),
-        }
+        Draft { id: id.to_owned(), replace: false, title: None, text: text.to_owned(), tags: None }
     }
 
     fn put(store: &Store<Embedded>, draft: Draft, now: u64) -> Result<Reply, Error> {
@@ -460,10 +403,7 @@ pub(crate) mod tests {
     }
 
     fn search(store: &Store<Embedded>, query: &str) -> Vec<String> {
-        let request = Request::Search {
-            query: query.to_owned(),
-            limit: 10,
-        };
+        let request = Request::Search { query: query.to_owned(), limit: 10 };
         match store.answer(&request, Millis(0)).unwrap() {
             Reply::Hits(hits) => hits.into_iter().map(|hit| hit.note.id).collect(),
             other => panic!("{other:?}"),
@@ -475,17 +415,9 @@ pub(crate) mod tests {
         let store = store();
         for request in [
             Request::Get { id: "x".to_owned() },
-            Request::Search {
-                query: "x".to_owned(),
-                limit: 1,
-            },
-            Request::List {
-                tag: None,
-                limit: 1,
-            },
-            Request::Complete {
-                text: String::new(),
-            },
+            Request::Search { query: "x".to_owned(), limit: 1 },
+            Request::List { tag: None, limit: 1 },
+            Request::Complete { text: String::new() },
             Request::Forget { id: "x".to_owned() },
         ] {
             store.answer(&request, Millis(0)).unwrap();
@@ -498,15 +430,8 @@ pub(crate) mod tests {
     fn finds_by_stem_prefix_and_diacritics_and_ranks() {
         let store = store();
         put(&store, draft("a", "It was deployed with the blue key"), 1).unwrap();
-        put(
-            &store,
-            Draft {
-                title: "Deploying".to_owned(),
-                ..draft("b", "See the wiki")
-            },
-            2,
-        )
-        .unwrap();
+        put(&store, Draft { title: Some("Deploying".to_owned()), ..draft("b", "See the wiki") }, 2)
+            .unwrap();
         put(&store, draft("c", "Käse und Brot"), 3).unwrap();
         assert_eq!(search(&store, "deploy"), ["b", "a"]);
         assert_eq!(search(&store, "kase"), ["c"]);
@@ -518,35 +443,17 @@ pub(crate) mod tests {
     #[test]
     fn replaces_and_forgets_with_its_words() {
         let store = store();
-        put(&store, draft("a", "apples"), 1).unwrap();
-        let replaced = put(
-            &store,
-            Draft {
-                replace: true,
-                ..draft("a", "pears")
-            },
-            5,
-        )
-        .unwrap();
-        let Reply::Note(Some(note)) = replaced else {
-            panic!("{replaced:?}")
-        };
+        let tags = Some(vec!["fruit".to_owned()]);
+        put(&store, Draft { tags, ..draft("a", "apples") }, 1).unwrap();
+        let replaced = put(&store, Draft { replace: true, ..draft("a", "pears") }, 5).unwrap();
+        let Reply::Note(Some(note)) = replaced else { panic!("{replaced:?}") };
         assert_eq!((note.created, note.updated), (Millis(1), Millis(5)));
+        assert_eq!(note.tags, ["fruit"], "what a draft does not say stays");
         assert!(search(&store, "apples").is_empty());
         assert_eq!(search(&store, "pears"), ["a"]);
-        let error = put(
-            &store,
-            Draft {
-                replace: true,
-                ..draft("b", "x")
-            },
-            6,
-        )
-        .unwrap_err();
+        let error = put(&store, Draft { replace: true, ..draft("b", "x") }, 6).unwrap_err();
         assert_eq!(error.kind, Kind::NotFound);
-        store
-            .answer(&Request::Forget { id: "a".to_owned() }, Millis(7))
-            .unwrap();
+        store.answer(&Request::Forget { id: "a".to_owned() }, Millis(7)).unwrap();
         assert!(search(&store, "pears").is_empty());
         assert!(store.is_empty().unwrap());
     }
@@ -554,18 +461,13 @@ pub(crate) mod tests {
     #[test]
     fn lists_newest_first_and_by_whole_tag() {
         let store = store();
-        let tagged = |id: &str, tag: &str| Draft {
-            tags: vec![tag.to_owned()],
-            ..draft(id, "x")
-        };
+        let tagged =
+            |id: &str, tag: &str| Draft { tags: Some(vec![tag.to_owned()]), ..draft(id, "x") };
         put(&store, tagged("a", "todo"), 1).unwrap();
         put(&store, tagged("b", "todo-later"), 2).unwrap();
         put(&store, tagged("c", "todo"), 3).unwrap();
         let list = |tag: Option<&str>| {
-            let request = Request::List {
-                tag: tag.map(ToOwned::to_owned),
-                limit: 10,
-            };
+            let request = Request::List { tag: tag.map(ToOwned::to_owned), limit: 10 };
             match store.answer(&request, Millis(0)).unwrap() {
                 Reply::Notes(notes) => notes.into_iter().map(|n| n.id).collect::<Vec<_>>(),
                 other => panic!("{other:?}"),
@@ -573,6 +475,8 @@ pub(crate) mod tests {
         };
         assert_eq!(list(None), ["c", "b", "a"]);
         assert_eq!(list(Some("todo")), ["c", "a"]);
+        let spaced = Request::List { tag: Some("todo x".to_owned()), limit: 1 };
+        assert_eq!(store.answer(&spaced, Millis(0)).unwrap_err().kind, Kind::Invalid);
     }
 
     #[test]
@@ -584,40 +488,21 @@ pub(crate) mod tests {
             assert!(error.public.contains(part), "{error}");
         };
         check(draft("a", " \n"), Kind::Invalid, "`text` must not be empty");
-        check(
-            draft("a", &"x".repeat(32 * 1024 + 1)),
-            Kind::Invalid,
-            "32769 bytes",
-        );
-        let titled = Draft {
-            title: "ü".repeat(201),
-            ..draft("a", "x")
-        };
+        check(draft("a", &"x".repeat(32 * 1024 + 1)), Kind::Invalid, "32769 bytes");
+        let titled = Draft { title: Some("ü".repeat(201)), ..draft("a", "x") };
         check(titled, Kind::Invalid, "200 characters");
-        let tagged = Draft {
-            tags: vec!["t".to_owned(); 17],
-            ..draft("a", "x")
-        };
+        let lines = Draft { title: Some("a\n## b".to_owned()), ..draft("a", "x") };
+        check(lines, Kind::Invalid, "one line");
+        let tagged = Draft { tags: Some(vec!["t".to_owned(); 17]), ..draft("a", "x") };
         check(tagged, Kind::Invalid, "at most 16 `tags`");
-        let spaced = Draft {
-            tags: vec!["a b".to_owned()],
-            ..draft("a", "x")
-        };
+        let spaced = Draft { tags: Some(vec!["a b".to_owned()]), ..draft("a", "x") };
         check(spaced, Kind::Invalid, "no spaces");
         for i in 0..128 {
             put(&store, draft(&format!("big{i}"), &"x".repeat(32 * 1024)), 1).unwrap();
         }
         check(draft("a", "one more"), Kind::Limit, "would make it 4194312");
         for i in 0..128 {
-            put(
-                &store,
-                Draft {
-                    replace: true,
-                    ..draft(&format!("big{i}"), "small")
-                },
-                2,
-            )
-            .unwrap();
+            put(&store, Draft { replace: true, ..draft(&format!("big{i}"), "small") }, 2).unwrap();
         }
         for i in 128..1000 {
             put(&store, draft(&format!("big{i}"), "small"), 3).unwrap();

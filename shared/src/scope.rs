@@ -61,10 +61,7 @@ impl Slug {
         if text.is_empty() {
             return Err(SlugError::Empty { level: name() });
         }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        {
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
             return Err(SlugError::Alphabet { level: name() });
         }
         if text.len() > limits::SLUG_CHARS_MAX {
@@ -77,11 +74,7 @@ impl Slug {
         if text.contains("..") {
             return Err(SlugError::Dots { level: name() });
         }
-        let text = if level.preserve_case {
-            text.to_owned()
-        } else {
-            text.to_ascii_lowercase()
-        };
+        let text = if level.preserve_case { text.to_owned() } else { text.to_ascii_lowercase() };
         Ok(Self(text))
     }
 
@@ -118,9 +111,7 @@ pub enum ScopeError {
 }
 
 fn template(levels: &[String]) -> String {
-    levels.iter().rev().fold(String::new(), |inner, level| {
-        format!("[/{{{level}}}{inner}]")
-    })
+    levels.iter().rev().fold(String::new(), |inner, level| format!("[/{{{level}}}{inner}]"))
 }
 
 impl Scope {
@@ -130,9 +121,8 @@ impl Scope {
     /// [`ScopeError::Unknown`] for a path that can never be a scope (HTTP 404),
     /// [`ScopeError::Slug`] for a segment that breaks the grammar (HTTP 400).
     pub fn parse_path(path: &str, levels: &[Level]) -> Result<Self, ScopeError> {
-        let unknown = || ScopeError::Unknown {
-            levels: levels.iter().map(|l| l.name.clone()).collect(),
-        };
+        let unknown =
+            || ScopeError::Unknown { levels: levels.iter().map(|l| l.name.clone()).collect() };
         let rest = path.strip_prefix(ROOT).ok_or_else(unknown)?;
         if rest.is_empty() || rest == "/" {
             return Ok(Self::default());
@@ -155,11 +145,9 @@ impl Scope {
         slugs: impl IntoIterator<Item = &'a str>,
         levels: &[Level],
     ) -> Result<Self, ScopeError> {
-        slugs.into_iter().try_fold(Self::default(), |scope, slug| {
-            match levels.get(scope.depth()) {
-                Some(level) => Ok(scope.with(Slug::parse(slug, level)?)),
-                None => Err(ScopeError::Unknown { levels: Vec::new() }),
-            }
+        slugs.into_iter().try_fold(Self::default(), |scope, slug| match levels.get(scope.depth()) {
+            Some(level) => Ok(scope.with(Slug::parse(slug, level)?)),
+            None => Err(ScopeError::Unknown { levels: Vec::new() }),
         })
     }
 
@@ -229,10 +217,7 @@ mod tests {
 
     fn check(path: &str, expected: Result<&str, &str>) {
         let got = Scope::parse_path(path, &default_levels());
-        let got = got
-            .as_ref()
-            .map(ToString::to_string)
-            .map_err(ToString::to_string);
+        let got = got.as_ref().map(ToString::to_string).map_err(ToString::to_string);
         assert_eq!(got.as_deref().map_err(String::as_str), expected, "{path}");
     }
 
@@ -252,14 +237,8 @@ mod tests {
         check("/mcp//web", Err("the org must not be empty"));
         check("/mcp/acme//", Err("the project must not be empty"));
         check("/mcp/a..b", Err("the org must not contain '..'"));
-        check(
-            "/mcp/.a",
-            Err("the org begins and ends with a letter or a digit"),
-        );
-        check(
-            "/mcp/acme/web-",
-            Err("the project begins and ends with a letter or a digit"),
-        );
+        check("/mcp/.a", Err("the org begins and ends with a letter or a digit"));
+        check("/mcp/acme/web-", Err("the project begins and ends with a letter or a digit"));
         let alphabet = "the org is made of letters, digits, '.', '_' and '-' only, \
                         and is not percent-encoded";
         check("/mcp/a%2fb", Err(alphabet));
@@ -267,10 +246,7 @@ mod tests {
         check("/mcp/ä", Err(alphabet));
         let longest = format!("/mcp/{}", "a".repeat(100));
         check(&longest, Ok(&longest));
-        check(
-            &format!("{longest}a"),
-            Err("the org has at most 100 characters"),
-        );
+        check(&format!("{longest}a"), Err("the org has at most 100 characters"));
     }
 
     fn scope() -> impl Strategy<Value = Scope> {

@@ -50,10 +50,7 @@ mod tests {
     #[test]
     fn formats_as_rfc3339() {
         assert_eq!(Millis(0).to_rfc3339(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            Millis(1_795_000_000_123).to_rfc3339(),
-            "2026-11-18T11:06:40.123Z"
-        );
+        assert_eq!(Millis(1_795_000_000_123).to_rfc3339(), "2026-11-18T11:06:40.123Z");
         assert_eq!(Millis(u64::MAX).to_rfc3339(), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -20,9 +20,10 @@ fn files() -> Vec<(String, String)> {
     let output = Command::new("git").args(arguments).current_dir(root()).output().unwrap();
     assert!(output.status.success());
     let names = String::from_utf8(output.stdout).unwrap();
-    let files = names.split('\0').filter(|name| !name.is_empty()).filter_map(|name| {
-        Some((name.to_owned(), fs::read_to_string(root().join(name)).ok()?))
-    });
+    let files = names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .filter_map(|name| Some((name.to_owned(), fs::read_to_string(root().join(name)).ok()?)));
     let files: Vec<_> = files.collect();
     assert!(files.len() > 50, "this does not look like the whole project");
     files

@@ -60,7 +60,7 @@ struct Remember {
 struct Recall {
     query: String,
     #[serde(default)]
-    limit: Option<u32>,
+    limit: Option<f64>,
     #[serde(default)]
     cursor: Option<String>,
 }
@@ -71,7 +71,7 @@ struct List {
     #[serde(default)]
     tag: Option<String>,
     #[serde(default)]
-    limit: Option<u32>,
+    limit: Option<f64>,
     #[serde(default)]
     cursor: Option<String>,
 }
@@ -119,26 +119,37 @@ impl Memory {
 
     async fn remember(&self, arguments: Remember) -> Result<Value, ToolError> {
         let replaced = arguments.id.is_some();
-        let place = match (&arguments.id, arguments.shared) {
-            // A note that is replaced stays where it is, wherever that is.
-            (Some(id), None) => {
-                self.library.get(id).await?.map_or(Place::Own, |shelved| shelved.place)
-            }
-            (_, shared) => Place::of(shared.unwrap_or(false)),
+        let place = match &arguments.id {
+            None => Place::of(arguments.shared.unwrap_or(false)),
+            Some(id) => self.kept(id, arguments.shared.map(Place::of)).await?,
         };
         let fresh = || notes::id_from_random(self.platform.random());
         let draft = Draft {
             id: arguments.id.unwrap_or_else(fresh),
             replace: replaced,
-            title: arguments.title.unwrap_or_default(),
+            title: arguments.title,
             text: arguments.text,
-            tags: arguments.tags.unwrap_or_default(),
+            tags: arguments.tags,
         };
         let note = self.library.put(place, draft).await?;
         Ok(json!({
             "id": note.id, "uri": place.uri(&note.id), "shared": place == Place::Shared,
             "createdAt": note.created.to_rfc3339(), "updatedAt": note.updated.to_rfc3339(),
         }))
+    }
+
+    /// Where a note that is to be replaced is, and stays.
+    async fn kept(&self, id: &str, wanted: Option<Place>) -> Result<Place, ToolError> {
+        let Some(kept) = self.library.get(id).await?.map(|shelved| shelved.place) else {
+            return Ok(wanted.unwrap_or(Place::Own));
+        };
+        if wanted.is_some_and(|wanted| wanted != kept) {
+            return Err(ToolError::Failed(format!(
+                "the note {id} cannot change between shared and not; remember it anew without \
+                 `id`, and forget this one"
+            )));
+        }
+        Ok(kept)
     }
 
     async fn recall(&self, arguments: Recall, shared: bool) -> Result<Value, ToolError> {
@@ -224,8 +235,12 @@ impl Toolset for Memory {
 
     fn read<'a>(&'a self, uri: &'a str) -> Answer<'a, Option<ReadResourceResult>> {
         Box::pin(async move {
-            let Some((place, id)) = Place::parse(uri) else { return Ok(None) };
-            let Some(note) = self.library.get_from(place, id).await? else { return Ok(None) };
+            let Some((place, id)) = Place::parse(uri) else {
+                return Ok(None);
+            };
+            let Some(note) = self.library.get_from(place, id).await? else {
+                return Ok(None);
+            };
             let contents = ResourceContents::text(note.text, uri).with_mime_type("text/markdown");
             Ok(Some(ReadResourceResult::new(vec![contents])))
         })
@@ -284,18 +299,22 @@ fn read<T: DeserializeOwned>(arguments: JsonObject) -> Result<T, ToolError> {
         .map_err(|error| ToolError::Failed(format!("the arguments do not fit: {error}")))
 }
 
-/// Where a page of notes begins and how many it holds.
-fn window(limit: Option<u32>, cursor: Option<&str>) -> Result<(u32, u32), ToolError> {
-    let limit = limit.unwrap_or(limits::NOTES_PAGE_DEFAULT);
-    if limit == 0 || limit > limits::NOTES_PAGE_MAX {
-        let text = format!("`limit` is 1 to {}", limits::NOTES_PAGE_MAX);
-        return Err(ToolError::Failed(text));
-    }
+/// Where a page of notes begins and how many it holds. To JSON Schema 1.0 is an integer too.
+fn window(limit: Option<f64>, cursor: Option<&str>) -> Result<(u32, u32), ToolError> {
+    let fits = |n: &u32| limit.is_none_or(|limit| limit == f64::from(*n));
+    let default = limits::NOTES_PAGE_DEFAULT;
+    let mut sizes = (1..=limits::NOTES_PAGE_MAX).filter(fits);
+    let size = if limit.is_none() { Some(default) } else { sizes.next() };
+    let limit = size.ok_or_else(|| {
+        ToolError::Failed(format!("`limit` is a whole number from 1 to {}", limits::NOTES_PAGE_MAX))
+    })?;
     let offset = match cursor {
         None => 0,
-        Some(cursor) => cursor.strip_prefix("after-").and_then(|n| n.parse().ok()).ok_or_else(
-            || ToolError::Failed("`cursor` must be the `nextCursor` of an earlier page".to_owned()),
-        )?,
+        Some(cursor) => {
+            cursor.strip_prefix("after-").and_then(|n| n.parse().ok()).ok_or_else(|| {
+                ToolError::Failed("`cursor` must be the `nextCursor` of an earlier page".to_owned())
+            })?
+        }
     };
     Ok((offset, limit))
 }

@@ -42,11 +42,7 @@ impl Deployment {
             hosts: list(&text("ALLOWED_HOSTS")),
             origins: list(&text("ALLOWED_ORIGINS")),
         };
-        Ok(Self {
-            config: config(env)?,
-            keys,
-            admission,
-        })
+        Ok(Self { config: config(env)?, keys, admission })
     }
 
     fn of(env: &Env) -> Result<Rc<Self>, Error> {
@@ -84,9 +80,7 @@ fn route(request: &web_sys::Request, env: &Env) -> Result<DurableObject, Refusal
     };
     let Admitted { loopback, .. } =
         admit(&arrival, &deployment.admission, &deployment.config.levels)?;
-    let identity = deployment
-        .keys
-        .identify(header("authorization").as_deref(), loopback)?;
+    let identity = deployment.keys.identify(header("authorization").as_deref(), loopback)?;
     let stub = env
         .durable_object("ROUTER")
         .and_then(|routers| routers.get_by_name(&identity.user.object_name()));

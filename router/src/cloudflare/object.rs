@@ -1,10 +1,7 @@
 //! The McpRouter as a Durable Object: reads a request, lets the user's state serve it, writes what
 //! goes back. Thin: nothing is decided here.
 
-#![allow(
-    missing_docs,
-    reason = "the macro of Durable Objects writes methods without any"
-)]
+#![allow(missing_docs, reason = "the macro of Durable Objects writes methods without any")]
 
 use super::write;
 use crate::{
@@ -80,15 +77,8 @@ impl McpRouter {
             .map_err(|error| Refusal::BadScope(error.to_string()))?;
         let method = Method::parse(&request.inner().method())?;
         let incoming = read(&mut request, method).await?;
-        let moment = Moment {
-            now: now(),
-            random: random()?,
-        };
-        match opened
-            .user
-            .serve(&opened.agents, method, &scope, &incoming, moment)
-            .await
-        {
+        let moment = Moment { now: now(), random: random()? };
+        match opened.user.serve(&opened.agents, method, &scope, &incoming, moment).await {
             Outgoing::Own(reply) => Ok(write(reply)),
             Outgoing::Piped(response) => Ok(response),
             Outgoing::Begun(response, id) => {
@@ -103,20 +93,8 @@ impl McpRouter {
     /// Makes sure that idle sessions end although nobody calls any more.
     async fn wake_to_expire(&self) -> Result<(), Error> {
         let failed = |error: worker::Error| failure("the alarm", &error);
-        if self
-            .state
-            .storage()
-            .get_alarm()
-            .await
-            .map_err(failed)?
-            .is_none()
-        {
-            let next = self
-                .opened
-                .as_ref()
-                .map_err(Clone::clone)?
-                .user
-                .expire(now())?;
+        if self.state.storage().get_alarm().await.map_err(failed)?.is_none() {
+            let next = self.opened.as_ref().map_err(Clone::clone)?.user.expire(now())?;
             if let Some(next) = next {
                 self.set_alarm(next).await.map_err(failed)?;
             }
@@ -133,17 +111,12 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
     let name = state.id().name().unwrap_or_default();
     let user = UserId::from_object_name(&name)
         .ok_or_else(|| Error::internal("this McpRouter has no user's name"))?;
-    let agents = env
-        .durable_object("AGENT")
-        .map_err(|error| failure("the binding AGENT", &error))?;
+    let agents =
+        env.durable_object("AGENT").map_err(|error| failure("the binding AGENT", &error))?;
     let config = Rc::new(config(env)?);
     let database = Rc::new(Sqlite(state.storage().sql()));
     let user = User::new(Rc::clone(&config), user, database);
-    Ok(Opened {
-        config,
-        user,
-        agents: Stubs(agents),
-    })
+    Ok(Opened { config, user, agents: Stubs(agents) })
 }
 
 /// Reads what a McpRouter looks at.
@@ -193,10 +166,7 @@ async fn body(request: &mut Request) -> Result<String, Refusal> {
 /// Answers an Agent. Only Agents can ask: the entry passes nothing on whose path begins so.
 async fn notes(opened: &Opened, mut request: Request) -> Result<Response, Refusal> {
     let internal = |error: String| Refusal::Below(Error::internal(error));
-    let text = request
-        .text()
-        .await
-        .map_err(|error| internal(error.to_string()))?;
+    let text = request.text().await.map_err(|error| internal(error.to_string()))?;
     let hop = serde_json::from_str(&text).map_err(|error| internal(error.to_string()))?;
     let answer = serde_json::to_vec(&opened.user.shared_notes(&hop));
     let body = answer.map_err(|error| internal(error.to_string()))?;
@@ -224,15 +194,11 @@ impl Agents for Stubs {
 
     async fn forward(&self, key: &AgentKey, hop: String) -> Result<Response, Error> {
         let failed = |error: worker::Error| {
-            Error::new(
-                Kind::Unavailable,
-                "this context cannot be reached now; try again",
-            )
-            .with_detail(error.to_string())
+            Error::new(Kind::Unavailable, "this context cannot be reached now; try again")
+                .with_detail(error.to_string())
         };
         let mut init = RequestInit::new();
-        init.with_method(worker::Method::Post)
-            .with_body(Some(hop.into()));
+        init.with_method(worker::Method::Post).with_body(Some(hop.into()));
         let request = Request::new_with_init(AGENT_URL, &init).map_err(failed)?;
         let stub = self.0.get_by_name(&key.object_name()).map_err(failed)?;
         let mut response = stub.fetch_with_request(request).await.map_err(failed)?;

@@ -4,14 +4,13 @@
 use rmcp::{
     RoleClient,
     model::{
-        CallToolRequestParams, ClientConfig, CompleteRequestParams, GetPromptRequestParams,
-        Implementation, ProtocolVersion, ReadResourceRequestParams, Reference, ArgumentInfo,
-        ResourceContents,
+        ArgumentInfo, CallToolRequestParams, ClientConfig, CompleteRequestParams,
+        GetPromptRequestParams, Implementation, ProtocolVersion, ReadResourceRequestParams,
+        Reference, ResourceContents,
     },
     service::{ClientLifecycleMode, ClientServiceExt as _, RunningService},
     transport::{
-        StreamableHttpClientTransport,
-        streamable_http_client::StreamableHttpClientTransportConfig,
+        StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
     },
 };
 use serde_json::{Value, json};

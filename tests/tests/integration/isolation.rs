@@ -59,7 +59,8 @@ fn names_that_look_alike_stay_apart() {
     let state = tempfile::tempdir().unwrap();
     let server = Server::start(Bundle::Release, state.path(), &keys.join(","), None);
     let slug = "a".repeat(100);
-    let paths = ["/mcp", "/mcp/b", "/mcp/b/c", "/mcp/0", "/mcp/a.b_c-d", &format!("/mcp/{slug}/{slug}")];
+    let paths =
+        ["/mcp", "/mcp/b", "/mcp/b/c", "/mcp/0", "/mcp/a.b_c-d", &format!("/mcp/{slug}/{slug}")];
     for n in 0..users.len() {
         for path in paths {
             let session = Session::begin(&server.url(path), &format!("k{n}"));

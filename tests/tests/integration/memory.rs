@@ -82,8 +82,9 @@ fn shared_notes_are_seen_in_every_context_of_their_user() {
     assert_eq!(list(&stranger), json!([]));
     assert_eq!(there.call("recall", &json!({ "query": "milk" }))["notes"][0]["id"], *id);
     let read = |session: &Session| {
-        session.request("resources/read", &json!({ "uri": uri })).json()["result"]["contents"][0]
-            ["text"]
+        session
+            .request("resources/read", &json!({ "uri": uri }))
+            .json()["result"]["contents"][0]["text"]
             .clone()
     };
     assert_eq!(read(&there), "tea, no milk");
@@ -120,7 +121,8 @@ fn lists_are_paged_and_bounds_are_told() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 105);
-    let resources = |params: &Value| session.request("resources/list", params).json()["result"].clone();
+    let resources =
+        |params: &Value| session.request("resources/list", params).json()["result"].clone();
     let first = resources(&json!({}));
     assert_eq!(first["resources"].as_array().unwrap().len(), 100);
     let second = resources(&json!({ "cursor": first["nextCursor"] }));

@@ -21,7 +21,10 @@ fn the_same_session_goes_on_and_notes_are_there() {
     let texts: Vec<_> = notes.as_array().unwrap().iter().map(|n| n["text"].clone()).collect();
     assert_eq!(texts, [json!("shared before"), json!("before the cut")]);
     let _ = session.call("remember", &json!({ "text": "after the cut" }));
-    assert_eq!(session.call("recall", &json!({ "query": "cut" }))["notes"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        session.call("recall", &json!({ "query": "cut" }))["notes"].as_array().unwrap().len(),
+        2
+    );
     // What was refused before is refused now.
     let list = |session: &Session| session.request("tools/list", &json!({})).status;
     assert_eq!(list(&ended.at(&server.url("/mcp/acme"))), 404);

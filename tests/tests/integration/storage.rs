@@ -12,7 +12,10 @@ fn files(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files(&path, found);
-        } else if path.extension().is_none_or(|extension| !extension.to_string_lossy().ends_with("-shm")) {
+        } else if path
+            .extension()
+            .is_none_or(|extension| !extension.to_string_lossy().ends_with("-shm"))
+        {
             found.insert(path.display().to_string(), fs::read(&path).unwrap());
         }
     }

@@ -213,7 +213,9 @@ impl Client {
         };
         let step = self.step;
         let notes = self.model.notes.iter_mut();
-        let Some((text, note)) = notes.into_iter().find(|(_, note)| here(&note)) else { return };
+        let Some((text, note)) = notes.into_iter().find(|(_, note)| here(&note)) else {
+            return;
+        };
         note.forget = Some(Asked { from: step, done: None });
         let (text, id) = (text.clone(), note.id.clone());
         self.call(user, context, Purpose::Forget(text), "forget", json!({ "id": id }));
@@ -245,9 +247,8 @@ impl Client {
             arguments[self.pick(&[&level.parameters[0], &level.parameters[1]])] = json!(slug);
         }
         self.totals.routed += u64::from(depth < context.depth());
-        let live = |s: &(usize, &Session)| {
-            s.1.user == user && s.1.scope == url && s.1.end.is_none()
-        };
+        let live =
+            |s: &(usize, &Session)| s.1.user == user && s.1.scope == url && s.1.end.is_none();
         let session = self.model.sessions.iter().enumerate().find(live).map(|(i, _)| i);
         let params = json!({ "name": tool, "arguments": arguments });
         let incoming = match session {

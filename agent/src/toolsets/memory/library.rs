@@ -144,15 +144,18 @@ impl Library {
         for place in places(shared) {
             let request = Request::Search { query: query.to_owned(), limit: reach(offset, limit) };
             match self.ask(place, request).await? {
-                Reply::Hits(hits) => found.extend(hits.into_iter().map(|hit| {
-                    let around = Some(hit.excerpt);
-                    (hit.rank, Shelved { note: hit.note, place, around })
-                })),
+                Reply::Hits(hits) => {
+                    found.extend(hits.into_iter().enumerate().map(|(rank, hit)| {
+                        let around = Some(hit.excerpt);
+                        (rank, Shelved { note: hit.note, place, around })
+                    }))
+                }
                 other => return Err(unexpected(&other)),
             }
         }
-        // A stable sort keeps each place's own order among equals.
-        found.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        // Scores of two stores cannot be compared, ranks can: the best of each, then the second
+        // of each. A stable sort keeps the context's own before the shared one.
+        found.sort_by_key(|(rank, _)| *rank);
         let found = found.into_iter().map(|(_, shelved)| shelved).collect();
         Ok(window(found, offset, limit))
     }
@@ -169,9 +172,11 @@ impl Library {
         for place in places(shared) {
             let request = Request::List { tag: tag.clone(), limit: reach(offset, limit) };
             match self.ask(place, request).await? {
-                Reply::Notes(notes) => found.extend(
-                    notes.into_iter().map(|note| Shelved { note, place, around: None }),
-                ),
+                Reply::Notes(notes) => found.extend(notes.into_iter().map(|note| Shelved {
+                    note,
+                    place,
+                    around: None,
+                })),
                 other => return Err(unexpected(&other)),
             }
         }

@@ -2,9 +2,7 @@
 //! what any of them does.
 
 use super::library::Place;
-use rmcp::model::{
-    JsonObject, Prompt, PromptArgument, ResourceTemplate, Tool, ToolAnnotations,
-};
+use rmcp::model::{JsonObject, Prompt, PromptArgument, ResourceTemplate, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use shared::{config::Level, limits};
 use std::sync::Arc;
@@ -22,7 +20,9 @@ fn input(levels: &[Level], mut properties: Value, required: &[&str]) -> Arc<Json
     let mut narrower: Vec<(String, String)> = Vec::new();
     let mut wider: Option<String> = None;
     for level in levels {
-        let Some(parameter) = level.parameters.first() else { continue };
+        let Some(parameter) = level.parameters.first() else {
+            continue;
+        };
         if let Some(properties) = properties.as_object_mut() {
             let description = format!(
                 "Work in the context of this {} instead of the one this connection is at.",
@@ -128,7 +128,8 @@ pub(super) fn tools(levels: &[Level]) -> Vec<Tool> {
         tool(
             "recall",
             "Recall notes",
-            "Find notes by words, best match first. Words match their inflections and beginnings.",
+            "Find notes by words, best match first. A note need not have all of them, and a word \
+             matches its inflections.",
             (input(levels, paging(query()), &["query"]), notes()),
             reads(),
         ),
@@ -155,7 +156,8 @@ fn remember() -> Value {
             "description": format!("The note, in Markdown; at most {} bytes.",
                 limits::NOTE_TEXT_BYTES_MAX) },
         "title": { "type": "string", "maxLength": limits::NOTE_TITLE_CHARS_MAX,
-            "description": "One line that says what it is about." },
+            "description": "One line that says what it is about. A replaced note keeps its own \
+                title and tags unless you give new ones." },
         "tags": { "type": "array", "maxItems": limits::NOTE_TAGS_MAX,
             "items": { "type": "string", "minLength": 1,
                 "maxLength": limits::NOTE_TAG_CHARS_MAX, "pattern": "^\\S+$" },
@@ -182,7 +184,7 @@ fn remembered() -> Arc<JsonObject> {
 
 fn query() -> Value {
     json!({ "query": { "type": "string", "minLength": 1, "maxLength": limits::QUERY_CHARS_MAX,
-        "description": "Words to look for; a note need not have all of them." } })
+        "description": "Words to look for." } })
 }
 
 fn tag() -> Value {

@@ -42,11 +42,7 @@ impl Edge {
             hosts: list(&text("ALLOWED_HOSTS")),
             origins: list(&text("ALLOWED_ORIGINS")),
         };
-        Ok(Self {
-            config: config(env)?,
-            keys,
-            admission,
-        })
+        Ok(Self { config: config(env)?, keys, admission })
     }
 
     /// What the product's entry and then its router look at. `url` has lost the rival's prefix.
@@ -66,9 +62,7 @@ impl Edge {
         };
         let admitted = admit(&arrival, &self.admission, &self.config.levels)?;
         let authorization = header("authorization");
-        let identity = self
-            .keys
-            .identify(authorization.as_deref(), admitted.loopback)?;
+        let identity = self.keys.identify(authorization.as_deref(), admitted.loopback)?;
         let incoming = Incoming {
             accept: header("accept"),
             content_type: header("content-type"),
@@ -79,11 +73,7 @@ impl Edge {
             body: text(request).await?,
         };
         incoming.check_message()?;
-        Ok(Call {
-            user: identity.user,
-            scope: admitted.scope,
-            incoming,
-        })
+        Ok(Call { user: identity.user, scope: admitted.scope, incoming })
     }
 }
 
@@ -105,11 +95,7 @@ impl Call {
     ) -> Result<(AgentKey, Peer<'a>), Reply> {
         let refuse = |refusal: Refusal| refusal.reply(Some(request.id), true);
         protocol::check_modern(&self.incoming, request).map_err(refuse)?;
-        let place = Place {
-            config,
-            user: &self.user,
-            scope: &self.scope,
-        };
+        let place = Place { config, user: &self.user, scope: &self.scope };
         match plan(place, Era::Modern, None, request) {
             Plan::Forward(key, peer) => Ok((key, peer)),
             Plan::Reject(refusal) => Err(refuse(refusal)),

@@ -30,9 +30,7 @@ async fn fetch(
     env: Env,
     _context: Context,
 ) -> worker::Result<web_sys::Response> {
-    serve(&request, &env)
-        .await
-        .or_else(|reply| write(reply).map(Into::into))
+    serve(&request, &env).await.or_else(|reply| write(reply).map(Into::into))
 }
 
 async fn serve(request: &web_sys::Request, env: &Env) -> Result<web_sys::Response, Reply> {

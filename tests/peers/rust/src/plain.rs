@@ -34,13 +34,7 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     let revision = ProtocolVersion::V_2026_07_28;
     let mut client = InitializeRequestParams::default();
     client.protocol_version = revision.clone();
-    let handler = Handler {
-        key,
-        registry,
-        revision,
-        level: None,
-        shared_notes: false,
-    };
+    let handler = Handler { key, registry, revision, level: None, shared_notes: false };
     reply(Driver::start(handler, Some(client), request)?, true).await
 }
 
@@ -85,9 +79,7 @@ impl Platform for Nothing {
     }
 
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
-        Box::pin(worker::Delay::from(Duration::from_millis(
-            milliseconds.into(),
-        )))
+        Box::pin(worker::Delay::from(Duration::from_millis(milliseconds.into())))
     }
 
     fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {

@@ -72,11 +72,7 @@ pub(crate) async fn run(
     }
     let (elapsed, cpu) = (start.elapsed(), server.cpu()? - before);
     latencies.sort_unstable();
-    Ok(Sample {
-        latencies,
-        elapsed,
-        cpu,
-    })
+    Ok(Sample { latencies, elapsed, cpu })
 }
 
 async fn repeat(
@@ -88,10 +84,7 @@ async fn repeat(
     let mut now = Instant::now();
     while now < end {
         let start = now;
-        connection
-            .call(&call)
-            .await
-            .map_err(|error| error.to_string())?;
+        connection.call(&call).await.map_err(|error| error.to_string())?;
         now = Instant::now();
         latencies.push(now.duration_since(start));
     }
@@ -111,10 +104,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self {
-            sender,
-            address: address.to_owned(),
-        })
+        Ok(Self { sender, address: address.to_owned() })
     }
 
     /// Calls, and checks the answer.

@@ -55,9 +55,7 @@ fn run() -> Result<bool> {
         Err(_) => 5.0,
     };
     let cpus = Cpus::share()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(measure(&cpus, Duration::try_from_secs_f64(seconds)?))?;
     let text = report.to_string();
     std::fs::write("build/bench.md", &text)?;
@@ -80,12 +78,7 @@ async fn measure(cpus: &Cpus, duration: Duration) -> Result<Report> {
     for variant in &VARIANTS {
         let server = Server::start(variant.bundle, cpus)?;
         let call = variant.call(&server).await?;
-        all.push(Running {
-            variant,
-            server,
-            call,
-            samples: Vec::new(),
-        });
+        all.push(Running { variant, server, call, samples: Vec::new() });
     }
     let mut writes = Vec::new();
     for running in &all {
@@ -135,17 +128,10 @@ async fn count(running: &Running) -> Result<Writes> {
         calls = calls.saturating_add(sample.calls());
     }
     let after = storage::Snapshot::take(server.state())?;
-    Ok(Writes {
-        calls,
-        changes: before.changes(&after),
-    })
+    Ok(Writes { calls, changes: before.changes(&after) })
 }
 
 fn row(running: Running) -> Row {
     let (many, one) = running.samples.into_iter().unzip();
-    Row {
-        variant: running.variant,
-        many,
-        one,
-    }
+    Row { variant: running.variant, many, one }
 }

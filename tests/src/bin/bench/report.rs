@@ -29,11 +29,7 @@ impl Spread {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        Self {
-            min: at(0),
-            median: at(values.len() / 2),
-            max: at(values.len().saturating_sub(1)),
-        }
+        Self { min: at(0), median: at(values.len() / 2), max: at(values.len().saturating_sub(1)) }
     }
 }
 
@@ -86,10 +82,8 @@ impl Report {
 
     fn bars(&self) -> Vec<Bar> {
         let compressed = self.bundle.compressed();
-        let mut bars = vec![
-            self.ratio(Role::OneTier, "one tier"),
-            self.ratio(Role::Floor, "the floor"),
-        ];
+        let mut bars =
+            vec![self.ratio(Role::OneTier, "one tier"), self.ratio(Role::Floor, "the floor")];
         for (name, Writes { calls, changes }) in &self.writes {
             bars.push(Bar {
                 text: format!(

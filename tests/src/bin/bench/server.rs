@@ -60,11 +60,7 @@ impl State {
     pub(crate) fn fresh() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("signalbox-bench-{}-{count}", std::process::id()));
         fs::create_dir(&path)?;
@@ -123,14 +119,7 @@ impl Server {
         let started = Instant::now();
         let url = word(&mut output, "ready http://")?;
         let address = url.split('/').next().unwrap_or_default().to_owned();
-        Ok(Self {
-            script,
-            _output: output,
-            pid,
-            address,
-            started,
-            state: None,
-        })
+        Ok(Self { script, _output: output, pid, address, started, state: None })
     }
 
     /// Processor time used so far, in seconds.

@@ -38,17 +38,12 @@ impl Snapshot {
     }
 
     pub(crate) fn changes(&self, after: &Self) -> Changes {
-        let mut changes = Changes {
-            files: after.0.len(),
-            ..Changes::default()
-        };
+        let mut changes = Changes { files: after.0.len(), ..Changes::default() };
         let none = Vec::new();
         let gone = self.0.keys().filter(|path| !after.0.contains_key(*path));
         for path in gone.chain(after.0.keys()) {
-            let bytes = differing(
-                self.0.get(path).unwrap_or(&none),
-                after.0.get(path).unwrap_or(&none),
-            );
+            let bytes =
+                differing(self.0.get(path).unwrap_or(&none), after.0.get(path).unwrap_or(&none));
             if bytes > 0 || self.0.contains_key(path) != after.0.contains_key(path) {
                 changes.changed = changes.changed.saturating_add(1);
                 changes.bytes = changes.bytes.saturating_add(bytes);

@@ -110,10 +110,7 @@ impl Variant {
         Ok(match self.protocol {
             Protocol::Modern => modern(self.path),
             Protocol::Session => session(self.path, server).await?,
-            Protocol::Echo => Call {
-                expected: "clientCapabilities",
-                ..modern(self.path)
-            },
+            Protocol::Echo => Call { expected: "clientCapabilities", ..modern(self.path) },
         })
     }
 }
@@ -126,12 +123,7 @@ impl Call {
             ("accept", "application/json, text/event-stream".to_owned()),
             ("mcp-protocol-version", revision.to_owned()),
         ];
-        Self {
-            path,
-            headers,
-            body: body.into(),
-            expected,
-        }
+        Self { path, headers, body: body.into(), expected }
     }
 
     fn with_header(mut self, name: &'static str, value: &str) -> Self {
@@ -166,9 +158,7 @@ async fn session(path: &'static str, server: &Server) -> Result<Call> {
     let mut connection = Connection::open(&server.address).await?;
     let client = r#""protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}"#;
     let begin = message(r#""id":0,"#, "initialize", client);
-    let response = connection
-        .send(&Call::new(path, HANDSHAKE, begin, "serverInfo"))
-        .await?;
+    let response = connection.send(&Call::new(path, HANDSHAKE, begin, "serverInfo")).await?;
     let id = response.headers().get("mcp-session-id");
     let id = id.ok_or("no session began")?.to_str()?.to_owned();
     response.into_body().collect().await?;
