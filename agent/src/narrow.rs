@@ -68,18 +68,6 @@ pub struct Conflict {
     pub got: String,
 }
 
-/// JSON values that narrowing one schema may look at, some of them more than once. That is some
-/// hundred kilobytes of schema, more than a model can use; a small schema that needs as much is
-/// built to, as definitions are that each refer to the next one twice.
-const VISITS_MAX: usize = 50_000;
-
-/// JSON containers inside each other: between a schema and the schema inside it there may be the
-/// list or the map of a keyword.
-const JSON_DEPTH_MAX: usize = 2 * limits::SCHEMA_DEPTH_MAX;
-
-/// Characters of a caller's value that a [`Conflict`] shows.
-const GOT_CHARS_MAX: usize = 100;
-
 /// Keywords whose schemas, in a list, apply to the same instance as the schema that holds them.
 const LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 /// Keywords whose schema applies to the same instance; `not` is apart, for it only forbids.
@@ -147,8 +135,8 @@ impl Pin {
 /// A value as a message shows it: a text without its quotes, anything else as JSON.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => text.chars().take(GOT_CHARS_MAX).collect(),
-        other => other.to_string().chars().take(GOT_CHARS_MAX).collect(),
+        Value::String(text) => text.chars().take(limits::SHOWN_CHARS_MAX).collect(),
+        other => other.to_string().chars().take(limits::SHOWN_CHARS_MAX).collect(),
     }
 }
 
@@ -271,7 +259,7 @@ fn steps(fragment: &str) -> Option<Vec<String>> {
     }
     let steps = decoded.strip_prefix('/')?.split('/');
     // No pointer into a schema has more steps than the schema is deep.
-    if steps.clone().count() > JSON_DEPTH_MAX {
+    if steps.clone().count() > limits::SCHEMA_JSON_DEPTH_MAX {
         return None;
     }
     let plain = |step: &str| step.replace("~1", "/").replace("~0", "~");
@@ -456,12 +444,12 @@ fn measure(schema: &JsonObject) -> Result<(), NarrowError> {
     let mut walked: usize = 0;
     while let Some((value, depth)) = open.pop() {
         walked = walked.saturating_add(1);
-        if walked > VISITS_MAX {
+        if walked > limits::SCHEMA_VISITS_MAX {
             return Err(NarrowError::Large);
         }
         let inner = depth.saturating_add(1);
         match value {
-            Value::Array(_) | Value::Object(_) if depth > JSON_DEPTH_MAX => {
+            Value::Array(_) | Value::Object(_) if depth > limits::SCHEMA_JSON_DEPTH_MAX => {
                 return Err(NarrowError::Deep);
             }
             Value::Array(list) => open.extend(list.iter().map(|value| (value, inner))),
@@ -696,7 +684,7 @@ impl<'a> Narrower<'a> {
 
     fn spend(&mut self, visits: usize) -> Result<(), NarrowError> {
         self.visits = self.visits.saturating_add(visits);
-        if self.visits > VISITS_MAX { Err(NarrowError::Large) } else { Ok(()) }
+        if self.visits > limits::SCHEMA_VISITS_MAX { Err(NarrowError::Large) } else { Ok(()) }
     }
 
     fn enter(&mut self, node: &JsonObject, at: Place) -> Result<Place, NarrowError> {
@@ -1757,8 +1745,8 @@ mod tests {
         );
         assert_eq!(nested(100, |i| json!({"items": [i]})), Err(NarrowError::Deep));
         let wide = |n: usize| object(json!({"required": ["org"], "enum": vec![1; n]}));
-        assert!(narrow(&wide(VISITS_MAX / 2), &pins()).is_ok());
-        assert_eq!(narrow(&wide(VISITS_MAX), &pins()), Err(NarrowError::Large));
+        assert!(narrow(&wide(limits::SCHEMA_VISITS_MAX / 2), &pins()).is_ok());
+        assert_eq!(narrow(&wide(limits::SCHEMA_VISITS_MAX), &pins()), Err(NarrowError::Large));
         // A value is judged in the innermost schema as in the outermost.
         let around =
             |inner| (1..limits::SCHEMA_DEPTH_MAX).fold(inner, |inner, _| json!({"then": inner}));

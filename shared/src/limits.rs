@@ -86,6 +86,18 @@ pub const TOOLS_TTL_MS: u64 = 5 * 60 * 1000;
 /// Depth of a schema that is narrowed. A deeper one is refused.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 
+/// JSON containers inside each other in a schema: between a schema and the schema inside it there
+/// may be the object of a keyword.
+pub const SCHEMA_JSON_DEPTH_MAX: usize = 2 * SCHEMA_DEPTH_MAX;
+
+/// JSON values that narrowing one schema may look at, some of them more than once. That is some
+/// hundred kilobytes of schema, more than a model can use; a small schema that needs as much is
+/// built to, as definitions are that each refer to the next one twice.
+pub const SCHEMA_VISITS_MAX: usize = 50_000;
+
+/// Characters of a caller's value that an error repeats.
+pub const SHOWN_CHARS_MAX: usize = 100;
+
 const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);

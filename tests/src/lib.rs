@@ -1,7 +1,12 @@
 //! What the tests share: the bundle on real workerd, with its state in a folder of its own, and a
 //! plain HTTP client that sends exactly what it is told. It must not know what any test expects.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a harness that fails is a test that fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a harness that fails is a test that fails"
+)]
 
 use serde_json::{Value, json};
 use std::{

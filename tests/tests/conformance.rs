@@ -2,6 +2,17 @@
 //! tests/conformance/expected-failures.yml, a list that may only shrink: the suite fails for an
 //! entry that passes as it does for a failure that is no entry.
 
+#![allow(
+    missing_docs,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test code: what fails is a failing test"
+)]
+
 use std::process::Command;
 use tests::{Bundle, Server, root, setting};
 

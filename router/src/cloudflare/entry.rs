@@ -1,5 +1,6 @@
 //! The Worker's entry: admits a request, asks whose it is, and hands it to that user's McpRouter
-//! as it came. Holds nothing but what it read of the configuration.
+//! as it came. Holds nothing but what it read of the configuration. It must not know messages or
+//! sessions.
 
 use super::write;
 use crate::{

@@ -68,6 +68,11 @@ fn inspector_handshake() {
     run(&setting("SIGNALBOX_NODE"), "inspector.mjs", "handshake");
 }
 
+#[test]
+fn inspector_modern() {
+    run(&setting("SIGNALBOX_NODE"), "inspector.mjs", "modern");
+}
+
 type Client = RunningService<RoleClient, ClientConfig>;
 
 async fn connect(url: &str, lifecycle: ClientLifecycleMode) -> Client {
@@ -107,8 +112,10 @@ async fn whole_job(server: &Server, path: &str, lifecycle: ClientLifecycleMode) 
         ResourceContents::TextResourceContents { text: read, .. } if *read == text));
     let templates = client.list_all_resource_templates().await.unwrap();
     let template = &templates.iter().find(|t| t.uri_template.starts_with("memory")).unwrap();
-    let argument: ArgumentInfo =
-        serde_json::from_value(json!({ "name": "id", "value": &id[..3] })).unwrap();
+    let argument: ArgumentInfo = serde_json::from_value(
+        json!({ "name": "id", "value": id.chars().take(3).collect::<String>() }),
+    )
+    .unwrap();
     let complete =
         CompleteRequestParams::new(Reference::for_resource(&template.uri_template), argument);
     assert_eq!(client.complete(complete).await.unwrap().completion.values, [id]);

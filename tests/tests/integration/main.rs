@@ -10,7 +10,16 @@
 //! - `golden`: what clients read of tools at each scope
 //! - `bundle`: what the bundle exports, imports and weighs
 
-#![allow(clippy::arithmetic_side_effects, reason = "test code")]
+#![allow(
+    missing_docs,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test code: what fails is a failing test"
+)]
 
 mod bundle;
 mod clients;

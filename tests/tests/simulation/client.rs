@@ -207,13 +207,13 @@ impl Client {
     }
 
     fn forget(&mut self, user: UserId, context: Scope) {
-        let here = |note: &&mut Note| {
+        let here = |note: &Note| {
             let shelf = note.shelf.as_ref().is_some_and(|scope| *scope == context);
             note.user == user && shelf && note.id.is_some() && note.forget.is_none()
         };
         let step = self.step;
         let notes = self.model.notes.iter_mut();
-        let Some((text, note)) = notes.into_iter().find(|(_, note)| here(&note)) else {
+        let Some((text, note)) = notes.into_iter().find(|(_, note)| here(note)) else {
             return;
         };
         note.forget = Some(Asked { from: step, done: None });

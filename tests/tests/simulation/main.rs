@@ -4,9 +4,16 @@
 //!
 //! `SCHEDULES=n` runs another number of schedules, `SEED=n` a single one.
 
-#![allow(clippy::arithmetic_side_effects, clippy::print_stdout, reason = "native test code")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing, reason = "a wrong index is a failing test")]
+#![allow(
+    missing_docs,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test code: what fails is a failing test"
+)]
 
 mod client;
 mod model;
