@@ -196,6 +196,10 @@ impl ServerHandler for Handler {
                 break;
             }
             (toolset, offset) = (toolset.saturating_add(1), 0);
+            if resources.len() >= limits::PAGE_ITEMS_MAX && toolset < self.registry.toolsets.len() {
+                next = Some(Cursor::write(toolset, 0));
+                break;
+            }
         }
         let mut result = ListResourcesResult::with_all_items(resources);
         // Resources come and go with every call.

@@ -17,7 +17,7 @@ use shared::{
     hop::{self, AGENT_URL, ROUTER_URL},
     limits,
 };
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 use worker::{
     DurableObject, Env, Headers, ObjectNamespace, Request, RequestInit, Response, ResponseBuilder,
     State, durable_object, wasm_bindgen,
@@ -103,7 +103,8 @@ impl McpRouter {
     }
 
     async fn set_alarm(&self, at: shared::Millis) -> worker::Result<()> {
-        self.state.storage().set_alarm(at.to_i64()).await
+        // A distance from now: that is how the crate takes a number, too.
+        self.state.storage().set_alarm(Duration::from_millis(at.since(now()))).await
     }
 }
 

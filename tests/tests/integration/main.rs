@@ -13,6 +13,7 @@
 #![allow(
     missing_docs,
     clippy::arithmetic_side_effects,
+    clippy::disallowed_types,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

@@ -2,7 +2,13 @@
 
 use crate::fresh;
 use serde_json::json;
-use std::{collections::BTreeMap, fs, path::Path};
+use shared::limits;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 use tests::{Bundle, Session, modern};
 
 /// Every file below a folder, with its content. The shared memory beside a database is no storage:
@@ -19,6 +25,24 @@ fn files(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
             found.insert(path.display().to_string(), fs::read(&path).unwrap());
         }
     }
+}
+
+#[test]
+fn the_end_of_an_idle_session_is_scheduled() {
+    let (server, state) = fresh(Bundle::Release);
+    let before = SystemTime::now();
+    let _ = Session::begin(&server.url("/mcp/acme"), "key-a");
+    let mut found = BTreeMap::new();
+    files(state.path(), &mut found);
+    let metadata = |path: &&String| path.ends_with("McpRouter/metadata.sqlite");
+    let database = rusqlite::Connection::open(found.keys().find(metadata).unwrap()).unwrap();
+    let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let alarm = database.query_row("SELECT scheduled_time FROM _cf_ALARM", [], read).unwrap();
+    let alarm = SystemTime::UNIX_EPOCH + Duration::from_nanos(alarm.try_into().unwrap());
+    // A day after its last use, and a step of what is stored of that.
+    let idle = Duration::from_millis(limits::SESSION_IDLE_MS + limits::SESSION_SEEN_STEP_MS);
+    let after = alarm.duration_since(before).unwrap();
+    assert!(after >= idle && after < idle + Duration::from_secs(3600), "{after:?}");
 }
 
 #[test]
