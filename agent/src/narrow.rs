@@ -1434,6 +1434,10 @@ mod tests {
         check_below(json!({"unevaluatedProperties": {"type": "null"}}), json!(false));
         let strings = json!({"unevaluatedProperties": {"type": "string"}});
         check_below(strings.clone(), strings);
+        for evaluating in ["additionalProperties", "unevaluatedProperties"] {
+            let inner = json!({"allOf": [{(evaluating): true}], "unevaluatedProperties": false});
+            check_below(inner.clone(), inner);
+        }
         check_below(
             json!({"allOf": [declared], "unevaluatedProperties": false}),
             json!({"allOf": [{"properties": {}}], "unevaluatedProperties": false}),
@@ -1569,6 +1573,19 @@ mod tests {
                 "$defs": {"where.pinned2": {"properties": {}}, "where.pinned": {}, "other": {}},
             }),
         );
+        // What mentions no pinned name may still count it; a pointer may lead into a definition.
+        check(
+            json!({
+                "properties": {"org": {}},
+                "allOf": [{"$ref": "#/$defs/two"}, {"$ref": "#/$defs/more/anyOf/0"}],
+                "$defs": {"two": {"minProperties": 2}, "more": {"anyOf": [{"required": ["org"]}]}},
+            }),
+            json!({
+                "properties": {},
+                "allOf": [{"$ref": "#/$defs/two.pinned"}, {"$ref": "#/$defs/0.pinned"}],
+                "$defs": {"two.pinned": {"minProperties": 1}, "0.pinned": {}},
+            }),
+        );
         // Also for nested values: the original stays, and so does what has an anchor.
         check(
             json!({
@@ -1639,13 +1656,16 @@ mod tests {
                 "org": {"type": "string", "$anchor": "slug"},
                 "team": {"$ref": "#/properties/org"},
                 "more": {"items": {"$ref": "#/properties/team"}},
-            }}),
+                "rest": {"$ref": "#/anyOf/0"},
+            }, "anyOf": [{"required": ["org"]}]}),
             json!({
+                "anyOf": [{}],
                 "properties": {
                     "team": {"$ref": "#/$defs/org.whole"},
                     "more": {"items": {"$ref": "#/properties/team"}},
+                    "rest": {"$ref": "#/$defs/0.whole"},
                 },
-                "$defs": {"org.whole": {"type": "string"}},
+                "$defs": {"org.whole": {"type": "string"}, "0.whole": {"required": ["org"]}},
             }),
         );
     }
@@ -1662,13 +1682,25 @@ mod tests {
             ],
             "$defs": {
                 "b": {"$id": "https://example.com/c", "required": ["org"], "not": {"maxProperties": 0}},
-                "c": {"required": ["org", "project_slug"]},
+                "c": {"required": ["org"]},
             },
+            "anyOf": [{"$ref": "#/$defs/c"}],
         });
         let mut left = schema.clone();
         left["properties"] = json!({"a": {"$id": "https://example.com/a", "$ref": "#"}});
         left["allOf"][6] = json!({"$id": "https://example.com/b", "$ref": "#/$defs/c"});
+        left["$defs"]["c.pinned"] = json!({});
+        left["anyOf"] = json!([{"$ref": "#/$defs/c.pinned"}]);
         check(schema, left);
+        // What such a part refers to is not ours to read.
+        check_pin(
+            json!({
+                "$ref": "#/$defs/b", "allOf": [{"$id": "https://example.com/b", "$ref": "#/$defs/c"}],
+                "$defs": {"b": {"$id": "https://example.com/c", "required": ["org"]}, "c": {"required": ["org"]}},
+            }),
+            json!({}),
+            Ok(json!({})),
+        );
     }
 
     #[test]

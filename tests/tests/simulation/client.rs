@@ -101,6 +101,8 @@ impl Client {
         }
         self.restart();
         self.look_everywhere();
+        // The objects know the world and it knows them; none may outlive the schedule.
+        self.world.restart();
         self.totals.lost = self.world.lost.get();
         self.totals
     }
