@@ -158,7 +158,11 @@ impl Client {
             }
             3 if !sessions.is_empty() => {
                 let (_, session) = &sessions[self.world.random.below(sessions.len())];
-                self.intrude(&user, &context, session);
+                if session.end.is_some_and(|end| end.done.is_some()) {
+                    self.intrude(&session.user, &session.scope, session);
+                } else if session.user != user || session.scope != context {
+                    self.intrude(&user, &context, session);
+                }
             }
             4..=7 => self.remember(user, context),
             8 => self.forget(user, context),
@@ -181,11 +185,8 @@ impl Client {
         self.send(user, url.clone(), url, purpose, Some(index), Method::Delete, incoming);
     }
 
-    /// Uses a session as another user, or at another scope.
+    /// Uses a session where it is none: as another user, at another scope, after its end.
     fn intrude(&mut self, user: &UserId, url: &Scope, session: &Session) {
-        if session.user == *user && session.scope == *url {
-            return;
-        }
         let incoming =
             Incoming { session: Some(session.id.clone()), ..post("tools/list", &json!({})) };
         let (user, url) = (user.clone(), url.clone());
@@ -355,12 +356,7 @@ impl Client {
     fn look_everywhere(&mut self) {
         for session in self.model.sessions.clone() {
             if session.end.is_some_and(|end| end.done.is_some()) {
-                let incoming = Incoming {
-                    session: Some(session.id.clone()),
-                    ..post("tools/list", &json!({}))
-                };
-                let (user, url) = (session.user, session.scope);
-                self.send(user, url.clone(), url, Purpose::Intrude, None, Method::Post, incoming);
+                self.intrude(&session.user, &session.scope, &session);
                 self.finish();
             }
         }
