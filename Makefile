@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help dev test check serve deploy bench key clean distclean
 
-# The npm packages bring the Node that wrangler needs; before they are there, the machine's own runs.
+# The npm packages bring the Node that wrangler needs; the machine's own runs until they are there.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 # Wrangler neither reports usage nor looks for updates or for where this machine is, and keeps its

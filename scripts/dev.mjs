@@ -73,14 +73,18 @@ const user = /^[\w.-]+$/.test(process.env.USER ?? "") ? process.env.USER : "dev"
 const key = developmentKey();
 writeEnvironment(user, key);
 
-// In a process group of its own, so that Ctrl-C reaches it once, from here, and nothing of it stays.
+// In a process group of its own: Ctrl-C reaches it once, from here, and nothing of it stays.
 const wrangler = spawn(
   process.execPath,
   ["node_modules/wrangler/bin/wrangler.js", "dev", "build/dev/index.js"].concat(
     ["--config", "wrangler.toml", "--ip", "127.0.0.1", "--port", PORT],
     ["--env-file", ENV_FILE, "--show-interactive-dev-session=false"],
   ),
-  { stdio: ["ignore", "inherit", "inherit"], detached: true, env: { ...process.env, VARIANT: "dev" } },
+  {
+    stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
+    env: { ...process.env, VARIANT: "dev" },
+  },
 );
 function signal(name) {
   try {

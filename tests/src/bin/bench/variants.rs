@@ -139,7 +139,9 @@ fn message(id: &str, method: &str, params: &str) -> String {
 
 const SIMPLE: &str = r#""name":"test_simple_text","arguments":{}"#;
 const SIMPLE_ANSWER: &str = "This is a simple text response for testing.";
-const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",
+    "io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},
+    "io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 fn modern(path: &'static str) -> Call {
     let body = message(r#""id":1,"#, "tools/call", &format!("{SIMPLE},{META}"));
