@@ -104,12 +104,16 @@ impl Platform for World {
     }
 
     fn random(&self) -> [u8; 12] {
-        // Without randomness ids would collide, and a collision is an error, not an overwrite.
+        // Without randomness ids would collide; the notes refuse a fresh id that is taken.
         random().unwrap_or_default()
     }
 
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
         Box::pin(worker::Delay::from(Duration::from_millis(milliseconds.into())))
+    }
+
+    fn log(&self, error: &Error) {
+        log("agent", error);
     }
 
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {

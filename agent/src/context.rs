@@ -68,6 +68,7 @@ impl Context {
             revision,
             level,
             shared_notes: hop.shared_notes,
+            platform: Rc::clone(&self.platform),
         };
         reply::reply(Driver::start(handler, Some(client), request)?, modern).await
     }

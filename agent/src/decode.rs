@@ -79,7 +79,7 @@ fn request(method: &str, raw: Option<&RawValue>) -> Result<ClientRequest, ErrorD
         _ => {
             return Err(ErrorData::new(
                 rmcp::model::ErrorCode::METHOD_NOT_FOUND,
-                format!("there is no method {method}"),
+                format!("there is no method {}", shared::error::shown(method)),
                 None,
             ));
         }

@@ -3,9 +3,10 @@
 
 use crate::{
     narrow,
+    platform::Platform,
     registry::{Placed, Registry},
     report::Reporter,
-    toolset::{Call, Page, Subject},
+    toolset::{Call, Page, Subject, ToolError},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rmcp::{
@@ -21,11 +22,11 @@ use rmcp::{
     service::RequestContext,
 };
 use serde_json::json;
-use shared::{AgentKey, hop, limits};
-use std::{borrow::Cow, rc::Rc};
+use shared::{AgentKey, error::shown, hop, limits};
+use std::{borrow::Cow, fmt, rc::Rc};
 
 /// One request's view of a context.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Handler {
     /// Which context.
     pub key: Rc<AgentKey>,
@@ -37,6 +38,14 @@ pub struct Handler {
     pub level: Option<LoggingLevel>,
     /// Whether the user has shared notes.
     pub shared_notes: bool,
+    /// Where failures are logged.
+    pub platform: Rc<dyn Platform>,
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// Name and version, as clients see them.
@@ -68,6 +77,14 @@ impl Handler {
             Some(self.level.unwrap_or(LoggingLevel::Info))
         };
         Reporter::new(context.peer.clone(), context.meta.get_progress_token(), level)
+    }
+
+    /// A failure on its way to the client: what it is not told goes to the log.
+    fn failed(&self, error: ToolError) -> ToolError {
+        if let ToolError::Below(below) = &error {
+            self.platform.log(below);
+        }
+        error
     }
 
     /// A call that names a narrower context belongs there. The router sent it here, so it read
@@ -159,7 +176,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let name = request.name.into_owned();
-        let unknown = || ErrorData::invalid_params(format!("there is no tool {name}"), None);
+        let unknown =
+            || ErrorData::invalid_params(format!("there is no tool {}", shown(&name)), None);
         let entry = self.registry.entry(&name).ok_or_else(unknown)?;
         let placed = self.registry.toolsets.get(entry.toolset).ok_or_else(unknown)?;
         let arguments = request.arguments.unwrap_or_default();
@@ -174,7 +192,7 @@ impl ServerHandler for Handler {
         };
         match placed.toolset.call(call).await {
             Ok(result) => Ok(result.into()),
-            Err(error) => error.into_result().map(Into::into),
+            Err(error) => self.failed(error).into_result().map(Into::into),
         }
     }
 
@@ -189,7 +207,8 @@ impl ServerHandler for Handler {
         // Toolset after toolset; a page ends where one of them says that there is more.
         while let Some(placed) = self.registry.toolsets.get(toolset) {
             let answer = placed.toolset.resources(offset, self.shared_notes).await;
-            let Page { items, next: more } = answer.map_err(|error| error.into_protocol())?;
+            let Page { items, next: more } =
+                answer.map_err(|error| self.failed(error).into_protocol())?;
             resources.extend(items);
             if let Some(more) = more {
                 next = Some(Cursor::write(toolset, more));
@@ -227,12 +246,12 @@ impl ServerHandler for Handler {
     ) -> Result<ReadResourceResponse, ErrorData> {
         for placed in &self.registry.toolsets {
             let found = placed.toolset.read(&request.uri).await;
-            if let Some(mut result) = found.map_err(|error| error.into_protocol())? {
+            if let Some(mut result) = found.map_err(|error| self.failed(error).into_protocol())? {
                 (result.ttl_ms, result.cache_scope) = self.hints(0);
                 return Ok(result.into());
             }
         }
-        let text = format!("there is no resource {}", request.uri);
+        let text = format!("there is no resource {}", shown(&request.uri));
         Err(ErrorData::resource_not_found(text, Some(json!({ "uri": request.uri }))))
     }
 
@@ -259,7 +278,7 @@ impl ServerHandler for Handler {
             placed.toolset.prompts().iter().any(|prompt| prompt.name == request.name)
         };
         let Some(placed) = self.registry.toolsets.iter().find(offers) else {
-            let text = format!("there is no prompt {}", request.name);
+            let text = format!("there is no prompt {}", shown(&request.name));
             return Err(ErrorData::invalid_params(text, None));
         };
         let offered = placed.toolset.prompts().iter().find(|prompt| prompt.name == request.name);
@@ -268,7 +287,7 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params(text, None));
         }
         let prompt = placed.toolset.prompt(&request.name, &arguments, self.shared_notes).await;
-        prompt.map(Into::into).map_err(|error| error.into_protocol())
+        prompt.map(Into::into).map_err(|error| self.failed(error).into_protocol())
     }
 
     async fn complete(
@@ -288,7 +307,7 @@ impl ServerHandler for Handler {
             let toolset = &placed.toolset;
             let answer =
                 toolset.complete(subject, &argument.name, &argument.value, self.shared_notes).await;
-            if let Some(values) = answer.map_err(|error| error.into_protocol())? {
+            if let Some(values) = answer.map_err(|error| self.failed(error).into_protocol())? {
                 let has_more = values.len() > limits::COMPLETION_VALUES_MAX;
                 let values = values.into_iter().take(limits::COMPLETION_VALUES_MAX).collect();
                 let info = CompletionInfo::with_pagination(values, None, has_more)
@@ -296,7 +315,7 @@ impl ServerHandler for Handler {
                 return Ok(CompleteResult::new(info));
             }
         }
-        let text = format!("nothing here has an argument {}", argument.name);
+        let text = format!("nothing here has an argument {}", shown(&argument.name));
         Err(ErrorData::invalid_params(text, None))
     }
 }

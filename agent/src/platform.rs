@@ -2,7 +2,7 @@
 //! the notes that its user shares between contexts. It must not know which world it is.
 
 use futures_util::future::LocalBoxFuture;
-use shared::{Millis, hop::NotesAnswer, notes};
+use shared::{Error, Millis, hop::NotesAnswer, notes};
 
 /// The world, as an Agent sees it. Production's is a Durable Object; tests and the simulation
 /// bring their own.
@@ -15,6 +15,9 @@ pub trait Platform {
 
     /// Resolves after a while.
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()>;
+
+    /// Keeps what the client is not told of a failure.
+    fn log(&self, error: &Error);
 
     /// Asks the user's McpRouter about the user's shared notes.
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer>;

@@ -169,6 +169,8 @@ pub(crate) mod tests {
             Box::pin(std::future::ready(()))
         }
 
+        fn log(&self, _error: &Error) {}
+
         fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
             Box::pin(std::future::ready(Err(Error::new(Kind::Unavailable, "not here"))))
         }

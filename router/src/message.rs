@@ -161,7 +161,7 @@ fn is_object(raw: &RawValue) -> bool {
 
 /// MCP narrows JSON-RPC: an id is a string or an integer, never null.
 fn is_id(raw: &RawValue) -> bool {
-    raw.get().starts_with('"') || raw.get().parse::<i64>().is_ok()
+    text(Some(raw)).is_some() || raw.get().parse::<i64>().is_ok()
 }
 
 /// The id of a body whose other members are not those of a message.
@@ -199,6 +199,7 @@ mod tests {
         check(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, None);
         check(r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600, None);
         check(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600, None);
+        check(r#"{"jsonrpc":"2.0","id":"\ud800","method":"ping"}"#, -32600, None);
         check(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, -32600, None);
         check(r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, -32600, Some("1"));
         check(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, Some("1"));

@@ -6,7 +6,7 @@ use crate::{
     message::{Params, Request, text},
     protocol::{self, Class, Era},
     refusal::Refusal,
-    session::{Change, Session},
+    session::Session,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,8 +27,8 @@ pub enum Plan<'a> {
     Forward(AgentKey, Peer<'a>),
     /// One agent, and a session begins when it agrees.
     Begin(AgentKey, Opening<'a>),
-    /// Something about the session changes, and then this is the answer.
-    Change(Change, Reply),
+    /// The session asks for logs from this level on, and then this is the answer.
+    SetLevel(String, Reply),
     /// It is refused.
     Reject(Refusal),
 }
@@ -114,7 +114,7 @@ fn initialize<'a>(
 fn set_level<'a>(request: &Request<'_>) -> Plan<'a> {
     match text(request.params.level) {
         Some(level) if protocol::is_log_level(&level) => {
-            Plan::Change(Change::Level(level.into_owned()), result(request.id))
+            Plan::SetLevel(level.into_owned(), result(request.id))
         }
         _ => {
             let text = format!("`level` {}", protocol::one_of_log_levels());
@@ -178,6 +178,7 @@ fn narrower(config: &Config, scope: &Scope, params: &Params<'_>) -> Result<Scope
     let Ok(named) = serde_json::from_str::<Named<'_>>(raw.get()) else {
         return Ok(scope.clone());
     };
+    once(config, &named)?;
     let mut narrowed = scope.clone();
     let mut missing: Option<&Level> = None;
     for level in config.levels.iter().skip(scope.depth()) {
@@ -194,6 +195,18 @@ fn narrower(config: &Config, scope: &Scope, params: &Params<'_>) -> Result<Scope
         }
     }
     Ok(narrowed)
+}
+
+/// Checks that no parameter that means a level is given twice: readers differ in which one counts.
+fn once(config: &Config, named: &Named<'_>) -> Result<(), Refusal> {
+    let parameters = config.levels.iter().flat_map(|level| &level.parameters);
+    let given = |parameter: &str| named.0.get(parameter).map_or(0, Vec::len);
+    match parameters.into_iter().find(|parameter| given(parameter) > 1) {
+        None => Ok(()),
+        Some(parameter) => {
+            Err(Refusal::InvalidParams(format!("`{parameter}` is given twice; give it once")))
+        }
+    }
 }
 
 /// What the arguments say about one level: its slug, and the parameter that says so. An explicit
@@ -233,7 +246,6 @@ mod tests {
             revision: "2025-06-18".to_owned(),
             client: RawValue::from_string("{}".to_owned()).unwrap().into(),
             level: Some("error".to_owned()),
-            initialized: true,
             seen: shared::Millis(0),
         }
     }
@@ -257,7 +269,7 @@ mod tests {
             Plan::Begin(key, opening) => {
                 format!("begin {} {}", key.object_name(), opening.revision)
             }
-            Plan::Change(change, _) => format!("change {change:?}"),
+            Plan::SetLevel(level, _) => format!("level {level}"),
             Plan::Reject(refusal) => format!("reject {} {refusal}", refusal.row(true).1),
         }
     }
@@ -276,7 +288,7 @@ mod tests {
     fn every_class_has_its_plan() {
         check("/mcp", "ping", "{}", r#"answer {"jsonrpc":"2.0","id":1,"result":{}}"#);
         check("/mcp/acme", "tools/list", "{}", "forward u:acme");
-        check("/mcp", "logging/setLevel", r#"{"level":"debug"}"#, "change Level(\"debug\")");
+        check("/mcp", "logging/setLevel", r#"{"level":"debug"}"#, "level debug");
         let levels = "`level` must be one of debug, info, notice, warning, error, critical, \
                       alert, emergency";
         let bad_level = format!("reject -32602 {levels}");
@@ -327,8 +339,10 @@ mod tests {
         check_call(
             "/mcp",
             r#"{"org":"a","org":"b"}"#,
-            "reject -32602 `org` says `a` and `org` says `b`; name one org",
+            "reject -32602 `org` is given twice; give it once",
         );
+        let twice = r#"{"org":"other","org":"acme"}"#;
+        check_call("/mcp/acme", twice, "reject -32602 `org` is given twice; give it once");
         check_call("/mcp", r#"{"org":5}"#, "reject -32602 `org`: the org must be a string");
         check_call(
             "/mcp",

@@ -72,7 +72,8 @@ struct Meta<'a> {
 }
 
 fn meta<'a>(params: &Params<'a>) -> Option<Meta<'a>> {
-    params.meta.and_then(|raw| serde_json::from_str(raw.get()).ok())
+    let object = params.meta.filter(|raw| raw.get().starts_with('{'))?;
+    serde_json::from_str(object.get()).ok()
 }
 
 /// Whether a revision has the handshake.
@@ -87,7 +88,8 @@ pub fn era(incoming: &Incoming, method: &str, params: &Params<'_>) -> Era {
     let stated = meta(params).and_then(|meta| text(meta.revision).map(Cow::into_owned));
     let modern = match (stated, incoming.revision.as_deref()) {
         (Some(revision), _) if !is_handshake(&revision) => true,
-        (_, Some(MODERN_REVISION)) => true,
+        // A handshake may announce a revision that has none: it is negotiated down.
+        (_, Some(MODERN_REVISION)) => method != "initialize",
         _ => method == "server/discover",
     };
     if modern { Era::Modern } else { Era::Handshake }
@@ -163,13 +165,14 @@ fn decode(value: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Checks the revision header of a request in the handshake era. Absent is allowed: the session
-/// knows its revision, and 2025-03-26 has no such header.
+/// knows its revision, and 2025-03-26 has no such header. The modern one is seen here only where
+/// `initialize` announces it.
 ///
 /// # Errors
 /// HTTP 400 for a revision that is not served.
 pub fn check_handshake(incoming: &Incoming) -> Result<(), Refusal> {
     match incoming.revision.as_deref() {
-        Some(revision) if !is_handshake(revision) => {
+        Some(revision) if !is_handshake(revision) && revision != MODERN_REVISION => {
             Err(Refusal::UnsupportedRevision(revision.to_owned()))
         }
         _ => Ok(()),
@@ -267,6 +270,8 @@ mod tests {
         check(&headers("", "", ""), "tools/list", "", Ok(Era::Handshake));
         check(&headers("2025-11-25", "", ""), "tools/list", "", Ok(Era::Handshake));
         check(&headers("2024-01-01", "", ""), "tools/list", "", Err(-32022));
+        check(&modern("initialize"), "initialize", "", Ok(Era::Handshake));
+        check(&modern("tools/list"), "tools/list", r#""_meta":["2026-07-28",{}]"#, Err(-32602));
         // Modern by header or by method, and then `_meta` is demanded.
         check(&modern("tools/list"), "tools/list", "", Err(-32602));
         check(&headers("", "", ""), "server/discover", "", Err(-32602));

@@ -3,7 +3,7 @@
 
 use crate::http::Reply;
 use serde_json::{Value, json, value::RawValue};
-use shared::{Error, hop, limits};
+use shared::{Error, error::shown, hop, limits};
 
 /// A request that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum Refusal {
     #[error("not a JSON-RPC message: {0}")]
     InvalidRequest(String),
     /// Nothing is called so (in this era).
-    #[error("there is no method {0}")]
+    #[error("there is no method {}", shown(.0))]
     MethodNotFound(String),
     /// The parameters do not fit, in a way that is an error of the request alone.
     #[error("{0}")]
@@ -54,7 +54,7 @@ pub enum Refusal {
     #[error("{0}")]
     HeaderMismatch(String),
     /// A revision that is not served.
-    #[error("protocol revision {0} is not served here")]
+    #[error("protocol revision {} is not served here", shown(.0))]
     UnsupportedRevision(String),
     /// A request of the handshake era without a session.
     #[error("`Mcp-Session-Id` is missing; begin with `initialize`")]
@@ -103,7 +103,7 @@ impl Refusal {
             Self::UnsupportedRevision(requested) => {
                 let mut supported = hop::HANDSHAKE_REVISIONS.to_vec();
                 supported.push(hop::MODERN_REVISION);
-                Some(json!({ "supported": supported, "requested": requested }))
+                Some(json!({ "supported": supported, "requested": shown(requested) }))
             }
             _ => None,
         }

@@ -22,8 +22,6 @@ pub struct Session {
     pub client: Rc<RawValue>,
     /// The least severe log level it asked for.
     pub level: Option<String>,
-    /// Whether the client has said `notifications/initialized`.
-    pub initialized: bool,
     /// When it was last used, as far as is stored (see `limits::SESSION_SEEN_STEP_MS`).
     pub seen: Millis,
 }
@@ -40,21 +38,12 @@ impl Session {
 /// old, and no session ends before it has been idle for the whole time.
 const OVER_MS: u64 = limits::SESSION_IDLE_MS + limits::SESSION_SEEN_STEP_MS;
 
-/// What a message changes in its session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// The client is ready.
-    Initialized,
-    /// It wants logs from this level on.
-    Level(String),
-}
-
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, scope TEXT NOT NULL, revision TEXT NOT NULL, client TEXT NOT NULL,
-    level TEXT, initialized INTEGER NOT NULL, created INTEGER NOT NULL, seen INTEGER NOT NULL
+    level TEXT, created INTEGER NOT NULL, seen INTEGER NOT NULL
     ) WITHOUT ROWID";
 
-const COLUMNS: &str = "id, scope, revision, client, level, initialized, seen";
+const COLUMNS: &str = "id, scope, revision, client, level, seen";
 
 /// All sessions of one user.
 #[derive(Debug)]
@@ -92,8 +81,8 @@ impl<D: Database> Sessions<D> {
         let scope = serde_json::to_string(&session.scope)
             .map_err(|error| Error::internal(error.to_string()))?;
         self.database.run(
-            "INSERT INTO sessions (id, scope, revision, client, level, initialized, created, seen)
-             VALUES (?, ?, ?, ?, NULL, 0, ?, ?)",
+            "INSERT INTO sessions (id, scope, revision, client, level, created, seen)
+             VALUES (?, ?, ?, ?, NULL, ?, ?)",
             &[
                 session.id.as_str().into(),
                 scope.into(),
@@ -146,37 +135,26 @@ impl<D: Database> Sessions<D> {
         let mut cache = self.cache.borrow_mut();
         match cache.get_mut(id) {
             Some(session) if now.since(session.seen) >= limits::SESSION_SEEN_STEP_MS => {
-                session.seen = now;
                 let statement = "UPDATE sessions SET seen = ? WHERE id = ?";
-                self.database.run(statement, &[now.into(), id.as_str().into()]).map(drop)
+                self.database.run(statement, &[now.into(), id.as_str().into()])?;
+                session.seen = now;
+                Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// Changes a session.
+    /// Sets the least severe log level that a session asks for.
     ///
     /// # Errors
     /// The database's own.
-    pub fn change(&self, id: &SessionId, change: &Change) -> Result<(), Error> {
-        let mut cache = self.cache.borrow_mut();
-        let Some(session) = cache.get_mut(id) else {
-            return Ok(());
-        };
-        match change {
-            Change::Initialized if session.initialized => Ok(()),
-            Change::Initialized => {
-                session.initialized = true;
-                let statement = "UPDATE sessions SET initialized = 1 WHERE id = ?";
-                self.database.run(statement, &[id.as_str().into()]).map(drop)
-            }
-            Change::Level(level) => {
-                session.level = Some(level.clone());
-                let statement = "UPDATE sessions SET level = ? WHERE id = ?";
-                let arguments = [level.as_str().into(), id.as_str().into()];
-                self.database.run(statement, &arguments).map(drop)
-            }
+    pub fn set_level(&self, id: &SessionId, level: &str) -> Result<(), Error> {
+        let statement = "UPDATE sessions SET level = ? WHERE id = ?";
+        self.database.run(statement, &[level.into(), id.as_str().into()])?;
+        if let Some(session) = self.cache.borrow_mut().get_mut(id) {
+            session.level = Some(level.to_owned());
         }
+        Ok(())
     }
 
     /// Ends a session.
@@ -230,8 +208,7 @@ fn read(row: &Row) -> Result<Session, Error> {
             .map_err(|_| invalid("client"))?
             .into(),
         level: row.text(4).ok().map(ToOwned::to_owned),
-        initialized: row.integer(5)? != 0,
-        seen: Millis::from_i64(row.integer(6)?),
+        seen: Millis::from_i64(row.integer(5)?),
     })
 }
 
@@ -257,7 +234,6 @@ mod tests {
             revision: "2025-11-25".to_owned(),
             client: RawValue::from_string("{}".to_owned()).unwrap().into(),
             level: None,
-            initialized: false,
             seen: Millis(seen),
         }
     }
@@ -272,11 +248,9 @@ mod tests {
         let sessions = Sessions::new(Rc::clone(&database));
         assert!(!found(&sessions, 1, 5));
         sessions.begin(session(1, 5), Millis(5)).unwrap();
-        sessions.change(&id(1), &Change::Initialized).unwrap();
-        sessions.change(&id(1), &Change::Level("debug".to_owned())).unwrap();
+        sessions.set_level(&id(1), "debug").unwrap();
         let restarted = Sessions::new(database);
         let again = restarted.find(&id(1), &scope("/mcp/acme"), Millis(6)).unwrap().unwrap();
-        assert!(again.initialized);
         assert_eq!(again.level.as_deref(), Some("debug"));
         assert!(restarted.find(&id(1), &scope("/mcp"), Millis(6)).unwrap().is_none());
         assert!(restarted.find(&id(1), &scope("/mcp/acme/web"), Millis(6)).unwrap().is_none());

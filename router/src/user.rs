@@ -8,7 +8,7 @@ use crate::{
     plan::{Opening, Place, Plan, plan},
     protocol::{self, Era},
     refusal::Refusal,
-    session::{Change, Session, Sessions},
+    session::{Session, Sessions},
 };
 use serde_json::value::RawValue;
 use shared::{
@@ -41,10 +41,26 @@ pub trait Agents {
 pub enum Outgoing<R> {
     /// Ours.
     Own(Reply),
+    /// Ours, for something that failed below: the log should know it.
+    Failed(Reply, Error),
     /// An Agent's, untouched.
     Piped(R),
     /// An Agent's, with the id of the session that began.
     Begun(R, SessionId),
+}
+
+impl<R> Outgoing<R> {
+    fn refused(refusal: Refusal, id: Option<&RawValue>, modern: bool) -> Self {
+        let reply = refusal.reply(id, modern);
+        match refusal {
+            Refusal::Below(error) => Self::Failed(reply, error),
+            _ => Self::Own(reply),
+        }
+    }
+
+    fn taken(taken: Result<Reply, Refusal>) -> Self {
+        taken.map_or_else(|refusal| Self::refused(refusal, None, false), Self::Own)
+    }
 }
 
 /// The world at the time of one request.
@@ -90,7 +106,7 @@ impl<D: Database> User<D> {
     ) -> Outgoing<A::Response> {
         match method {
             Method::Post => self.post(agents, scope, incoming, moment).await,
-            Method::Delete => Outgoing::Own(self.delete(scope, incoming, moment.now)),
+            Method::Delete => Outgoing::taken(self.delete(scope, incoming, moment.now)),
             // No stream is offered yet (all revisions: 405 says so).
             Method::Get => Outgoing::Own(Refusal::MethodNotAllowed.reply(None, false)),
         }
@@ -112,17 +128,17 @@ impl<D: Database> User<D> {
                 let era = protocol::era(incoming, &request.method, &request.params);
                 let served = self.request(agents, scope, incoming, &request, era, moment).await;
                 served.unwrap_or_else(|refusal| {
-                    Outgoing::Own(refusal.reply(Some(request.id), era == Era::Modern))
+                    Outgoing::refused(refusal, Some(request.id), era == Era::Modern)
                 })
             }
             Ok(Message::Notification { method, params }) => {
                 let era = protocol::era(incoming, &method, &params);
-                let taken = self.notification(scope, incoming, &method, era, moment.now);
-                Outgoing::Own(taken.unwrap_or_else(|refusal| refusal.reply(None, false)))
+                let taken = self.notification(scope, incoming, era, moment.now);
+                Outgoing::taken(taken)
             }
             Ok(Message::Response) => {
                 let taken = self.response(scope, incoming, moment.now);
-                Outgoing::Own(taken.unwrap_or_else(|refusal| refusal.reply(None, false)))
+                Outgoing::taken(taken)
             }
         }
     }
@@ -152,8 +168,9 @@ impl<D: Database> User<D> {
         match plan(place, era, session.as_ref(), request) {
             Plan::Answer(reply) => Ok(Outgoing::Own(reply)),
             Plan::Reject(refusal) => Err(refusal),
-            Plan::Change(change, reply) => {
-                self.change(session.as_ref(), &change)?;
+            Plan::SetLevel(level, reply) => {
+                let session = session.as_ref().ok_or(Refusal::SessionRequired)?;
+                self.sessions.set_level(&session.id, &level)?;
                 Ok(Outgoing::Own(reply))
             }
             Plan::Forward(key, peer) => {
@@ -190,7 +207,6 @@ impl<D: Database> User<D> {
             revision: opening.revision.to_owned(),
             client: opening.client.to_owned().into(),
             level: None,
-            initialized: false,
             seen: moment.now,
         };
         let id = session.id.clone();
@@ -202,16 +218,12 @@ impl<D: Database> User<D> {
         &self,
         scope: &Scope,
         incoming: &Incoming,
-        method: &str,
         era: Era,
         now: Millis,
     ) -> Result<Reply, Refusal> {
         if era == Era::Handshake {
             protocol::check_handshake(incoming)?;
-            let session = self.session(scope, incoming, now)?;
-            if method == "notifications/initialized" {
-                self.change(Some(&session), &Change::Initialized)?;
-            }
+            self.session(scope, incoming, now)?;
         }
         Ok(Reply::empty(202))
     }
@@ -227,17 +239,14 @@ impl<D: Database> User<D> {
         Ok(Reply::empty(202))
     }
 
-    fn delete(&self, scope: &Scope, incoming: &Incoming, now: Millis) -> Reply {
+    fn delete(&self, scope: &Scope, incoming: &Incoming, now: Millis) -> Result<Reply, Refusal> {
         if incoming.revision.as_deref() == Some(shared::hop::MODERN_REVISION) {
-            return Refusal::MethodNotAllowed.reply(None, true);
+            return Err(Refusal::MethodNotAllowed);
         }
-        let ended = protocol::check_handshake(incoming)
-            .and_then(|()| self.session(scope, incoming, now))
-            .and_then(|session| self.sessions.end(&session.id).map_err(Refusal::from));
-        match ended {
-            Ok(()) => Reply::empty(204),
-            Err(refusal) => refusal.reply(None, false),
-        }
+        protocol::check_handshake(incoming)?;
+        let session = self.session(scope, incoming, now)?;
+        self.sessions.end(&session.id)?;
+        Ok(Reply::empty(204))
     }
 
     /// The session that a request names. Unknown, ended, of another user and of another scope are
@@ -248,11 +257,6 @@ impl<D: Database> User<D> {
         let session = self.sessions.find(&id, scope, now)?.ok_or(Refusal::SessionUnknown)?;
         self.sessions.touch(&id, now)?;
         Ok(session)
-    }
-
-    fn change(&self, session: Option<&Session>, change: &Change) -> Result<(), Refusal> {
-        let session = session.ok_or(Refusal::SessionRequired)?;
-        self.sessions.change(&session.id, change).map_err(Refusal::from)
     }
 
     fn hop(&self, key: &AgentKey, peer: Peer<'_>, body: &str) -> Result<String, Error> {

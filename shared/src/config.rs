@@ -166,12 +166,6 @@ impl Config {
         };
         Ok(Self { levels, toolsets })
     }
-
-    /// Which level a parameter of a tool means.
-    #[must_use]
-    pub fn level_of(&self, parameter: &str) -> Option<usize> {
-        self.levels.iter().position(|level| level.parameters.iter().any(|p| p == parameter))
-    }
 }
 
 fn read_levels(text: &str) -> Result<Vec<Level>, ConfigError> {
@@ -252,9 +246,6 @@ mod tests {
     #[test]
     fn nothing_configured_is_the_default() {
         assert_eq!(Config::parse(None, None), Ok(Config::default()));
-        assert_eq!(Config::default().level_of("org"), Some(0));
-        assert_eq!(Config::default().level_of("projectSlug"), Some(1));
-        assert_eq!(Config::default().level_of("query"), None);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Row {
     pub fn text(&self, column: usize) -> Result<&str, Error> {
         match self.0.get(column) {
             Some(Value::Text(text)) => Ok(text),
-            other => Err(Error::internal(format!("column {column} is {other:?}, not text"))),
+            _ => Err(Error::internal(format!("column {column} is no text"))),
         }
     }
 
@@ -71,7 +71,7 @@ impl Row {
         match self.0.get(column) {
             Some(Value::Integer(integer)) => Ok(*integer),
             Some(Value::Null) => Ok(0),
-            other => Err(Error::internal(format!("column {column} is {other:?}, not an integer"))),
+            _ => Err(Error::internal(format!("column {column} is no integer"))),
         }
     }
 }

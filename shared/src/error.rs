@@ -1,6 +1,7 @@
 //! What can go wrong, as a closed set, and the one table from it to HTTP, JSON-RPC and retrying.
 //! It must not know where an error came from; whoever raises one writes both of its texts.
 
+use crate::limits;
 use serde::{Deserialize, Serialize};
 
 /// The kinds of failure. Closed: a new kind is a decision about what clients see.
@@ -96,6 +97,12 @@ impl Error {
         self.detail = detail.into();
         self
     }
+}
+
+/// A caller's value as an error repeats it: bounded, however long it was.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().take(limits::SHOWN_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use crate::{
     Error, Kind, Millis,
     database::{Database, Row, Value},
+    error::shown,
     limits,
 };
 use serde::{Deserialize, Serialize};
@@ -194,8 +195,11 @@ impl<D: Database> Store<D> {
         if draft.replace && old.is_none() {
             return Err(Error::new(
                 Kind::NotFound,
-                format!("there is no note {}; leave `id` out to write a new one", draft.id),
+                format!("there is no note {}; leave `id` out to write a new one", shown(&draft.id)),
             ));
+        }
+        if !draft.replace && old.is_some() {
+            return Err(Error::new(Kind::Conflict, "a fresh id is taken already; try again"));
         }
         let (replaces, old_bytes) = (old.is_some(), old.as_ref().map_or(0, bytes));
         let kept = old.unwrap_or_else(|| Note {
@@ -451,6 +455,7 @@ pub(crate) mod tests {
         assert_eq!(note.tags, ["fruit"], "what a draft does not say stays");
         assert!(search(&store, "apples").is_empty());
         assert_eq!(search(&store, "pears"), ["a"]);
+        assert_eq!(put(&store, draft("a", "x"), 6).unwrap_err().kind, Kind::Conflict);
         let error = put(&store, Draft { replace: true, ..draft("b", "x") }, 6).unwrap_err();
         assert_eq!(error.kind, Kind::NotFound);
         store.answer(&Request::Forget { id: "a".to_owned() }, Millis(7)).unwrap();

@@ -39,6 +39,16 @@ fn suite(selection: &[&str]) -> usize {
     total.split(' ').next().unwrap().parse().unwrap()
 }
 
+/// Entries of the list. It may only get smaller.
+const EXPECTED_FAILURES: usize = 29;
+
+#[test]
+fn the_list_of_expected_failures_only_shrinks() {
+    let list = include_str!("../conformance/expected-failures.yml");
+    let entries = list.lines().filter(|line| line.starts_with("  - ")).count();
+    assert_eq!(entries, EXPECTED_FAILURES);
+}
+
 #[test]
 fn revision_2025_11_25() {
     assert!(suite(&["--requirements", "2025-11-25"]) >= 66);

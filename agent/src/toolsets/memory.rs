@@ -20,6 +20,7 @@ use shared::{
     AgentKey, Error,
     config::Level,
     database::Database,
+    error::shown,
     limits,
     notes::{self, Draft, Note},
 };
@@ -145,8 +146,9 @@ impl Memory {
         };
         if wanted.is_some_and(|wanted| wanted != kept) {
             return Err(ToolError::Failed(format!(
-                "the note {id} cannot change between shared and not; remember it anew without \
-                 `id`, and forget this one"
+                "the note {} cannot change between shared and not; remember it anew without \
+                 `id`, and forget this one",
+                shown(id)
             )));
         }
         Ok(kept)
@@ -176,7 +178,7 @@ impl Memory {
             })),
             None => Err(ToolError::Failed(format!(
                 "there is no note {}; list_memories shows the ids",
-                arguments.id
+                shown(&arguments.id)
             ))),
         }
     }

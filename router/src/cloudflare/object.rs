@@ -80,6 +80,10 @@ impl McpRouter {
         let moment = Moment { now: now(), random: random()? };
         match opened.user.serve(&opened.agents, method, &scope, &incoming, moment).await {
             Outgoing::Own(reply) => Ok(write(reply)),
+            Outgoing::Failed(reply, error) => {
+                log("router", &error);
+                Ok(write(reply))
+            }
             Outgoing::Piped(response) => Ok(response),
             Outgoing::Begun(response, id) => {
                 self.wake_to_expire().await?;

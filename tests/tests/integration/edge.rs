@@ -86,6 +86,14 @@ fn bodies() {
     check(&session.request("tools/call", &json!({})), 200, -32602);
     check(&session.request("resources/read", &json!({ "uri": "memory://notes/x" })), 200, -32002);
     check(&session.request("tools/list", &json!({ "cursor": "x" })), 200, -32602);
+    // What was given twice, or in another way to each reader, is one thing or refused.
+    let twice = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"recall",
+        "arguments":{"query":"x","org":"other","org":"acme"}}}"#;
+    check(&body(twice), 200, -32602);
+    check(&body(r#"{"jsonrpc":"2.0","id":"\ud800","method":"ping"}"#), 400, -32600);
+    let null = json!({ "name": "recall",
+        "arguments": { "query": "x", "org": null, "organizationSlug": "acme" } });
+    assert_eq!(session.request("tools/call", &null).json()["result"]["isError"], false);
     check(&session.request("no/such", &json!({})), 200, -32601);
     check(&session.request("server/discover", &json!({})), 400, -32602);
     check(&session.request("initialize", &json!({})), 400, -32600);

@@ -128,6 +128,12 @@ fn lists_are_paged_and_bounds_are_told() {
     let second = resources(&json!({ "cursor": first["nextCursor"] }));
     assert_eq!(second["resources"].as_array().unwrap().len(), 5);
     assert_eq!(second["nextCursor"], Value::Null);
+    // However long a note is, a page of notes holds a part of it.
+    let long = format!("needle {} tail", "x".repeat(30_000));
+    let _ = session.call("remember", &json!({ "text": long }));
+    let found = session.call("recall", &json!({ "query": "needle" }))["notes"][0].clone();
+    assert_eq!(found["truncated"], true);
+    assert!(found["text"].as_str().unwrap().chars().count() <= 2_000);
     let told = |tool: &str, arguments: Value| {
         let params = json!({ "name": tool, "arguments": arguments });
         let result = session.request("tools/call", &params).json()["result"].clone();

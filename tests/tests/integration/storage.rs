@@ -9,7 +9,7 @@ use std::{
     path::Path,
     time::{Duration, SystemTime},
 };
-use tests::{Bundle, Session, modern};
+use tests::{Bundle, Server, Session, modern};
 
 /// Every file below a folder, with its content. The shared memory beside a database is no storage:
 /// it is rebuilt when the database is opened, and reading takes locks in it.
@@ -43,6 +43,43 @@ fn the_end_of_an_idle_session_is_scheduled() {
     let idle = Duration::from_millis(limits::SESSION_IDLE_MS + limits::SESSION_SEEN_STEP_MS);
     let after = alarm.duration_since(before).unwrap();
     assert!(after >= idle && after < idle + Duration::from_secs(3600), "{after:?}");
+}
+
+#[test]
+fn an_idle_session_ends_when_its_alarm_rings() {
+    let (server, state) = fresh(Bundle::Release);
+    let session = Session::begin(&server.url("/mcp/acme"), "key-a");
+    server.kill();
+    // A day passes: everything that is stored as a time moves into the past.
+    let mut found = BTreeMap::new();
+    files(state.path(), &mut found);
+    let router = |name: &str| {
+        let path = found.keys().find(|path| {
+            path.contains("McpRouter/")
+                && path.ends_with(".sqlite")
+                && path.contains("metadata") == (name == "metadata")
+        });
+        rusqlite::Connection::open(path.unwrap()).unwrap()
+    };
+    let changed = |database: &rusqlite::Connection, statement| {
+        assert_eq!(database.execute(statement, []).unwrap(), 1);
+    };
+    changed(&router("metadata"), "UPDATE _cf_ALARM SET scheduled_time = 1000000000");
+    let object = router("object");
+    changed(&object, "UPDATE _cf_METADATA SET value = 1000000000");
+    changed(&object, "UPDATE sessions SET seen = 1");
+    drop(object);
+    let server = Server::start(Bundle::Release, state.path(), crate::KEYS, None);
+    // The alarm rings by itself; that it has is seen from outside only, in what is stored.
+    let object = router("object");
+    let left = || object.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, i64>(0));
+    let gone = (0..600).any(|_| {
+        std::thread::park_timeout(Duration::from_millis(50));
+        left().is_ok_and(|left| left == 0)
+    });
+    assert!(gone, "the alarm has not ended the session");
+    let answer = session.at(&server.url("/mcp/acme")).request("ping", &json!({}));
+    assert_eq!(answer.status, 404);
 }
 
 #[test]

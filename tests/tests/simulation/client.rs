@@ -401,7 +401,9 @@ fn modern(tool: &str, mut params: Value) -> Incoming {
 
 fn read(outgoing: Outgoing<Response>) -> Answer {
     let (status, body, session) = match outgoing {
-        Outgoing::Own(reply) => (reply.status, reply.body.unwrap_or_default(), None),
+        Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
+            (reply.status, reply.body.unwrap_or_default(), None)
+        }
         Outgoing::Piped(response) => (response.status, response.body, None),
         Outgoing::Begun(response, id) => {
             (response.status, response.body, Some(id.as_str().to_owned()))

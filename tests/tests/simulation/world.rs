@@ -221,6 +221,10 @@ impl Platform for Near {
         Box::pin(Pause(2))
     }
 
+    fn log(&self, error: &Error) {
+        assert_ne!(error.kind, Kind::Internal, "our own mistake: {error}");
+    }
+
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
         let (world, user) = (Rc::clone(&self.world), self.user.clone());
         Box::pin(async move {

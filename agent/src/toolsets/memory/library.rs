@@ -70,8 +70,9 @@ impl Shelved {
         match text.char_indices().nth(limits::NOTE_EXCERPT_CHARS_MAX) {
             None => (text.clone(), false),
             Some((end, _)) => {
-                let beginning = || text.get(..end).unwrap_or(text).to_owned();
-                (self.around.clone().unwrap_or_else(beginning), true)
+                let beginning = text.get(..end).unwrap_or(text);
+                let part = self.around.as_deref().unwrap_or(beginning);
+                (part.chars().take(limits::NOTE_EXCERPT_CHARS_MAX).collect(), true)
             }
         }
     }
@@ -223,6 +224,6 @@ fn window(found: Vec<Shelved>, offset: u32, limit: u32) -> Page<Shelved> {
     Page { items: found.into_iter().skip(size(offset)).take(size(limit)).collect(), next }
 }
 
-fn unexpected(reply: &Reply) -> Error {
-    Error::internal(format!("the notes answered another question: {reply:?}"))
+fn unexpected(_reply: &Reply) -> Error {
+    Error::internal("the notes answered another question")
 }
