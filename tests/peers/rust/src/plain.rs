@@ -14,7 +14,7 @@ use futures_util::future::LocalBoxFuture;
 use rmcp::model::{InitializeRequestParams, ProtocolVersion};
 use shared::{
     AgentKey, Error, Kind, Millis,
-    cloudflare::{now, random},
+    cloudflare::{log, now, random},
     config::Config,
     database::{Database, Row, Value},
     hop::NotesAnswer,
@@ -34,7 +34,8 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     let revision = ProtocolVersion::V_2026_07_28;
     let mut client = InitializeRequestParams::default();
     client.protocol_version = revision.clone();
-    let handler = Handler { key, registry, revision, level: None, shared_notes: false };
+    let platform: Rc<dyn Platform> = Rc::new(Nothing);
+    let handler = Handler { key, registry, revision, level: None, shared_notes: false, platform };
     reply(Driver::start(handler, Some(client), request)?, true).await
 }
 
@@ -80,6 +81,10 @@ impl Platform for Nothing {
 
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
         Box::pin(worker::Delay::from(Duration::from_millis(milliseconds.into())))
+    }
+
+    fn log(&self, error: &Error) {
+        log("plain", error);
     }
 
     fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
