@@ -1,51 +1,65 @@
 //! The Agent as a Durable Object: reads a hop, lets the context serve it, writes the reply. Thin:
 //! nothing is decided here.
 
-#![allow(missing_docs, reason = "the macro of Durable Objects writes methods without any")]
-
 use crate::{context::Context, platform::Platform, reply::Reply};
 use futures_util::{StreamExt as _, future::LocalBoxFuture};
 use shared::{
     Error, Kind, Millis, UserId,
-    cloudflare::{Sqlite, config, failure, log, now, random},
-    hop::{NotesAnswer, NotesHop, ROUTER_URL},
+    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
+    hop::{FAILED_HEADER, NotesAnswer, NotesHop, ROUTER_URL},
     notes,
 };
 use std::{rc::Rc, time::Duration};
 use worker::{
-    DurableObject, Env, Headers, Method, ObjectNamespace, Request, RequestInit, Response,
-    ResponseBuilder, State, durable_object, wasm_bindgen,
+    Env, Headers, ObjectNamespace, ResponseBuilder, State,
+    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    web_sys::{Request, Response},
+    worker_sys::DurableObjectState,
 };
 
 /// One (user, scope).
-#[durable_object(fetch)]
+#[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
 #[derive(Debug)]
 pub struct Agent {
     context: Result<Context, Error>,
 }
 
-impl DurableObject for Agent {
-    fn new(state: State, env: Env) -> Self {
-        Self { context: open(&state, &env) }
+// What `#[durable_object(fetch)]` would write, but for its wrappers: see `shared::cloudflare::fetch`.
+#[wasm_bindgen(
+    wasm_bindgen = worker::wasm_bindgen,
+    wasm_bindgen_futures = worker::wasm_bindgen_futures,
+    js_sys = worker::js_sys
+)]
+impl Agent {
+    /// The platform wakes the object.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: DurableObjectState, env: Env) -> Self {
+        queue_by_promise();
+        Self { context: open(&State::from(state), &env) }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
-        let reply = match self.serve(request).await {
+    /// The platform brings a hop.
+    ///
+    /// # Errors
+    /// Only what the platform does not let be written.
+    pub async fn fetch(&self, request: Request) -> Result<Response, JsValue> {
+        let written = match self.serve(&request).await {
             Ok(reply) => write(reply),
             Err(error) => {
                 log("agent", &error);
                 refuse(&error)
             }
         };
-        reply.or_else(|_| Response::error("the reply could not be written", 500))
+        Ok(written?)
     }
 }
 
 impl Agent {
-    async fn serve(&self, mut request: Request) -> Result<Reply, Error> {
+    async fn serve(&self, request: &Request) -> Result<Reply, Error> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
-        let hop = request.text().await.map_err(|error| failure("reading a hop", &error))?;
-        context.serve(&hop).await
+        let hop = fetch::text(request.text()).await;
+        context.serve(&hop.map_err(|error| failure("reading a hop", &error))?).await
     }
 }
 
@@ -65,29 +79,26 @@ fn open(state: &State, env: &Env) -> Result<Context, Error> {
 /// # Errors
 /// What the platform does not take.
 pub fn write(reply: Reply) -> worker::Result<Response> {
-    let headers = Headers::new();
     match reply {
+        Reply::Json { status: 200, body } => fetch::json(&body),
         Reply::Json { status, body } => {
-            headers.set("content-type", "application/json")?;
-            let response = ResponseBuilder::new().with_headers(headers).with_status(status);
-            Ok(response.fixed(body.into_bytes()))
+            fetch::respond(status, &[("content-type", "application/json")], Some(&body))
         }
         Reply::Events(events) => {
+            let headers = Headers::new();
             headers.set("content-type", "text/event-stream")?;
             headers.set("cache-control", "no-cache, no-transform")?;
             headers.set("x-accel-buffering", "no")?;
             let bytes = events.map(|event| Ok::<_, worker::Error>(event.into_bytes()));
-            ResponseBuilder::new().with_headers(headers).from_stream(bytes)
+            Ok(ResponseBuilder::new().with_headers(headers).from_stream(bytes)?.into())
         }
     }
 }
 
 /// A refused or failed hop. The router reads the error; no client does.
 fn refuse(error: &Error) -> worker::Result<Response> {
-    let headers = Headers::new();
-    headers.set(shared::hop::FAILED_HEADER, "1")?;
-    let body = serde_json::to_vec(error).unwrap_or_default();
-    Ok(ResponseBuilder::new().with_headers(headers).with_status(500).fixed(body))
+    let body = serde_json::to_string(error).unwrap_or_default();
+    fetch::respond(500, &[(FAILED_HEADER, "1")], Some(&body))
 }
 
 /// The platform, as an Agent sees it.
@@ -131,12 +142,9 @@ async fn ask(routers: &ObjectNamespace, router: &str, request: notes::Request) -
         .ok_or_else(|| Error::internal("this Agent's name does not begin with a user"))?;
     let hop = NotesHop { user, request, now: now() };
     let body = serde_json::to_string(&hop).map_err(|error| Error::internal(error.to_string()))?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(body.into()));
-    let request = Request::new_with_init(ROUTER_URL, &init).map_err(failed)?;
-    let stub = routers.get_by_name(router).map_err(failed)?;
-    let mut response = stub.fetch_with_request(request).await.map_err(failed)?;
-    let text = response.text().await.map_err(failed)?;
+    let router = routers.get_by_name(router).map_err(failed)?.into_rpc();
+    let response = fetch::post(&router, ROUTER_URL, &body).await.map_err(failed)?;
+    let text = fetch::text(response.text()).await.map_err(failed)?;
     serde_json::from_str::<NotesAnswer>(&text)
         .map_err(|error| Error::internal(format!("the router's answer: {error}")))?
 }

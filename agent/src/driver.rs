@@ -165,7 +165,9 @@ impl<H: ServerHandler> Stream for Driver<H> {
         match self.take() {
             Some(message) => {
                 // More may follow without anything else happening.
-                context.waker().wake_by_ref();
+                if !self.done {
+                    context.waker().wake_by_ref();
+                }
                 Poll::Ready(Some(message))
             }
             None => Poll::Pending,

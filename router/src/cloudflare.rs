@@ -7,20 +7,11 @@ mod object;
 pub use object::McpRouter;
 
 use crate::http::Reply;
-use worker::{Headers, Response, ResponseBuilder};
+use shared::cloudflare::fetch;
+use worker::web_sys::Response;
 
-/// Writes a reply of ours. What cannot be written is a plain 500.
-fn write(reply: Reply) -> Response {
-    let build = || {
-        let headers = Headers::new();
-        for (name, value) in &reply.headers {
-            headers.set(name, value)?;
-        }
-        let response = ResponseBuilder::new().with_headers(headers).with_status(reply.status);
-        Ok::<_, worker::Error>(match reply.body {
-            Some(body) => response.fixed(body.into_bytes()),
-            None => response.empty(),
-        })
-    };
-    build().unwrap_or_else(|_| ResponseBuilder::new().with_status(500).empty())
+/// Writes a reply of ours.
+fn write(reply: &Reply) -> worker::Result<Response> {
+    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    fetch::respond(reply.status, &headers.collect::<Vec<_>>(), reply.body.as_deref())
 }

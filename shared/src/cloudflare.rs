@@ -1,12 +1,25 @@
 //! The adapters to the platform that both tiers need: an object's SQLite, the environment, the
-//! clock and randomness. It must not know either tier.
+//! clock and randomness, requests and responses. It must not know either tier.
+
+pub mod fetch;
 
 use crate::{
     Error, Millis,
     config::Config,
     database::{Database, Row, Value},
 };
-use worker::{Env, SqlStorage, SqlStorageValue, js_sys, wasm_bindgen::JsValue};
+use worker::{
+    Env, SqlStorage, SqlStorageValue, js_sys,
+    wasm_bindgen::{JsValue, prelude::wasm_bindgen},
+};
+
+#[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen, module = "/src/cloudflare/microtask.js")]
+extern "C" {
+    /// Makes waiting cheap. Whatever the platform calls first in an isolate says so, the entry and
+    /// each object; saying it again changes nothing.
+    #[wasm_bindgen(js_name = queueByPromise)]
+    pub fn queue_by_promise();
+}
 
 /// The time. It stands still between two awaits.
 #[must_use]

@@ -10,7 +10,7 @@ use crate::{
 };
 use shared::{
     Error, Kind,
-    cloudflare::{config, log, variable},
+    cloudflare::{config, log, queue_by_promise, variable},
     config::Config,
 };
 use std::{cell::OnceCell, rc::Rc};
@@ -36,6 +36,7 @@ thread_local! {
 
 impl Deployment {
     fn read(env: &Env) -> Result<Self, Error> {
+        queue_by_promise();
         let text = |name| variable(env, name).unwrap_or_default();
         let keys = Keys::parse(&text("API_KEYS"), &text("DEV_KEYS"), &text("DEV_USER"))
             .map_err(|error| Error::internal(error.to_string()))?;
@@ -57,13 +58,13 @@ async fn fetch(
     env: Env,
     _context: Context,
 ) -> worker::Result<web_sys::Response> {
-    Ok(match route(&request, &env) {
+    match route(&request, &env) {
         Ok(router) => match send(&router, &request).await {
-            Ok(response) => response,
+            Ok(response) => Ok(response),
             Err(error) => refuse(&unavailable(&error)),
         },
         Err(refusal) => refuse(&refusal),
-    })
+    }
 }
 
 /// Decides whose request this is and finds their McpRouter.
@@ -102,9 +103,9 @@ fn unavailable(error: &JsValue) -> Refusal {
     Refusal::Below(Error::new(Kind::Unavailable, text).with_detail(format!("{error:?}")))
 }
 
-fn refuse(refusal: &Refusal) -> web_sys::Response {
+fn refuse(refusal: &Refusal) -> worker::Result<web_sys::Response> {
     if let Refusal::Below(error) = refusal {
         log("entry", error);
     }
-    write(refusal.reply(None, false)).into()
+    write(&refusal.reply(None, false))
 }

@@ -1,8 +1,6 @@
 //! The McpRouter as a Durable Object: reads a request, lets the user's state serve it, writes what
 //! goes back. Thin: nothing is decided here.
 
-#![allow(missing_docs, reason = "the macro of Durable Objects writes methods without any")]
-
 use super::write;
 use crate::{
     http::{self, Incoming, Method},
@@ -12,19 +10,21 @@ use crate::{
 use futures_util::TryStreamExt as _;
 use shared::{
     AgentKey, Error, Kind, Scope, UserId,
-    cloudflare::{Sqlite, config, failure, log, now, random},
+    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
     config::Config,
     hop::{self, AGENT_URL, ROUTER_URL},
     limits,
 };
 use std::{rc::Rc, time::Duration};
 use worker::{
-    DurableObject, Env, Headers, ObjectNamespace, Request, RequestInit, Response, ResponseBuilder,
-    State, durable_object, wasm_bindgen,
+    Env, ObjectNamespace, State,
+    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    web_sys::{Headers, Request, Response, ResponseInit},
+    worker_sys::DurableObjectState,
 };
 
 /// One user.
-#[durable_object(alarm)]
+#[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
 #[derive(Debug)]
 pub struct McpRouter {
     state: State,
@@ -38,60 +38,82 @@ struct Opened {
     agents: Stubs,
 }
 
-impl DurableObject for McpRouter {
-    fn new(state: State, env: Env) -> Self {
+// What `#[durable_object(alarm)]` would write, but for its wrappers: see `shared::cloudflare::fetch`.
+#[wasm_bindgen(
+    wasm_bindgen = worker::wasm_bindgen,
+    wasm_bindgen_futures = worker::wasm_bindgen_futures,
+    js_sys = worker::js_sys
+)]
+impl McpRouter {
+    /// The platform wakes the object.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: DurableObjectState, env: Env) -> Self {
+        queue_by_promise();
+        let state = State::from(state);
         let opened = open(&state, &env);
         Self { state, opened }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+    /// The platform brings a request.
+    ///
+    /// # Errors
+    /// Only what the platform does not let be written.
+    pub async fn fetch(&self, request: Request) -> Result<Response, JsValue> {
+        let url = request.url();
         let answer = match &self.opened {
-            Ok(opened) if request.inner().url() == ROUTER_URL => notes(opened, request).await,
-            Ok(opened) => self.serve(opened, request).await,
+            Ok(opened) if url == ROUTER_URL => notes(opened, &request).await,
+            Ok(opened) => self.serve(opened, &url, &request).await,
             Err(error) => Err(Refusal::Below(error.clone())),
         };
-        Ok(answer.unwrap_or_else(|refusal| {
+        answer.or_else(|refusal| {
             if let Refusal::Below(error) = &refusal {
                 log("router", error);
             }
-            write(refusal.reply(None, false))
-        }))
+            Ok(write(&refusal.reply(None, false))?)
+        })
     }
 
-    async fn alarm(&self) -> worker::Result<Response> {
-        let expired = self.opened.as_ref().map_err(Clone::clone);
-        match expired.and_then(|opened| opened.user.expire(now())) {
-            Ok(Some(next)) => self.set_alarm(next).await?,
-            Ok(None) => {}
-            // The platform calls again after an error.
-            Err(error) => return Err(worker::Error::RustError(error.to_string())),
+    /// The platform says that it is time, and again after an error.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn alarm(&self) -> Result<(), JsValue> {
+        let opened = self.opened.as_ref().map_err(Clone::clone);
+        match opened.and_then(|opened| opened.user.expire(now())) {
+            Ok(Some(next)) => Ok(self.set_alarm(next).await?),
+            Ok(None) => Ok(()),
+            Err(error) => Err(worker::Error::RustError(error.to_string()).into()),
         }
-        Response::empty()
     }
 }
 
 impl McpRouter {
-    async fn serve(&self, opened: &Opened, mut request: Request) -> Result<Response, Refusal> {
-        let url = request.inner().url();
-        let scope = Scope::parse_path(http::path(&url), &opened.config.levels)
+    async fn serve(
+        &self,
+        opened: &Opened,
+        url: &str,
+        request: &Request,
+    ) -> Result<Response, Refusal> {
+        let scope = Scope::parse_path(http::path(url), &opened.config.levels)
             .map_err(|error| Refusal::BadScope(error.to_string()))?;
-        let method = Method::parse(&request.inner().method())?;
-        let incoming = read(&mut request, method).await?;
+        let method = Method::parse(&request.method())?;
+        let incoming = read(request, method).await?;
         let moment = Moment { now: now(), random: random()? };
-        match opened.user.serve(&opened.agents, method, &scope, &incoming, moment).await {
-            Outgoing::Own(reply) => Ok(write(reply)),
-            Outgoing::Failed(reply, error) => {
-                log("router", &error);
-                Ok(write(reply))
-            }
-            Outgoing::Piped(response) => Ok(response),
-            Outgoing::Begun(response, id) => {
-                self.wake_to_expire().await?;
-                let failed = |error: worker::Error| failure("the session header", &error);
-                with_header(response, "mcp-session-id", id.as_str())
-                    .map_err(|error| Refusal::Below(failed(error)))
-            }
-        }
+        let written =
+            match opened.user.serve(&opened.agents, method, &scope, &incoming, moment).await {
+                Outgoing::Own(reply) => write(&reply),
+                Outgoing::Failed(reply, error) => {
+                    log("router", &error);
+                    write(&reply)
+                }
+                Outgoing::Piped(response) => Ok(response),
+                Outgoing::Begun(response, id) => {
+                    self.wake_to_expire().await?;
+                    with_header(&response, "mcp-session-id", id.as_str())
+                }
+            };
+        written.map_err(|error| Refusal::Below(failure("writing a reply", &error)))
     }
 
     /// Makes sure that idle sessions end although nobody calls any more.
@@ -125,13 +147,13 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
 }
 
 /// Reads what a McpRouter looks at.
-async fn read(request: &mut Request, method: Method) -> Result<Incoming, Refusal> {
-    let body = match method {
-        Method::Post => body(request).await?,
-        Method::Get | Method::Delete => String::new(),
-    };
+async fn read(request: &Request, method: Method) -> Result<Incoming, Refusal> {
     let headers = request.headers();
     let header = |name| headers.get(name).ok().flatten();
+    let body = match method {
+        Method::Post => body(request, header("content-length").is_some()).await?,
+        Method::Get | Method::Delete => String::new(),
+    };
     Ok(Incoming {
         accept: header("accept"),
         content_type: header("content-type"),
@@ -143,14 +165,13 @@ async fn read(request: &mut Request, method: Method) -> Result<Incoming, Refusal
     })
 }
 
-/// The body, bounded whether or not the client said how long it is.
-async fn body(request: &mut Request) -> Result<String, Refusal> {
+/// The body, bounded whether or not the client told how long it is.
+async fn body(request: &Request, told: bool) -> Result<String, Refusal> {
     let failed =
         |error: worker::Error| Refusal::InvalidRequest(format!("the body broke off: {error}"));
-    let told = request.headers().get("content-length").ok().flatten();
-    let bytes = if told.is_some() {
-        request.bytes().await.map_err(failed)?
-    } else if let Ok(mut chunks) = request.stream() {
+    let bytes = if told {
+        fetch::bytes(request.array_buffer()).await.map_err(failed)?
+    } else if let Ok(mut chunks) = worker::Request::from(request.to_owned()).stream() {
         let mut bytes = Vec::new();
         while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
             if bytes.len().saturating_add(chunk.len()) > limits::BODY_BYTES_MAX {
@@ -169,25 +190,24 @@ async fn body(request: &mut Request) -> Result<String, Refusal> {
 }
 
 /// Answers an Agent. Only Agents can ask: the entry passes nothing on whose path begins so.
-async fn notes(opened: &Opened, mut request: Request) -> Result<Response, Refusal> {
+async fn notes(opened: &Opened, request: &Request) -> Result<Response, Refusal> {
     let internal = |error: String| Refusal::Below(Error::internal(error));
-    let text = request.text().await.map_err(|error| internal(error.to_string()))?;
+    let text = fetch::text(request.text()).await.map_err(|error| internal(error.to_string()))?;
     let hop = serde_json::from_str(&text).map_err(|error| internal(error.to_string()))?;
-    let answer = serde_json::to_vec(&opened.user.shared_notes(&hop));
+    let answer = serde_json::to_string(&opened.user.shared_notes(&hop));
     let body = answer.map_err(|error| internal(error.to_string()))?;
-    Ok(ResponseBuilder::new().fixed(body))
+    fetch::json(&body).map_err(|error| internal(error.to_string()))
 }
 
 /// A response with one header more; what a fetch returned cannot be changed.
-fn with_header(response: Response, name: &str, value: &str) -> worker::Result<Response> {
-    let (builder, body) = response.into_parts();
-    let response = builder.body(body);
-    let headers = Headers::new();
-    for (name, value) in response.headers().entries() {
-        headers.append(&name, &value)?;
-    }
+fn with_header(response: &Response, name: &str, value: &str) -> worker::Result<Response> {
+    let headers = Headers::new_with_headers(&response.headers())?;
     headers.set(name, value)?;
-    Ok(response.with_headers(headers))
+    let init = ResponseInit::new();
+    init.set_status(response.status());
+    init.set_headers(&headers);
+    let body = response.body();
+    Ok(Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)?)
 }
 
 /// The Agents, by name.
@@ -202,16 +222,11 @@ impl Agents for Stubs {
             Error::new(Kind::Unavailable, "this context cannot be reached now; try again")
                 .with_detail(error.to_string())
         };
-        let mut init = RequestInit::new();
-        init.with_method(worker::Method::Post).with_body(Some(hop.into()));
-        let request = Request::new_with_init(AGENT_URL, &init).map_err(failed)?;
-        let stub = self.0.get_by_name(&key.object_name()).map_err(failed)?;
-        let mut response = stub.fetch_with_request(request).await.map_err(failed)?;
+        let agent = self.0.get_by_name(&key.object_name()).map_err(failed)?.into_rpc();
+        let response = fetch::post(&agent, AGENT_URL, &hop).await.map_err(failed)?;
         // Only a failure is read here; everything else is the client's.
-        if response.status_code() == 500
-            && response.headers().has(hop::FAILED_HEADER).unwrap_or(false)
-        {
-            let text = response.text().await.map_err(failed)?;
+        if response.status() == 500 && response.headers().has(hop::FAILED_HEADER).unwrap_or(false) {
+            let text = fetch::text(response.text()).await.map_err(failed)?;
             let error = serde_json::from_str::<Error>(&text);
             return Err(error.unwrap_or_else(|error| Error::internal(error.to_string())));
         }
@@ -219,6 +234,6 @@ impl Agents for Stubs {
     }
 
     fn is_ok(response: &Response) -> bool {
-        response.status_code() == 200
+        response.status() == 200
     }
 }

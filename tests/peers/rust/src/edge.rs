@@ -11,11 +11,11 @@ use router::{
 };
 use shared::{
     AgentKey, Error, Scope, UserId,
-    cloudflare::{config, variable},
+    cloudflare::{config, fetch, queue_by_promise, variable},
     config::Config,
     hop::Peer,
 };
-use worker::{Env, js_sys::futures::JsFuture, web_sys};
+use worker::{Env, web_sys};
 
 /// What an isolate knows: read once, because nothing of it changes.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub(crate) struct Call {
 
 impl Edge {
     pub(crate) fn read(env: &Env) -> Result<Self, Error> {
+        queue_by_promise();
         let text = |name| variable(env, name).unwrap_or_default();
         let keys = Keys::parse(&text("API_KEYS"), &text("DEV_KEYS"), &text("DEV_USER"))
             .map_err(|error| Error::internal(error.to_string()))?;
@@ -51,6 +52,7 @@ impl Edge {
         url: &str,
         request: &web_sys::Request,
     ) -> Result<Call, Refusal> {
+        let failed = |error| Refusal::InvalidRequest(format!("the body broke off: {error}"));
         let headers = request.headers();
         let header = |name| headers.get(name).ok().flatten();
         let (origin, length) = (header("origin"), header("content-length"));
@@ -70,7 +72,7 @@ impl Edge {
             revision: header("mcp-protocol-version"),
             mcp_method: header("mcp-method"),
             mcp_name: header("mcp-name"),
-            body: text(request).await?,
+            body: fetch::text(request.text()).await.map_err(failed)?,
         };
         incoming.check_message()?;
         Ok(Call { user: identity.user, scope: admitted.scope, incoming })
@@ -102,11 +104,4 @@ impl Call {
             _ => Err(refuse(Refusal::MethodNotFound(request.method.to_string()))),
         }
     }
-}
-
-/// The body of a request whose length was admitted.
-async fn text(request: &web_sys::Request) -> Result<String, Refusal> {
-    let failed = |error| Refusal::InvalidRequest(format!("the body broke off: {error:?}"));
-    let text = JsFuture::from(request.text().map_err(failed)?).await;
-    Ok(text.map_err(failed)?.as_string().unwrap_or_default())
 }

@@ -28,27 +28,30 @@ thread_local! {
 
 /// Serves one message of the modern era in one context.
 pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Result<Reply, Error> {
-    let (key, registry) = place(config, key)?;
+    let platform: Rc<dyn Platform> = Rc::new(Nothing);
+    let (key, registry) = place(config, key, &platform)?;
     let request = decode::decode(message)
         .map_err(|undecodable| Error::new(Kind::Invalid, undecodable.error.message))?;
     let revision = ProtocolVersion::V_2026_07_28;
     let mut client = InitializeRequestParams::default();
     client.protocol_version = revision.clone();
-    let platform: Rc<dyn Platform> = Rc::new(Nothing);
     let handler = Handler { key, registry, revision, level: None, shared_notes: false, platform };
     reply(Driver::start(handler, Some(client), request)?, true).await
 }
 
 /// The context's tools.
-fn place(config: &Config, key: AgentKey) -> Result<(Rc<AgentKey>, Rc<Registry>), Error> {
+fn place(
+    config: &Config,
+    key: AgentKey,
+    platform: &Rc<dyn Platform>,
+) -> Result<(Rc<AgentKey>, Rc<Registry>), Error> {
     let last = LAST.with_borrow(Clone::clone);
     if let Some(last) = last.filter(|(last, _)| **last == key) {
         return Ok(last);
     }
     let key = Rc::new(key);
     let database: Rc<dyn Database> = Rc::new(Nothing);
-    let platform: Rc<dyn Platform> = Rc::new(Nothing);
-    let placed = toolsets::place(config, &key, &database, &platform)?;
+    let placed = toolsets::place(config, &key, &database, platform)?;
     let registry = Registry::new(&key.scope, &config.levels, placed)?;
     let last = (key, Rc::new(registry));
     LAST.set(Some(last.clone()));
