@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, future::LocalBoxFuture};
 use shared::{
     Error, Kind, Millis, UserId,
     cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
-    hop::{FAILED_HEADER, NotesAnswer, NotesHop, ROUTER_URL},
+    hop::{FAILED_HEADER, NOTES_URL, NotesAnswer, NotesHop},
     notes,
 };
 use std::{rc::Rc, time::Duration};
@@ -143,7 +143,7 @@ async fn ask(routers: &ObjectNamespace, router: &str, request: notes::Request) -
     let hop = NotesHop { user, request, now: now() };
     let body = serde_json::to_string(&hop).map_err(|error| Error::internal(error.to_string()))?;
     let router = routers.get_by_name(router).map_err(failed)?.into_rpc();
-    let response = fetch::post(&router, ROUTER_URL, &body).await.map_err(failed)?;
+    let response = fetch::post(&router, NOTES_URL, &body).await.map_err(failed)?;
     let text = fetch::text(response.text()).await.map_err(failed)?;
     serde_json::from_str::<NotesAnswer>(&text)
         .map_err(|error| Error::internal(format!("the router's answer: {error}")))?

@@ -140,7 +140,7 @@ fn read_peer(
             client.protocol_version = ProtocolVersion::V_2026_07_28;
             Ok((ProtocolVersion::V_2026_07_28, None, client))
         }
-        Peer::Handshake { revision, client, level } => {
+        Peer::Handshake { revision, client, level, .. } => {
             let revision: ProtocolVersion =
                 serde_json::from_value(revision.as_ref().into()).map_err(invalid)?;
             let level = match level {
@@ -197,6 +197,7 @@ mod tests {
         let peer = match modern {
             true => Peer::Modern,
             false => Peer::Handshake {
+                call: hop::CallId::from_random([1; 8]),
                 revision: "2025-06-18".into(),
                 client: Cow::Borrowed(&client),
                 level: None,
@@ -204,7 +205,15 @@ mod tests {
         };
         let scope = Scope::parse_path(path, &Config::default().levels).unwrap();
         let key = AgentKey { user: UserId::parse(user).unwrap(), scope };
-        serde_json::to_string(&Hop { key, peer, shared_notes: false, message: &message }).unwrap()
+        serde_json::to_string(&Hop {
+            key,
+            peer,
+            shared_notes: false,
+            is_heard: false,
+            mirrors: vec![],
+            message: &message,
+        })
+        .unwrap()
     }
 
     fn ask(method: &str, mut params: Value, modern: bool) -> Value {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use shared::{
     AgentKey, Scope, UserId,
     config::{Config, Level},
-    hop::Peer,
+    hop::{CallId, Peer},
     scope::Slug,
 };
 use std::{borrow::Cow, collections::HashMap};
@@ -51,6 +51,8 @@ pub struct Place<'a> {
     pub user: &'a UserId,
     /// The scope of the URL.
     pub scope: &'a Scope,
+    /// What the request is known by while it runs.
+    pub call: &'a CallId,
 }
 
 impl Place<'_> {
@@ -74,16 +76,17 @@ pub fn plan<'a>(
         Class::SetLevel => set_level(request),
         Class::Initialize => initialize(place, session, request),
         Class::Serve => match target(place, request) {
-            Ok(key) => Plan::Forward(key, peer(session)),
+            Ok(key) => Plan::Forward(key, peer(place.call, session)),
             Err(refusal) => Plan::Reject(refusal),
         },
     }
 }
 
-fn peer(session: Option<&Session>) -> Peer<'_> {
+fn peer<'a>(call: &CallId, session: Option<&'a Session>) -> Peer<'a> {
     match session {
         None => Peer::Modern,
         Some(session) => Peer::Handshake {
+            call: call.clone(),
             revision: Cow::Borrowed(&session.revision),
             client: Cow::Borrowed(&session.client),
             level: session.level.as_deref().map(Cow::Borrowed),
@@ -257,7 +260,8 @@ mod tests {
         let (config, session) = (Config::default(), session());
         let user = UserId::parse("u").unwrap();
         let scope = Scope::parse_path(path, &config.levels).unwrap();
-        let place = Place { config: &config, user: &user, scope: &scope };
+        let call = CallId::from_random([7; 8]);
+        let place = Place { config: &config, user: &user, scope: &scope, call: &call };
         match plan(place, era, with_session.then_some(&session), &request) {
             Plan::Answer(reply) => format!("answer {}", reply.body.unwrap_or_default()),
             Plan::Forward(key, Peer::Modern) => format!("forward {}", key.object_name()),

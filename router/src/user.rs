@@ -15,7 +15,7 @@ use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
     config::Config,
     database::Database,
-    hop::{Hop, NotesAnswer, NotesHop, Peer},
+    hop::{CallId, Hop, NotesAnswer, NotesHop, Peer},
     notes,
 };
 use std::{borrow::Cow, cell::Cell, future::Future, rc::Rc};
@@ -64,12 +64,14 @@ impl<R> Outgoing<R> {
 }
 
 /// The world at the time of one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Moment {
     /// The time.
     pub now: Millis,
     /// Fresh randomness.
     pub random: [u8; 32],
+    /// What the request is known by while it runs.
+    pub call: CallId,
 }
 
 /// One user's state and rules.
@@ -164,7 +166,7 @@ impl<D: Database> User<D> {
                 if begins { None } else { Some(self.session(scope, incoming, moment.now)?) }
             }
         };
-        let place = Place { config: &self.config, user: &self.id, scope };
+        let place = Place { config: &self.config, user: &self.id, scope, call: &moment.call };
         match plan(place, era, session.as_ref(), request) {
             Plan::Answer(reply) => Ok(Outgoing::Own(reply)),
             Plan::Reject(refusal) => Err(refusal),
@@ -193,6 +195,7 @@ impl<D: Database> User<D> {
         moment: Moment,
     ) -> Result<Outgoing<A::Response>, Refusal> {
         let peer = Peer::Handshake {
+            call: moment.call.clone(),
             revision: Cow::Borrowed(opening.revision),
             client: Cow::Borrowed(opening.client),
             level: None,
@@ -262,7 +265,9 @@ impl<D: Database> User<D> {
     fn hop(&self, key: &AgentKey, peer: Peer<'_>, body: &str) -> Result<String, Error> {
         let internal = |error: serde_json::Error| Error::internal(format!("the hop: {error}"));
         let message: &RawValue = serde_json::from_str(body).map_err(internal)?;
-        let hop = Hop { key: key.clone(), peer, shared_notes: self.has_shared_notes()?, message };
+        let shared_notes = self.has_shared_notes()?;
+        let key = key.clone();
+        let hop = Hop { key, peer, shared_notes, is_heard: false, mirrors: Vec::new(), message };
         serde_json::to_string(&hop).map_err(internal)
     }
 

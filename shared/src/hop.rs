@@ -1,7 +1,7 @@
 //! The hop: the contract between the tiers, in both directions. Nothing else crosses. It must not
 //! know how a hop travels or what a tier does with it.
 
-use crate::{AgentKey, Error, Millis, UserId, notes};
+use crate::{AgentKey, Error, Millis, Scope, UserId, notes};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -12,14 +12,25 @@ pub const HANDSHAKE_REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11
 /// The modern revision served here.
 pub const MODERN_REVISION: &str = "2026-07-28";
 
-/// Path of a forward hop, on an Agent. The host means nothing.
+/// Path of a client's request, on an Agent. The host means nothing.
 pub const AGENT_URL: &str = "https://agent/hop";
 
-/// Path of a hop back, on a McpRouter. No client's path begins like it.
-pub const ROUTER_URL: &str = "https://router/hop/notes";
+/// Path of a [`Word`] to a running call, on an Agent. 204 if the call took it, 404 if it is gone.
+pub const WORD_URL: &str = "https://agent/hop/word";
+
+/// Path of a [`NotesHop`], on a McpRouter. No client's path begins like it.
+pub const NOTES_URL: &str = "https://router/hop/notes";
+
+/// Path of [`Changes`], on a McpRouter. 204 once every listener has them.
+pub const CHANGES_URL: &str = "https://router/hop/changes";
 
 /// Set on an Agent's response whose body is an [`Error`] and not for the client.
 pub const FAILED_HEADER: &str = "x-hop-failed";
+
+/// Content type of an Agent's response that is a sequence of [`Line`]s: what it says in the
+/// handshake era, when it says something before its reply or takes its time. The router keeps
+/// what must be resumable. In the modern era a client gets its stream from the Agent as it is.
+pub const LINES: &str = "application/x-ndjson";
 
 /// Router → Agent: one client request, for one context. Everything that the Agent has to know of
 /// the session travels here, because either object may have vanished since the last request.
@@ -32,9 +43,135 @@ pub struct Hop<'a> {
     pub peer: Peer<'a>,
     /// Whether the user has shared notes; an Agent need not ask where there are none.
     pub shared_notes: bool,
+    /// Whether anybody would hear of [`Changes`]; an Agent need not tell where nobody would.
+    pub is_heard: bool,
+    /// The `Mcp-Param-*` headers of a modern tool call: the name's tail in lower case, and the
+    /// value as it came. Only the Agent knows which parameters are to be mirrored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<(String, String)>,
     /// The client's JSON-RPC request, as it came.
     #[serde(borrow)]
     pub message: &'a RawValue,
+}
+
+/// One line of an Agent's answer in the handshake era (see [`LINES`]), without its line break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A JSON-RPC message for the client. The reply is the last line.
+    Message(&'a str),
+    /// The client's stream may end here for now; the client comes back for the rest (2025-11-25).
+    Pause,
+    /// Nothing: it shows that the Agent is there, and whether the router is.
+    Alive,
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line.
+    #[must_use]
+    pub fn read(line: &'a str) -> Self {
+        match line {
+            "" => Self::Alive,
+            "pause" => Self::Pause,
+            message => Self::Message(message),
+        }
+    }
+
+    /// The line, as it is written. JSON has no raw line break, so a message is one line.
+    #[must_use]
+    pub const fn text(self) -> &'a str {
+        match self {
+            Self::Message(message) => message,
+            Self::Pause => "pause",
+            Self::Alive => "",
+        }
+    }
+}
+
+/// Which running call of an Agent: 64 random bits in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallId(String);
+
+impl CallId {
+    /// A fresh one from fresh randomness.
+    #[must_use]
+    pub fn from_random(random: [u8; 8]) -> Self {
+        Self(format!("{:016x}", u64::from_be_bytes(random)))
+    }
+
+    /// The id of the `n`th request that this call sends to the client: unique in every session,
+    /// and enough to find the call again.
+    #[must_use]
+    pub fn request_id(&self, n: u32) -> String {
+        format!("{}.{n}", self.0)
+    }
+
+    /// The call and the number of its request, from the id of a client's response.
+    #[must_use]
+    pub fn parse_request_id(text: &str) -> Option<(Self, u32)> {
+        let (call, n) = text.split_once('.')?;
+        let plain = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        let is_call = call.len() == 16 && call.bytes().all(plain);
+        let n = n.parse::<u32>().ok()?;
+        is_call.then(|| (Self(call.to_owned()), n))
+    }
+}
+
+/// Router → Agent: something for a running call.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WordHop<'a> {
+    /// Which Agent this is meant for. One that is another refuses it.
+    pub key: AgentKey,
+    /// Which call.
+    pub call: CallId,
+    /// What is said to it.
+    #[serde(borrow)]
+    pub word: Word<'a>,
+}
+
+/// What may be said to a running call.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word<'a> {
+    /// The client answers its `n`th request with this JSON-RPC response.
+    Answer {
+        /// See [`CallId::request_id`].
+        n: u32,
+        /// The response as it came.
+        #[serde(borrow)]
+        response: &'a RawValue,
+    },
+    /// The client wants no answer any more: the work stops, and no reply follows.
+    Cancel,
+}
+
+/// Agent → Router: something that clients keep a copy of has changed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Changes {
+    /// Whose. A router of another user refuses it.
+    pub user: UserId,
+    /// In which context.
+    pub scope: Scope,
+    /// What, each once.
+    pub changes: Vec<Change>,
+}
+
+/// What may change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// The list of tools.
+    Tools,
+    /// The list of prompts.
+    Prompts,
+    /// The list of resources, or of their templates.
+    Resources,
+    /// The list of resources in every context of the user.
+    ResourcesEverywhere,
+    /// The contents of a resource.
+    Resource(String),
+    /// The contents of a resource that every context of the user has.
+    ResourceEverywhere(String),
 }
 
 /// The client, as its era describes it.
@@ -43,6 +180,8 @@ pub struct Hop<'a> {
 pub enum Peer<'a> {
     /// A session of the handshake era.
     Handshake {
+        /// What the call is known by while it runs.
+        call: CallId,
         /// The revision that was negotiated.
         #[serde(borrow)]
         revision: Cow<'a, str>,
@@ -79,5 +218,27 @@ pub const fn modern_status(code: i64) -> u16 {
         -32700 | -32600 | -32020 | -32021 | -32022 => 400,
         -32601 => 404,
         _ => 200,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_answer_finds_the_call_it_is_for() {
+        let call = CallId::from_random([0, 1, 2, 3, 4, 5, 6, 255]);
+        assert_eq!(call.request_id(7), "00010203040506ff.7");
+        assert_eq!(CallId::parse_request_id(&call.request_id(7)), Some((call, 7)));
+        for text in ["", ".", "7", "0001.7", "00010203040506FF.7", "00010203040506ff.x", "é.1"] {
+            assert_eq!(CallId::parse_request_id(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        for line in [Line::Alive, Line::Pause, Line::Message("{}")] {
+            assert_eq!(Line::read(line.text()), line);
+        }
     }
 }

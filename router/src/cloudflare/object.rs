@@ -12,7 +12,7 @@ use shared::{
     AgentKey, Error, Kind, Scope, UserId,
     cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
     config::Config,
-    hop::{self, AGENT_URL, ROUTER_URL},
+    hop::{self, AGENT_URL, CallId, NOTES_URL},
     limits,
 };
 use std::{rc::Rc, time::Duration};
@@ -62,7 +62,7 @@ impl McpRouter {
     pub async fn fetch(&self, request: Request) -> Result<Response, JsValue> {
         let url = request.url();
         let answer = match &self.opened {
-            Ok(opened) if url == ROUTER_URL => notes(opened, &request).await,
+            Ok(opened) if url == NOTES_URL => notes(opened, &request).await,
             Ok(opened) => self.serve(opened, &url, &request).await,
             Err(error) => Err(Refusal::Below(error.clone())),
         };
@@ -99,7 +99,7 @@ impl McpRouter {
             .map_err(|error| Refusal::BadScope(error.to_string()))?;
         let method = Method::parse(&request.method())?;
         let incoming = read(request, method).await?;
-        let moment = Moment { now: now(), random: random()? };
+        let moment = Moment { now: now(), random: random()?, call: CallId::from_random(random()?) };
         let written =
             match opened.user.serve(&opened.agents, method, &scope, &incoming, moment).await {
                 Outgoing::Own(reply) => write(&reply),

@@ -11,7 +11,7 @@ use router::{
     user::{Moment, Outgoing},
 };
 use serde_json::{Value, json};
-use shared::{Millis, Scope, UserId};
+use shared::{Millis, Scope, UserId, hop::CallId};
 use std::{future::Future, pin::Pin, rc::Rc, task};
 
 /// Requests of one schedule.
@@ -276,7 +276,11 @@ impl Client {
         incoming: Incoming,
     ) {
         let world = Rc::clone(&self.world);
-        let moment = Moment { now: Millis(world.clock.get()), random: world.random.bytes() };
+        let moment = Moment {
+            now: Millis(world.clock.get()),
+            random: world.random.bytes(),
+            call: CallId::from_random(world.random.bytes()),
+        };
         let (id, at) = (user.clone(), url.clone());
         let future = Box::pin(async move {
             let user = world.user(&id);
