@@ -144,11 +144,31 @@ pub struct Incoming {
     pub mcp_method: Option<String>,
     /// `Mcp-Name`.
     pub mcp_name: Option<String>,
+    /// `Last-Event-ID`.
+    pub last_event: Option<String>,
+    /// `Mcp-Param-*`: the name's tail in lower case, and the value.
+    pub mirrors: Vec<(String, String)>,
     /// The body; empty where there is none.
     pub body: String,
 }
 
 impl Incoming {
+    /// Whether the revision header is the modern era's.
+    #[must_use]
+    pub fn is_modern(&self) -> bool {
+        self.revision.as_deref() == Some(shared::hop::MODERN_REVISION)
+    }
+
+    /// Checks that a stream may be answered.
+    ///
+    /// # Errors
+    /// [`Refusal::StreamNotAcceptable`].
+    pub fn check_stream(&self) -> Result<(), Refusal> {
+        let accept = self.accept.as_deref().unwrap_or_default();
+        let fits = accepts(accept, "text", "event-stream");
+        if fits { Ok(()) } else { Err(Refusal::StreamNotAcceptable) }
+    }
+
     /// Checks that a message may be read at all.
     ///
     /// # Errors

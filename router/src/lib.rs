@@ -9,7 +9,12 @@
 //! - [`message`]: one JSON-RPC message, as far as a router reads it
 //! - [`protocol`]: revisions, eras, and the rules that a message and its headers must meet
 //! - [`session`]: sessions of the handshake era, in SQLite
+//! - [`streams`]: streams that outlive a request, and the log of what was said on them
+//! - [`sse`], [`lines`]: what goes out to clients, and what comes in from Agents, as text
+//! - [`notify`]: changes, as notifications of either era
+//! - [`calls`]: the requests of sessions that are running now
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
+//! - [`world`]: what a user's state needs of the world
 //! - [`user`]: one user: a request in, a reply out, by that plan
 //! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
@@ -25,7 +30,19 @@ pub mod protocol;
 
 pub mod session;
 
+pub mod streams;
+
+pub mod sse;
+
+pub mod lines;
+
+pub mod notify;
+
+pub mod calls;
+
 pub mod plan;
+
+pub mod world;
 
 pub mod user;
 

@@ -24,6 +24,13 @@ pub const NOTES_URL: &str = "https://router/hop/notes";
 /// Path of [`Changes`], on a McpRouter. 204 once every listener has them.
 pub const CHANGES_URL: &str = "https://router/hop/changes";
 
+/// Path on a McpRouter where the entry connects a socket for a stream that it holds.
+pub const LISTEN_URL: &str = "https://router/hop/listen";
+
+/// Set on a McpRouter's response when the entry is to hold a stream: the id of the event that the
+/// client has. The entry says it back when it connects.
+pub const LISTEN_HEADER: &str = "x-hop-listen";
+
 /// Set on an Agent's response whose body is an [`Error`] and not for the client.
 pub const FAILED_HEADER: &str = "x-hop-failed";
 

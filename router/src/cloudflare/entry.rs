@@ -2,7 +2,7 @@
 //! as it came. Holds nothing but what it read of the configuration. It must not know messages or
 //! sessions.
 
-use super::write;
+use super::{edge, write};
 use crate::{
     auth::Keys,
     http::{Admission, Admitted, Arrival, admit, list},
@@ -10,8 +10,9 @@ use crate::{
 };
 use shared::{
     Error, Kind,
-    cloudflare::{config, log, queue_by_promise, variable},
+    cloudflare::{config, fetch, log, queue_by_promise, variable},
     config::Config,
+    hop::{LISTEN_HEADER, LISTEN_URL},
 };
 use std::{cell::OnceCell, rc::Rc};
 use worker::{
@@ -19,7 +20,7 @@ use worker::{
     js_sys::futures::JsFuture,
     wasm_bindgen::{JsCast as _, JsValue},
     web_sys,
-    worker_sys::DurableObject,
+    worker_sys::{DurableObject, ext::ResponseExt as _},
 };
 
 /// What the entry knows: read once per isolate, because nothing of it changes in one.
@@ -89,13 +90,41 @@ fn route(request: &web_sys::Request, env: &Env) -> Result<DurableObject, Refusal
     Ok(stub.map_err(|error| unavailable(&error.into()))?.into_rpc())
 }
 
-/// Hands the request on as it came, and the response back as it came.
+/// Hands the request on as it came, and the response back as it came, or holds the stream that the
+/// router asks for.
 async fn send(
     router: &DurableObject,
     request: &web_sys::Request,
 ) -> Result<web_sys::Response, JsValue> {
     let response = JsFuture::from(router.fetch_with_request(request)?).await?;
-    response.dyn_into()
+    let response: web_sys::Response = response.dyn_into()?;
+    if response.status() == 204
+        && let Some(event) = response.headers().get(LISTEN_HEADER)?
+    {
+        return listen(router, &event).await;
+    }
+    Ok(response)
+}
+
+/// Holds a client's stream: a router that held it itself could never sleep.
+async fn listen(router: &DurableObject, event: &str) -> Result<web_sys::Response, JsValue> {
+    let headers = web_sys::Headers::new()?;
+    headers.set("upgrade", "websocket")?;
+    headers.set(LISTEN_HEADER, event)?;
+    let init = web_sys::RequestInit::new();
+    init.set_headers(&headers);
+    let request = web_sys::Request::new_with_str_and_init(LISTEN_URL, &init)?;
+    let response = JsFuture::from(router.fetch_with_request(&request)?).await?;
+    let response: web_sys::Response = response.dyn_into()?;
+    let Some(socket) = response.websocket() else {
+        return Ok(response);
+    };
+    let headers = web_sys::Headers::new()?;
+    fetch::EVENT_STREAM.iter().try_for_each(|(name, value)| headers.set(name, value))?;
+    let init = web_sys::ResponseInit::new();
+    init.set_headers(&headers);
+    let body = edge::body(&socket)?;
+    web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init)
 }
 
 fn unavailable(error: &JsValue) -> Refusal {

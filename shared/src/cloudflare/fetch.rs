@@ -2,6 +2,7 @@
 //! that passes through them, which takes longer than what either tier does with it; here it passes
 //! as it is. It must not know what anything means.
 
+use futures_util::StreamExt as _;
 use worker::{
     Result,
     js_sys::{Object, Promise, Reflect, Uint8Array, futures::JsFuture},
@@ -71,6 +72,27 @@ pub fn json(body: &str) -> Result<Response> {
 /// The platform's own.
 pub fn respond(status: u16, headers: &[(&str, &str)], body: Option<&str>) -> Result<Response> {
     Ok(Response::new_with_opt_str_and_init(body, &init(status, headers)?)?)
+}
+
+/// Headers of a stream of server-sent events. Nothing on the way may hold it back.
+pub const EVENT_STREAM: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-cache, no-transform"),
+    ("x-accel-buffering", "no"),
+];
+
+/// A stream with status 200, piece by piece as it comes.
+///
+/// # Errors
+/// The platform's own.
+pub fn stream(
+    headers: &[(&str, &str)],
+    pieces: impl futures_util::Stream<Item = String> + 'static,
+) -> Result<Response> {
+    let all = worker::Headers::new();
+    headers.iter().try_for_each(|(name, value)| all.set(name, value))?;
+    let bytes = pieces.map(|piece| Ok::<_, worker::Error>(piece.into_bytes()));
+    Ok(worker::ResponseBuilder::new().with_headers(all).from_stream(bytes)?.into())
 }
 
 fn init(status: u16, headers: &[(&str, &str)]) -> Result<ResponseInit> {

@@ -11,8 +11,14 @@ use router::{
     user::{Moment, Outgoing},
 };
 use serde_json::{Value, json};
-use shared::{Millis, Scope, UserId, hop::CallId};
-use std::{future::Future, pin::Pin, rc::Rc, task};
+use shared::{Millis, Scope, UserId};
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
+    task,
+};
 
 /// Requests of one schedule.
 const REQUESTS: usize = 24;
@@ -279,12 +285,12 @@ impl Client {
         let moment = Moment {
             now: Millis(world.clock.get()),
             random: world.random.bytes(),
-            call: CallId::from_random(world.random.bytes()),
+            call: world.random.next(),
         };
         let (id, at) = (user.clone(), url.clone());
         let future = Box::pin(async move {
             let user = world.user(&id);
-            read(user.serve(&Ways(world), method, &at, &incoming, moment).await)
+            read(user.serve(&Rc::new(Ways(world)), method, &at, &incoming, moment).await)
         });
         let from = self.step;
         self.under_way.push(Request { user, context, url, purpose, session, from, future });
@@ -381,7 +387,10 @@ impl Client {
 }
 
 fn post(method: &str, params: &Value) -> Incoming {
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    // No two requests of a session have the same id.
+    static IDS: AtomicU64 = AtomicU64::new(0);
+    let id = IDS.fetch_add(1, Ordering::Relaxed);
+    let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
     Incoming {
         accept: Some("application/json, text/event-stream".to_owned()),
         content_type: Some("application/json".to_owned()),
@@ -412,6 +421,7 @@ fn read(outgoing: Outgoing<Response>) -> Answer {
         Outgoing::Begun(response, id) => {
             (response.status, response.body, Some(id.as_str().to_owned()))
         }
+        Outgoing::Stream(_) | Outgoing::Listen(_) => panic!("nothing here asks for a stream"),
     };
     let body = serde_json::from_str(&body).unwrap_or(Value::Null);
     Answer { status, body, session }

@@ -2,8 +2,12 @@
 //! lose, a clock and randomness from one seed. It must not know what clients want or expect.
 
 use agent::{context::Context, platform::Platform, reply::Reply};
-use futures_util::{StreamExt as _, future::LocalBoxFuture};
-use router::user::{Agents, User};
+use futures_util::{Stream, StreamExt as _, future::LocalBoxFuture, stream};
+use router::{
+    streams::StreamId,
+    user::User,
+    world::{Form, World as Surroundings},
+};
 use shared::{
     AgentKey, Error, Kind, Millis, UserId,
     config::Config,
@@ -176,8 +180,16 @@ pub(crate) struct Response {
 /// The way from the routers to the Agents.
 pub(crate) struct Ways(pub(crate) Rc<World>);
 
-impl Agents for Ways {
+impl Surroundings for Ways {
     type Response = Response;
+
+    fn now(&self) -> Millis {
+        Millis(self.0.clock.get())
+    }
+
+    fn log(&self, error: &Error) {
+        assert_ne!(error.kind, Kind::Internal, "our own mistake: {error}");
+    }
 
     async fn forward(&self, key: &AgentKey, hop: String) -> Result<Response, Error> {
         self.0.pause().await;
@@ -197,8 +209,32 @@ impl Agents for Ways {
         })
     }
 
+    async fn word(&self, _key: &AgentKey, _word: String) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     fn is_ok(response: &Response) -> bool {
         response.status == 200
+    }
+
+    fn form(_response: &Response) -> Form {
+        Form::Whole
+    }
+
+    fn pieces(
+        response: Response,
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + Unpin + 'static, Error> {
+        Ok(stream::iter([Ok(response.body.into_bytes())]))
+    }
+
+    fn spawn(&self, _work: LocalBoxFuture<'static, ()>) {}
+
+    fn send(&self, _stream: StreamId, _events: &str) {}
+
+    fn hang_up(&self, _stream: StreamId) {}
+
+    fn is_connected(&self, _stream: StreamId) -> bool {
+        false
     }
 }
 
