@@ -4,6 +4,7 @@
 //!
 //! # Layout, in reading order
 //! - [`http`]: a request and a reply as values; what is refused before anything is looked at
+//! - [`cors`]: what browsers ask for
 //! - [`auth`]: a credential → a user, or a challenge
 //! - [`refusal`]: every way in which a request is refused, and what the client is told
 //! - [`message`]: one JSON-RPC message, as far as a router reads it
@@ -19,6 +20,8 @@
 //! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
 pub mod http;
+
+pub mod cors;
 
 pub mod auth;
 

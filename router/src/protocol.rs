@@ -334,7 +334,8 @@ mod tests {
         };
         assert_eq!(ask("2025-03-26"), "2025-03-26");
         assert_eq!(ask("2025-06-18"), "2025-06-18");
-        assert_eq!(ask("2024-11-05"), "2025-11-25");
+        assert_eq!(ask("2024-11-05"), "2024-11-05");
+        assert_eq!(ask("2024-10-07"), "2025-11-25");
         assert_eq!(ask("2026-07-28"), "2025-11-25");
         assert!(negotiate(None).is_err());
     }

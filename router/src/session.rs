@@ -160,6 +160,23 @@ impl<D: Database> Sessions<D> {
         Ok(())
     }
 
+    /// Notes what a session agreed on that was begun before (2024-11-05 transport).
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_client(
+        &self,
+        id: &SessionId,
+        revision: &str,
+        client: &RawValue,
+    ) -> Result<(), Error> {
+        let statement = "UPDATE sessions SET revision = ?, client = ? WHERE id = ?";
+        let arguments = [revision.into(), client.get().into(), id.as_str().into()];
+        self.database.run(statement, &arguments)?;
+        self.cache.borrow_mut().remove(id);
+        Ok(())
+    }
+
     /// Subscribes a session to a resource, or ends that.
     ///
     /// # Errors

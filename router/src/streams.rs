@@ -93,6 +93,8 @@ pub enum Purpose {
     },
     /// What a session hears outside of its requests.
     Session(SessionId),
+    /// Everything that a session of the 2024-11-05 transport is told. Nothing of it is kept.
+    Old(SessionId),
     /// What a client of the modern era asked to hear. Nothing of it is kept.
     Listen {
         /// The id of the request that opened it.
@@ -144,6 +146,9 @@ const TABLES: [&str; 3] = [
     "CREATE INDEX IF NOT EXISTS events_of_stream ON events (stream)",
 ];
 
+/// Stands for a filter where a stream is of the 2024-11-05 transport.
+const OLD: &str = "old";
+
 const COLUMNS: &str = "id, session, scope, requests, filter";
 
 fn internal(error: &serde_json::Error) -> Error {
@@ -187,6 +192,7 @@ impl<D: Database> Streams<D> {
                 (session.as_str().into(), json(serde_json::to_string(ids))?.into(), Value::Null)
             }
             Purpose::Session(session) => (session.as_str().into(), Value::Null, Value::Null),
+            Purpose::Old(session) => (session.as_str().into(), Value::Null, OLD.into()),
             Purpose::Listen { id, filter } => {
                 (Value::Null, id.get().into(), json(serde_json::to_string(filter))?.into())
             }
@@ -217,6 +223,19 @@ impl<D: Database> Streams<D> {
         let statement = format!("SELECT {COLUMNS} FROM streams WHERE id = ?");
         let rows = self.database.run(&statement, &[Value::Integer(id.0)])?;
         rows.first().map(read).transpose()
+    }
+
+    /// The stream of a session of the 2024-11-05 transport.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn of_old_transport(&self, session: &SessionId) -> Result<Option<StreamId>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let statement = "SELECT id FROM streams WHERE session = ? AND filter = ?";
+        let rows = self.database.run(statement, &[session.as_str().into(), OLD.into()])?;
+        rows.first().map(|row| row.integer(0).map(StreamId)).transpose()
     }
 
     /// Every stream that hears of changes, the newest first.
@@ -457,6 +476,7 @@ fn read(row: &Row) -> Result<Stream, Error> {
             Purpose::Calls { session, ids }
         }
         (Some(session), None, None) => Purpose::Session(session),
+        (Some(session), None, Some(OLD)) => Purpose::Old(session),
         (None, Some(id), Some(filter)) => Purpose::Listen {
             id: RawValue::from_string(id.to_owned()).map_err(|error| internal(&error))?,
             filter: serde_json::from_str(filter).map_err(|error| internal(&error))?,

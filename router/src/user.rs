@@ -6,8 +6,11 @@
 //! - this file: messages, sessions, and what the plan says
 //! - [`streaming`]: what is said on streams, and who is connected to them
 //! - [`batch`]: several messages at once (2025-03-26)
+//! - [`old`]: the transport of 2024-11-05
 
 mod batch;
+
+mod old;
 
 mod streaming;
 
@@ -15,7 +18,7 @@ pub use streaming::{Attached, Events};
 
 use crate::{
     calls::{Call, Calls, Running},
-    http::{Incoming, Method, Reply},
+    http::{Address, Door, Incoming, Method, Reply},
     lines::lines,
     message::{Body, Message, Request, Unreadable},
     plan::{Note, Opening, Place, Plan, note, plan},
@@ -128,15 +131,29 @@ impl<D: Database + 'static> User<D> {
         self: &Rc<Self>,
         world: &Rc<W>,
         method: Method,
-        scope: &Scope,
+        address: &Address,
         incoming: &Incoming,
         moment: Moment,
     ) -> Outgoing<W::Response> {
-        let visit = Visit { scope, incoming, moment: &moment };
-        match method {
-            Method::Post => self.post(world, visit).await,
-            Method::Delete => Outgoing::taken(self.delete(world, visit).await.map(Outgoing::Own)),
-            Method::Get => Outgoing::taken(self.listen(world, visit).map(Outgoing::Listen)),
+        let visit = Visit { scope: &address.scope, incoming, moment: &moment };
+        match (&address.door, method) {
+            (Door::Mcp, Method::Post) => self.post(world, visit).await,
+            (Door::Mcp, Method::Delete) => {
+                Outgoing::taken(self.delete(world, visit).await.map(Outgoing::Own))
+            }
+            (Door::Mcp, Method::Get) => {
+                Outgoing::taken(self.listen(world, visit).map(Outgoing::Listen))
+            }
+            (Door::Sse, Method::Get) => {
+                Outgoing::taken(self.open_old(world, visit).map(Outgoing::Listen))
+            }
+            (Door::Messages { session }, Method::Post) => {
+                let posted = self.post_old(world, visit, session.as_deref()).await;
+                Outgoing::taken(posted.map(Outgoing::Own))
+            }
+            (door @ (Door::Sse | Door::Messages { .. }), _) => {
+                Outgoing::taken(Err(Refusal::MethodNotAllowed(door.methods())))
+            }
         }
     }
 
@@ -303,13 +320,25 @@ impl<D: Database + 'static> User<D> {
         if era == Era::Handshake {
             protocol::check_handshake(visit.incoming)?;
             let session = self.session(visit)?;
-            if let Note::Cancel(request) = note
-                && let Some(call) = self.calls.by_request(&session.id, request)
-            {
-                self.cancel(world.as_ref(), &call).await?;
-            }
+            self.note(world, &session, note).await?;
         }
         Ok(Reply::empty(202))
+    }
+
+    /// Does what a notification asks for.
+    async fn note<W: World>(
+        &self,
+        world: &Rc<W>,
+        session: &Session,
+        note: Note<'_>,
+    ) -> Result<(), Error> {
+        match note {
+            Note::Cancel(request) => match self.calls.by_request(&session.id, request) {
+                Some(call) => self.cancel(world.as_ref(), &call).await,
+                None => Ok(()),
+            },
+            Note::Nothing => Ok(()),
+        }
     }
 
     /// An answer to a request of ours. There is none in the modern era.
@@ -326,27 +355,47 @@ impl<D: Database + 'static> User<D> {
         }
         protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
+        self.answered(world, &session, id, raw).await?;
+        Ok(Reply::empty(202))
+    }
+
+    /// Brings a client's answer to the call that asked. One that comes too late is no mistake of
+    /// the client's.
+    async fn answered<W: World>(
+        &self,
+        world: &Rc<W>,
+        session: &Session,
+        id: &RawValue,
+        raw: &RawValue,
+    ) -> Result<(), Error> {
         let named = crate::message::text(Some(id)).and_then(|id| CallId::parse_request_id(&id));
         let found = named.and_then(|(call, n)| Some((self.calls.by_id(&session.id, &call)?, n)));
-        // One that comes too late is no mistake of the client's.
-        if let Some((call, n)) = found {
-            self.tell(world.as_ref(), &call, Word::Answer { n, response: raw }).await?;
+        match found {
+            Some((call, n)) => {
+                self.tell(world.as_ref(), &call, Word::Answer { n, response: raw }).await
+            }
+            None => Ok(()),
         }
-        Ok(Reply::empty(202))
     }
 
     async fn delete<W: World>(&self, world: &Rc<W>, visit: Visit<'_>) -> Result<Reply, Refusal> {
         if visit.incoming.is_modern() {
-            return Err(Refusal::MethodNotAllowed);
+            return Err(Refusal::MethodNotAllowed(Door::Mcp.methods()));
         }
         protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
-        self.sessions.end(&session.id)?;
-        self.hang_up_orphans(world.as_ref())?;
-        for call in self.calls.of(&session.id) {
-            self.cancel(world.as_ref(), &call).await?;
-        }
+        self.end(world.as_ref(), &session.id).await?;
         Ok(Reply::empty(204))
+    }
+
+    /// Ends a session, with its streams and calls.
+    async fn end<W: World>(&self, world: &W, session: &SessionId) -> Result<(), Error> {
+        self.sessions.end(session)?;
+        self.hang_up_orphans(world)?;
+        for call in self.calls.of(session) {
+            self.cancel(world, &call).await?;
+        }
+        Ok(())
     }
 
     /// Stops a call: the work, not only its answer.
@@ -368,7 +417,8 @@ impl<D: Database + 'static> User<D> {
     fn session(&self, visit: Visit<'_>) -> Result<Session, Refusal> {
         let now = visit.moment.now;
         let text = visit.incoming.session.as_deref().ok_or(Refusal::SessionRequired)?;
-        let id = SessionId::parse(text).ok_or(Refusal::SessionUnknown)?;
+        let id = SessionId::parse(text).filter(|id| !id.is_of_old_transport());
+        let id = id.ok_or(Refusal::SessionUnknown)?;
         let found = self.sessions.find(&id, visit.scope, now)?;
         let session = found.ok_or(Refusal::SessionUnknown)?;
         self.sessions.touch(&id, now)?;
@@ -449,3 +499,6 @@ enum Planned<'a, W: World> {
         session: &'a Session,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,12 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The handshake revisions served here, oldest first.
-pub const HANDSHAKE_REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+pub const HANDSHAKE_REVISIONS: [&str; 4] =
+    [OLDEST_REVISION, "2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// The oldest revision served here. It has a transport of its own, which newer clients fall back
+/// to; its messages are good on the newer transport too.
+pub const OLDEST_REVISION: &str = "2024-11-05";
 
 /// The modern revision served here.
 pub const MODERN_REVISION: &str = "2026-07-28";

@@ -3,7 +3,7 @@
 
 use super::{edge, world::Platform, write};
 use crate::{
-    http::{self, Incoming, Method},
+    http::{Address, Incoming, Method},
     refusal::Refusal,
     streams::EventId,
     user::{Moment, Outgoing, User},
@@ -11,7 +11,7 @@ use crate::{
 use futures_util::TryStreamExt as _;
 use serde::de::DeserializeOwned;
 use shared::{
-    Error, Kind, Millis, Scope, UserId,
+    Error, Kind, Millis, UserId,
     cloudflare::{Sqlite, config, failure, fetch, now, queue_by_promise, random},
     config::Config,
     hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, MODERN_REVISION, NOTES_URL},
@@ -21,7 +21,7 @@ use std::{rc::Rc, time::Duration};
 use worker::{
     Env, State, WebSocketPair,
     wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
-    web_sys::{Headers, Request, Response, ResponseInit, WebSocket},
+    web_sys::{Request, Response, ResponseInit, WebSocket},
     worker_sys::{DurableObjectState, ext::ResponseInitExt as _},
 };
 
@@ -94,14 +94,14 @@ impl McpRouter {
 
     /// The platform says that a socket is closed.
     #[wasm_bindgen(js_name = webSocketClose)]
-    pub fn web_socket_close(&self, socket: WebSocket) {
-        self.detach(&socket);
+    pub async fn web_socket_close(&self, socket: WebSocket) {
+        self.detach(&socket).await;
     }
 
     /// The platform says that a socket has failed.
     #[wasm_bindgen(js_name = webSocketError)]
-    pub fn web_socket_error(&self, socket: WebSocket, _error: JsValue) {
-        self.detach(&socket);
+    pub async fn web_socket_error(&self, socket: WebSocket, _error: JsValue) {
+        self.detach(&socket).await;
     }
 }
 
@@ -143,13 +143,12 @@ impl McpRouter {
         url: &str,
         request: &Request,
     ) -> Result<Response, Refusal> {
-        let scope = Scope::parse_path(http::path(url), &opened.config.levels)
-            .map_err(|error| Refusal::BadScope(error.to_string()))?;
+        let address = Address::parse(url, &opened.config.levels)?;
         let method = Method::parse(&request.method())?;
         let incoming = read(request, method).await?;
         let (random, call) = (random()?, u64::from_be_bytes(random()?));
         let moment = Moment { now: now(), random, call };
-        let served = opened.user.serve(&opened.world, method, &scope, &incoming, moment).await;
+        let served = opened.user.serve(&opened.world, method, &address, &incoming, moment).await;
         let written = match served {
             Outgoing::Own(reply) => write(&reply),
             Outgoing::Failed(reply, error) => {
@@ -159,7 +158,7 @@ impl McpRouter {
             Outgoing::Piped(response) => Ok(response),
             Outgoing::Begun(response, id) => {
                 self.wake_to_expire(opened).await?;
-                with_header(&response, "mcp-session-id", id.as_str())
+                fetch::with_headers(&response, &[("mcp-session-id", id.as_str())])
             }
             Outgoing::Stream(events) => {
                 self.wake_to_expire(opened).await?;
@@ -195,15 +194,16 @@ impl McpRouter {
         Response::new_with_opt_str_and_init(None, &init).map_err(|error| failed(error.into()))
     }
 
-    fn detach(&self, socket: &WebSocket) {
+    async fn detach(&self, socket: &WebSocket) {
         let tags = self.state.as_raw().get_tags(socket).unwrap_or_default();
         // The platform wants its own half closed too.
         let _ = socket.close_with_code(1000);
         let stream = tags.first().and_then(|tag| EventId::parse(&format!("{tag}-0")));
-        let detached = self.opened().and_then(|opened| match stream {
-            Some(event) => opened.user.detach(&*opened.world, event.stream),
-            None => Ok(()),
-        });
+        let detached = match (self.opened(), stream) {
+            (Ok(opened), Some(event)) => opened.user.detach(&*opened.world, event.stream).await,
+            (Ok(_), None) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
         if let Err(error) = detached {
             shared::cloudflare::log("router", &error);
         }
@@ -298,15 +298,4 @@ async fn read_hop<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> 
     let internal = |error: String| Refusal::Below(Error::internal(error));
     let text = fetch::text(request.text()).await.map_err(|error| internal(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| internal(error.to_string()))
-}
-
-/// A response with one header more; what a fetch returned cannot be changed.
-fn with_header(response: &Response, name: &str, value: &str) -> worker::Result<Response> {
-    let headers = Headers::new_with_headers(&response.headers())?;
-    headers.set(name, value)?;
-    let init = ResponseInit::new();
-    init.set_status(response.status());
-    init.set_headers(&headers);
-    let body = response.body();
-    Ok(Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)?)
 }

@@ -104,20 +104,18 @@ impl<D: Database + 'static> User<D> {
                 item.unwrap_or_else(|refusal| refused(&refusal, Some(request.id)))
             }
             Ok(Message::Notification { method, params }) => {
-                let note = note(&method, &params);
-                let taken = self.notification(world, visit, Era::Handshake, note).await;
-                silent(world.as_ref(), taken)
+                silent(&**world, self.note(world, session, note(&method, &params)).await)
             }
             Ok(Message::Response { id, raw }) => {
-                silent(world.as_ref(), self.response(world, visit, id, raw).await)
+                silent(&**world, self.answered(world, session, id, raw).await)
             }
         }
     }
 }
 
 /// A message that wants no answer has none, even where it failed.
-fn silent<W: World>(world: &W, taken: Result<Reply, Refusal>) -> Item {
-    if let Err(Refusal::Below(error)) = taken {
+fn silent<W: World>(world: &W, taken: Result<(), Error>) -> Item {
+    if let Err(error) = taken {
         world.log(&error);
     }
     Item::Silent
@@ -126,27 +124,35 @@ fn silent<W: World>(world: &W, taken: Result<Reply, Refusal>) -> Item {
 /// One answer of several, whatever form it has.
 async fn item<W: World>(planned: Planned<'_, W>) -> Result<Item, Refusal> {
     match planned {
-        Planned::Done(Outgoing::Own(reply) | Outgoing::Failed(reply, _)) => {
-            Ok(Item::Answer(reply.body.unwrap_or_default()))
-        }
-        Planned::Done(Outgoing::Piped(response)) => {
-            let pieces = W::pieces(response)?;
-            let body = pieces.try_fold(Vec::new(), async |mut body, piece| {
-                body.extend(piece);
-                match body.len() > limits::LINE_BYTES_MAX {
-                    true => Err(Error::internal("an answer of an Agent is too long")),
-                    false => Ok(body),
-                }
-            });
-            String::from_utf8(body.await?)
-                .map(Item::Answer)
-                .map_err(|_| Error::internal("an answer of an Agent is not UTF-8").into())
-        }
-        Planned::Done(_) => {
-            Err(Refusal::InvalidRequest("this request does not go into a batch".to_owned()))
-        }
+        Planned::Done(outgoing) => body::<W>(outgoing).await.map(Item::Answer),
         Planned::Said { response, running, .. } => {
             Ok(Item::Saying(running, Box::pin(lines(W::pieces(response)?))))
         }
     }
+}
+
+/// The body of an answer, where it cannot go to the client as it is.
+///
+/// # Errors
+/// [`Refusal::InvalidRequest`] for an answer that is a stream.
+pub(super) async fn body<W: World>(outgoing: Outgoing<W::Response>) -> Result<String, Refusal> {
+    let response = match outgoing {
+        Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
+            return Ok(reply.body.unwrap_or_default());
+        }
+        Outgoing::Piped(response) => response,
+        Outgoing::Begun(..) | Outgoing::Stream(_) | Outgoing::Listen(_) => {
+            let text = "this request is answered with a stream of its own; send it alone";
+            return Err(Refusal::InvalidRequest(text.to_owned()));
+        }
+    };
+    let body = W::pieces(response)?.try_fold(Vec::new(), async |mut body, piece| {
+        body.extend(piece);
+        match body.len() > limits::LINE_BYTES_MAX {
+            true => Err(Error::internal("an answer of an Agent is too long")),
+            false => Ok(body),
+        }
+    });
+    String::from_utf8(body.await?)
+        .map_err(|_| Error::internal("an answer of an Agent is not UTF-8").into())
 }

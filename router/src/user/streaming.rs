@@ -5,6 +5,7 @@
 use super::{User, Visit};
 use crate::{
     calls::{RequestId, Running},
+    http::Door,
     notify,
     refusal::Refusal,
     session::Session,
@@ -108,7 +109,7 @@ impl<D: Database + 'static> User<D> {
         Ok(events)
     }
 
-    fn open<W: World>(
+    pub(super) fn open<W: World>(
         &self,
         world: &W,
         scope: &Scope,
@@ -175,7 +176,7 @@ impl<D: Database + 'static> User<D> {
     }
 
     /// Sends events to the client of a stream, if it is there. One that is too slow has to resume.
-    fn send<W: World>(&self, world: &W, stream: StreamId, events: &str) {
+    pub(super) fn send<W: World>(&self, world: &W, stream: StreamId, events: &str) {
         let mut responses = self.live.responses.borrow_mut();
         let Some(sender) = responses.get_mut(&stream) else {
             return world.send(stream, events);
@@ -218,7 +219,7 @@ impl<D: Database + 'static> User<D> {
         visit: Visit<'_>,
     ) -> Result<EventId, Refusal> {
         if visit.incoming.is_modern() {
-            return Err(Refusal::MethodNotAllowed);
+            return Err(Refusal::MethodNotAllowed(Door::Mcp.methods()));
         }
         visit.incoming.check_stream()?;
         crate::protocol::check_handshake(visit.incoming)?;
@@ -230,7 +231,7 @@ impl<D: Database + 'static> User<D> {
         let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
         let own = match self.streams.find(last.stream)?.map(|stream| stream.purpose) {
             Some(Purpose::Calls { session, .. } | Purpose::Session(session)) => Some(session),
-            Some(Purpose::Listen { .. }) | None => None,
+            Some(Purpose::Listen { .. } | Purpose::Old(_)) | None => None,
         };
         if own != Some(session.id) || self.streams.missed(last)? == Missed::Gone {
             return Err(Refusal::StreamGone);
@@ -261,6 +262,10 @@ impl<D: Database + 'static> User<D> {
         let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
         if let Purpose::Listen { id, filter } = &stream.purpose {
             let events = sse::message(None, &notify::acknowledged(id, filter));
+            return Ok(Attached { events, is_done: false });
+        }
+        if let Purpose::Old(session) = &stream.purpose {
+            let events = Self::endpoint(&stream.scope, session);
             return Ok(Attached { events, is_done: false });
         }
         self.end_if_interrupted(&stream, world.now())?;
@@ -299,13 +304,13 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own.
-    pub fn detach<W: World>(&self, world: &W, stream: StreamId) -> Result<(), Error> {
-        let found = self.streams.find(stream)?;
-        let is_heard_once = matches!(found, Some(Stream { purpose: Purpose::Listen { .. }, .. }));
-        if is_heard_once && !world.is_connected(stream) {
-            self.streams.close(stream)?;
+    pub async fn detach<W: World>(&self, world: &W, stream: StreamId) -> Result<(), Error> {
+        let found = self.streams.find(stream)?.filter(|_| !world.is_connected(stream));
+        match found.map(|stream| stream.purpose) {
+            Some(Purpose::Listen { .. }) => self.streams.close(stream),
+            Some(Purpose::Old(session)) => self.end(world, &session).await,
+            Some(Purpose::Calls { .. } | Purpose::Session(_)) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Tells every client that may see it what has changed.
@@ -326,7 +331,9 @@ impl<D: Database + 'static> User<D> {
                 Purpose::Session(session) => {
                     if told.insert(session.clone()) {
                         for change in seen {
-                            self.tell_session(world, stream.id, session, change)?;
+                            if self.wants(session, change)? {
+                                self.say(world, stream.id, &notify::message(change), false);
+                            }
                         }
                     }
                 }
@@ -335,26 +342,25 @@ impl<D: Database + 'static> User<D> {
                         self.send(world, stream.id, &sse::message(None, &message));
                     }
                 }
+                Purpose::Old(session) => {
+                    for change in seen {
+                        if self.wants(session, change)? {
+                            let message = notify::message(change);
+                            self.send(world, stream.id, &sse::message(None, &message));
+                        }
+                    }
+                }
                 Purpose::Calls { .. } => {}
             }
         }
         Ok(())
     }
 
-    fn tell_session<W: World>(
-        &self,
-        world: &W,
-        stream: StreamId,
-        session: &SessionId,
-        change: &Change,
-    ) -> Result<(), Error> {
-        let wanted = match notify::resource(change) {
-            Some(uri) => self.sessions.is_subscribed(session, uri)?,
-            None => true,
-        };
-        if wanted {
-            self.say(world, stream, &notify::message(change), false);
+    /// Whether a session is to hear of a change.
+    fn wants(&self, session: &SessionId, change: &Change) -> Result<bool, Error> {
+        match notify::resource(change) {
+            Some(uri) => self.sessions.is_subscribed(session, uri),
+            None => Ok(true),
         }
-        Ok(())
     }
 }

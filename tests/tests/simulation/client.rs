@@ -7,7 +7,7 @@ use crate::{
 };
 use futures_util::task::noop_waker_ref;
 use router::{
-    http::{Incoming, Method},
+    http::{Address, Door, Incoming, Method},
     user::{Moment, Outgoing},
 };
 use serde_json::{Value, json};
@@ -287,10 +287,11 @@ impl Client {
             random: world.random.bytes(),
             call: world.random.next(),
         };
-        let (id, at) = (user.clone(), url.clone());
+        let id = user.clone();
+        let address = Address { door: Door::Mcp, scope: url.clone() };
         let future = Box::pin(async move {
             let user = world.user(&id);
-            read(user.serve(&Rc::new(Ways(world)), method, &at, &incoming, moment).await)
+            read(user.serve(&Rc::new(Ways(world)), method, &address, &incoming, moment).await)
         });
         let from = self.step;
         self.under_way.push(Request { user, context, url, purpose, session, from, future });
