@@ -159,7 +159,7 @@ impl Home {
     }
 
     fn send(&self, method: Method, url: &str, incoming: Incoming) -> Back {
-        let count = self.count.get() + 1;
+        let count = self.count.get().wrapping_add(1);
         self.count.set(count);
         let now = self.world.now();
         let moment = Moment { now, random: [count as u8; 32], call: count << 32 };
@@ -281,7 +281,9 @@ fn numbers(text: &str) -> Vec<u64> {
     let data = text.lines().filter_map(|line| line.strip_prefix("data: {"));
     let read = |data: &str| -> Option<u64> {
         let value: Value = serde_json::from_str(&format!("{{{data}")).unwrap();
-        value["params"]["progress"].as_u64().or_else(|| value["id"].as_u64().map(|id| 1000 + id))
+        value["params"]["progress"]
+            .as_u64()
+            .or_else(|| value["id"].as_u64().map(|id| id.wrapping_add(1000)))
     };
     data.filter_map(read).collect()
 }
