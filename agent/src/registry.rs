@@ -2,6 +2,7 @@
 //! that. It must not know what any tool does.
 
 use crate::{
+    mirror::{self, Mirrored},
     narrow::{NarrowError, Pin, narrow},
     toolset::Toolset,
 };
@@ -30,6 +31,8 @@ pub struct Entry {
     pub toolset: usize,
     /// The complete schema, before narrowing.
     pub schema: Arc<JsonObject>,
+    /// The parameters that its caller mirrors into headers, as the tool is advertised.
+    pub mirrored: Vec<Mirrored>,
 }
 
 /// Everything that one context serves.
@@ -74,13 +77,16 @@ impl Registry {
                 if placed.config.hides(&tool.name, scope.depth()) {
                     continue;
                 }
-                let entry = Entry { toolset, schema: Arc::clone(&tool.input_schema) };
+                let shown = narrowed(tool, &pins).map_err(|error| {
+                    Error::internal(format!("the schema of {}: {error}", tool.name))
+                })?;
+                let schema = Arc::clone(&tool.input_schema);
+                let mirrored = mirror::mirrored(&shown.input_schema);
+                let entry = Entry { toolset, schema, mirrored };
                 if entries.insert(tool.name.to_string(), entry).is_some() {
                     return Err(Error::internal(format!("two tools are named {}", tool.name)));
                 }
-                tools.push(narrowed(tool, &pins).map_err(|error| {
-                    Error::internal(format!("the schema of {}: {error}", tool.name))
-                })?);
+                tools.push(shown);
             }
         }
         Ok(Self { pins, unpinned, toolsets, tools, entries })
