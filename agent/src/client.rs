@@ -65,11 +65,7 @@ impl Client {
     }
 
     /// The client of single requests: it is asked between them.
-    pub fn of_rounds(
-        rounds: Rc<Rounds>,
-        caller: SharedCaller,
-        platform: Rc<dyn Platform>,
-    ) -> Self {
+    pub fn of_rounds(rounds: Rc<Rounds>, caller: SharedCaller, platform: Rc<dyn Platform>) -> Self {
         Self { way: Way::Rounds(rounds), caller, platform }
     }
 

@@ -7,6 +7,7 @@ use crate::{
     reply::{Body, Reply},
 };
 use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use serde::Serialize;
 use shared::{
     Error, Kind, Millis, Scope, UserId,
     cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
@@ -16,7 +17,6 @@ use shared::{
     },
     notes,
 };
-use serde::Serialize;
 use std::{rc::Rc, time::Duration};
 use worker::{
     Env, Headers, ObjectNamespace, ResponseBuilder, State,
@@ -179,8 +179,11 @@ fn user(router: &str) -> Result<UserId, Error> {
 }
 
 fn unreachable_now(error: worker::Error) -> Error {
-    Error::new(Kind::Unavailable, "what you share between contexts cannot be reached now; try again")
-        .with_detail(error.to_string())
+    Error::new(
+        Kind::Unavailable,
+        "what you share between contexts cannot be reached now; try again",
+    )
+    .with_detail(error.to_string())
 }
 
 /// Says something to the user's McpRouter.

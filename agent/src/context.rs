@@ -124,18 +124,14 @@ impl Context {
         if self.calls.borrow().contains_key(&call) {
             return Err(Error::new(Kind::Conflict, "a call of this name is running"));
         }
-        let caller = Caller { token: request.request.get_meta().get_progress_token(), ..session.caller };
+        let caller =
+            Caller { token: request.request.get_meta().get_progress_token(), ..session.caller };
         let work = self.start(hop, opened, session.client, caller, Rounds::default(), request)?;
         Ok(Talk::handshake(work, call, Rc::clone(&self.calls)))
     }
 
     /// Starts a request of the modern era, or goes on with the call that it continues.
-    fn modern(
-        &self,
-        hop: &Hop<'_>,
-        opened: Opened,
-        mut request: Request,
-    ) -> Result<Talk, Refusal> {
+    fn modern(&self, hop: &Hop<'_>, opened: Opened, mut request: Request) -> Result<Talk, Refusal> {
         self.parking.sweep();
         check_mirrors(&opened.registry, &request.request, hop)?;
         let caller = Caller::of_meta(request.request.get_meta());
@@ -339,9 +335,7 @@ fn check_mirrors(
         return Ok(());
     };
     match registry.entry(&call.params.name) {
-        Some(entry) => {
-            mirror::check(&entry.mirrored, call.params.arguments.as_ref(), &hop.mirrors)
-        }
+        Some(entry) => mirror::check(&entry.mirrored, call.params.arguments.as_ref(), &hop.mirrors),
         None => Ok(()),
     }
 }
@@ -362,11 +356,14 @@ fn refuse(undecodable: Undecodable, modern: bool) -> Result<Reply, Error> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "fixture")]
+    mod conversation;
+
     use super::*;
     use crate::toolset::tests::Still;
     use futures_executor::block_on;
     use futures_util::StreamExt as _;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use shared::{
         Scope, UserId,
         config::{Toolset, ToolsetKind},
@@ -385,7 +382,7 @@ mod tests {
         let peer = match modern {
             true => Peer::Modern,
             false => Peer::Handshake {
-                call: hop::CallId::from_random([1; 8]),
+                call: CallId::from_random([1; 8]),
                 revision: "2025-06-18".into(),
                 client: Cow::Borrowed(&client),
                 level: None,
@@ -418,7 +415,9 @@ mod tests {
     fn answer(context: &Context, path: &str, message: &Value, modern: bool) -> (u16, Value) {
         match block_on(context.serve(&hop("u", path, modern, message))).unwrap() {
             Reply::Json { status, body } => (status, serde_json::from_str(&body).unwrap()),
-            Reply::Events(events) => (200, block_on(events.collect::<Vec<_>>()).concat().into()),
+            Reply::Events(body) | Reply::Lines(body) => {
+                (200, block_on(body.collect::<Vec<_>>()).concat().into())
+            }
         }
     }
 

@@ -18,8 +18,8 @@ use rmcp::{
         CompletionInfo, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation,
         InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
         ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        Prompt, ProtocolVersion, ReadResourceRequestParams,
-        ReadResourceResponse, Reference, Resource, ServerCapabilities, ServerConfig, Tool,
+        Prompt, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, Reference,
+        Resource, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };

@@ -84,8 +84,7 @@ impl Mirrored {
         arguments: Option<&JsonObject>,
         headers: &[(String, String)],
     ) -> Result<(), &'static str> {
-        let mut named =
-            headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&self.header));
+        let mut named = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&self.header));
         let header = named.next().map(|(_, value)| value.as_str());
         if named.next().is_some() {
             return Err("is there more than once");

@@ -46,7 +46,9 @@ pub struct State {
 
 impl fmt::Debug for Parking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parking").field("parked", &self.parked.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("Parking")
+            .field("parked", &self.parked.borrow().len())
+            .finish_non_exhaustive()
     }
 }
 

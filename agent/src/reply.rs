@@ -127,7 +127,10 @@ impl Stream for Streamed {
                 }
                 // What cannot be written is skipped; it has been built by us, so there is none.
                 Poll::Ready(Some(Err(error))) => this.platform.log(&error),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    this.timer = None;
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => break,
             }
         }

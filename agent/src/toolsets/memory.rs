@@ -111,9 +111,7 @@ impl Memory {
             "remember" => self.remember(read(arguments)?, &call.changed).await?,
             "recall" => self.recall(read(arguments)?, call.shared_notes).await?,
             "list_memories" => self.list(read(arguments)?, call.shared_notes).await?,
-            "forget" => {
-                self.forget(&read(arguments)?, &call.changed, call.shared_notes).await?
-            }
+            "forget" => self.forget(&read(arguments)?, &call.changed, call.shared_notes).await?,
             other => {
                 let text = format!("there is no tool {other}");
                 return Err(ToolError::Protocol(ErrorData::invalid_params(text, None)));
