@@ -15,6 +15,8 @@ pub struct Caller {
     pub capabilities: ClientCapabilities,
     /// Whether its stream may be interrupted (2025-11-25).
     pub is_resumable: bool,
+    /// Whether anybody would hear of changes.
+    pub is_heard: bool,
 }
 
 /// The caller of a call that may be continued by a later request, which then says it anew.
@@ -23,12 +25,13 @@ pub type SharedCaller = Rc<RefCell<Caller>>;
 impl Caller {
     /// The sender of a request of the modern era: its `_meta` says everything.
     #[must_use]
-    pub fn of_meta(meta: &RequestMetaObject) -> Self {
+    pub fn of_meta(meta: &RequestMetaObject, is_heard: bool) -> Self {
         Self {
             token: meta.get_progress_token(),
             level: meta.log_level(),
             capabilities: meta.client_capabilities().unwrap_or_default(),
             is_resumable: false,
+            is_heard,
         }
     }
 

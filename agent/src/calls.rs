@@ -128,7 +128,7 @@ fn read_response(n: u32, response: &RawValue) -> rmcp::service::RxJsonRpcMessage
 /// How a call's client is talked to.
 enum Era {
     Handshake { call: CallId, calls: Calls },
-    Modern { id: RequestId, parking: Rc<Parking>, request: Option<Asking> },
+    Modern { parking: Rc<Parking>, request: Option<Asking> },
 }
 
 /// A request whose call may end with questions.
@@ -164,10 +164,11 @@ impl Asking {
     }
 }
 
-/// Everything that one request's call says, up to its reply. Dropping it stops the call, unless it
+/// Everything that one request's call says, up to its reply or a failure. Dropping it stops the call, unless it
 /// is parked.
 pub struct Talk {
     running: Rc<Running>,
+    id: RequestId,
     era: Era,
 }
 
@@ -178,7 +179,7 @@ impl fmt::Debug for Talk {
 }
 
 impl Talk {
-    fn new(work: Work, era: Era) -> Self {
+    fn new(work: Work, id: RequestId, era: Era) -> Self {
         let running = Running {
             inbox: work.driver.inbox(),
             work: RefCell::new(Some(work)),
@@ -186,12 +187,13 @@ impl Talk {
             waker: RefCell::default(),
             is_cancelled: Cell::new(false),
         };
-        Self { running: Rc::new(running), era }
+        Self { running: Rc::new(running), id, era }
     }
 
     /// A call of the handshake era: it can be reached among `calls` while it runs.
-    pub fn handshake(work: Work, call: CallId, calls: Calls) -> Self {
-        let talk = Self::new(work, Era::Handshake { call: call.clone(), calls: Rc::clone(&calls) });
+    pub fn handshake(work: Work, id: RequestId, call: CallId, calls: Calls) -> Self {
+        let era = Era::Handshake { call: call.clone(), calls: Rc::clone(&calls) };
+        let talk = Self::new(work, id, era);
         calls.borrow_mut().insert(call, Rc::clone(&talk.running));
         talk
     }
@@ -204,7 +206,7 @@ impl Talk {
         parking: Rc<Parking>,
         request: Option<Asking>,
     ) -> Self {
-        Self::new(work, Era::Modern { id, parking, request })
+        Self::new(work, id, Era::Modern { parking, request })
     }
 
     /// Whether this is a call of the modern era.
@@ -226,11 +228,11 @@ impl Talk {
         }
         match &self.era {
             Era::Handshake { call, .. } => number(&mut message, call, &self.running.open),
-            Era::Modern { id, .. } => {
+            Era::Modern { .. } => {
                 if let JsonRpcMessage::Response(response) = &mut message {
                     stamp(&mut response.result);
                 }
-                address(&mut message, id);
+                address(&mut message, &self.id);
             }
         }
         let text =
@@ -246,7 +248,7 @@ impl Talk {
 
     /// Ends the request with what the call asks, if that is all it waits for.
     fn ask(&self) -> Option<Result<Said, Error>> {
-        let Era::Modern { id, parking, request: Some(request) } = &self.era else {
+        let Era::Modern { parking, request: Some(request) } = &self.era else {
             return None;
         };
         let is_asking = self
@@ -261,7 +263,7 @@ impl Talk {
             let state = parking.park(work, &request.bound()?)?;
             let text = json!({
                 "jsonrpc": "2.0",
-                "id": id,
+                "id": self.id,
                 "result": {
                     "resultType": "input_required",
                     "inputRequests": inputs,
@@ -272,6 +274,18 @@ impl Talk {
             Ok(Said::Reply { text: text.to_string(), error: None })
         };
         Some(park())
+    }
+
+    /// The reply of a call that we failed.
+    #[must_use]
+    pub fn failed(&self, error: &Error) -> Said {
+        let code = error.kind.row().code;
+        let text = json!({
+            "jsonrpc": "2.0",
+            "id": self.id,
+            "error": { "code": code, "message": error.public },
+        });
+        Said::Reply { text: text.to_string(), error: Some(code) }
     }
 
     /// Nothing more can be said to this call.
@@ -313,7 +327,7 @@ impl Stream for Talk {
                 }
             },
         };
-        if matches!(said, None | Some(Ok(Said::Reply { .. }))) {
+        if matches!(said, None | Some(Ok(Said::Reply { .. }) | Err(_))) {
             self.end();
         }
         Poll::Ready(said)

@@ -119,22 +119,26 @@ impl Context {
         opened: Opened,
         session: Session,
         call: CallId,
-        request: Request,
+        mut request: Request,
     ) -> Result<Talk, Error> {
         if self.calls.borrow().contains_key(&call) {
             return Err(Error::new(Kind::Conflict, "a call of this name is running"));
         }
-        let caller =
-            Caller { token: request.request.get_meta().get_progress_token(), ..session.caller };
+        let meta = request.request.get_meta_mut();
+        // A session says once what it is; a request that says otherwise does not change that.
+        meta.retain(|key, _| !key.starts_with("io.modelcontextprotocol/"));
+        let (token, is_heard) = (meta.get_progress_token(), hop.is_heard);
+        let caller = Caller { token, is_heard, ..session.caller };
+        let id = request.id.clone();
         let work = self.start(hop, opened, session.client, caller, Rounds::default(), request)?;
-        Ok(Talk::handshake(work, call, Rc::clone(&self.calls)))
+        Ok(Talk::handshake(work, id, call, Rc::clone(&self.calls)))
     }
 
     /// Starts a request of the modern era, or goes on with the call that it continues.
     fn modern(&self, hop: &Hop<'_>, opened: Opened, mut request: Request) -> Result<Talk, Refusal> {
         self.parking.sweep();
         check_mirrors(&opened.registry, &request.request, hop)?;
-        let caller = Caller::of_meta(request.request.get_meta());
+        let caller = Caller::of_meta(request.request.get_meta(), hop.is_heard);
         let id = request.id.clone();
         let mut asking = None;
         let mut known = Answers::new();
@@ -185,7 +189,6 @@ impl Context {
             caller: Rc::clone(&caller),
             rounds: Rc::clone(&rounds),
             shared_notes: hop.shared_notes,
-            is_heard: hop.is_heard,
             platform: Rc::clone(&self.platform),
         };
         let driver = Driver::start(handler, Some(client), request)?;
@@ -291,7 +294,8 @@ impl Session {
         let mut client: InitializeRequestParams = serde_json::from_str(client).unwrap_or_default();
         client.protocol_version = revision;
         let capabilities = client.capabilities.clone();
-        let caller = Caller { token: None, level: Some(level), capabilities, is_resumable };
+        let level = Some(level);
+        let caller = Caller { level, capabilities, is_resumable, ..Caller::default() };
         Ok(Self { client, caller })
     }
 }

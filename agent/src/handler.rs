@@ -42,8 +42,6 @@ pub struct Handler {
     pub rounds: Rc<Rounds>,
     /// Whether the user has shared notes.
     pub shared_notes: bool,
-    /// Whether anybody would hear of changes.
-    pub is_heard: bool,
     /// Where failures are logged and changes told.
     pub platform: Rc<dyn Platform>,
 }
@@ -90,8 +88,8 @@ impl Handler {
     /// Tells what a call changed, where somebody would hear of it. A call has done its work
     /// whether or not that can be told.
     async fn tell(&self, changed: &Changed) {
-        let changes = changed.take();
-        if self.is_heard
+        let (changes, is_heard) = (changed.take(), self.caller.borrow().is_heard);
+        if is_heard
             && !changes.is_empty()
             && let Err(error) = self.platform.changed(&self.key.scope, changes).await
         {

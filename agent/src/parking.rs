@@ -121,6 +121,12 @@ impl Parking {
         drop(over);
     }
 
+    /// Who listens to the call that was parked last.
+    #[cfg(test)]
+    pub(crate) fn latest(&self) -> Option<crate::caller::SharedCaller> {
+        self.parked.borrow().back().map(|parked| Rc::clone(&parked.work.caller))
+    }
+
     fn codec(&self) -> Result<&RequestStateCodec, Error> {
         if let Some(codec) = self.codec.get() {
             return Ok(codec);

@@ -106,3 +106,42 @@ fn narrowed(tool: &Tool, pins: &[Pin]) -> Result<Tool, NarrowError> {
     }
     Ok(tool)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolset::{Answer, Call};
+    use rmcp::model::CallToolResult;
+    use serde_json::json;
+    use shared::config::{Config, ToolsetKind};
+
+    struct Mirroring(Vec<Tool>);
+
+    impl Toolset for Mirroring {
+        fn tools(&self) -> &[Tool] {
+            &self.0
+        }
+
+        fn call(&self, _call: Call) -> Answer<'_, CallToolResult> {
+            Box::pin(std::future::ready(Ok(CallToolResult::success(vec![]))))
+        }
+    }
+
+    #[test]
+    fn a_pinned_parameter_has_no_header() {
+        let schema = json!({ "type": "object", "properties": {
+            "projectSlug": { "type": "string", "x-mcp-header": "Project" },
+            "region": { "type": "string", "x-mcp-header": "Region" },
+        } });
+        let levels = Config::default().levels;
+        let mirrored = |path: &str| {
+            let tool = Tool::new("t", "t", Arc::new(schema.as_object().unwrap().clone()));
+            let config = config::Toolset::new(ToolsetKind::Memory);
+            let placed = Placed { config, toolset: Box::new(Mirroring(vec![tool])) };
+            let scope = Scope::parse_path(path, &levels).unwrap();
+            let registry = Registry::new(&scope, &levels, vec![placed]).unwrap();
+            registry.entry("t").unwrap().mirrored.len()
+        };
+        assert_eq!((mirrored("/mcp/acme"), mirrored("/mcp/acme/web")), (2, 1));
+    }
+}

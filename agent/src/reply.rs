@@ -119,20 +119,15 @@ impl Stream for Streamed {
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Some(first)));
         }
-        loop {
-            match this.talk.poll_next_unpin(context) {
-                Poll::Ready(Some(Ok(said))) => {
-                    this.timer = None;
-                    return Poll::Ready(Some(Some(said)));
-                }
-                // What cannot be written is skipped; it has been built by us, so there is none.
-                Poll::Ready(Some(Err(error))) => this.platform.log(&error),
-                Poll::Ready(None) => {
-                    this.timer = None;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => break,
-            }
+        if let Poll::Ready(said) = this.talk.poll_next_unpin(context) {
+            this.timer = None;
+            return Poll::Ready(said.map(|said| {
+                // The client has its stream already, so it hears of a failure there.
+                Some(said.unwrap_or_else(|error| {
+                    this.platform.log(&error);
+                    this.talk.failed(&error)
+                }))
+            }));
         }
         let platform = &this.platform;
         let timer = this.timer.get_or_insert_with(|| platform.sleep(limits::KEEP_ALIVE_MS));

@@ -632,6 +632,37 @@ fn changes_are_told_before_the_reply_where_somebody_hears() {
 }
 
 #[test]
+fn who_hears_is_what_the_latest_request_says() {
+    // A call that begins where nobody hears, and asks before it acts.
+    let mut world = modern();
+    let tool = "test_input_required_result_elicitation";
+    let first = world.round(1, tool, &json!({}), None);
+    let caller = {
+        let state = first["result"]["requestState"].as_str().unwrap().to_owned();
+        world.is_heard = true;
+        let params = json!({ "name": tool, "arguments": {}, "requestState": state,
+            "_meta": { "progressToken": "new", "io.modelcontextprotocol/logLevel": "error" } });
+        world.json(2, "tools/call", params);
+        world.context.parking.latest().unwrap().borrow().clone()
+    };
+    assert!(caller.is_heard);
+    assert_eq!(serde_json::to_value(caller.token).unwrap(), json!("new"));
+    assert_eq!(caller.level, Some(LoggingLevel::Error));
+}
+
+#[test]
+fn a_session_is_what_it_said_at_its_beginning() {
+    let world = world();
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    let (_, body) = world.json(1, "tools/list", json!({ "_meta": meta }));
+    assert!(body["result"]["tools"].is_array());
+    for key in ["resultType", "ttlMs", "cacheScope"] {
+        assert!(body["result"].get(key).is_none(), "{key}");
+    }
+}
+
+#[test]
 fn headers_that_mirror_arguments_are_checked_in_the_modern_era() {
     let arguments = json!({ "region": "eu" });
     let params = json!({ "name": "test_header_parameters", "arguments": arguments });
