@@ -1,12 +1,20 @@
 //! The Agent as a Durable Object: reads a hop, lets the context serve it, writes the reply. Thin:
 //! nothing is decided here.
 
-use crate::{context::Context, platform::Platform, reply::Reply};
+use crate::{
+    context::Context,
+    platform::Platform,
+    reply::{Body, Reply},
+};
 use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use serde::Serialize;
 use shared::{
-    Error, Kind, Millis, UserId,
+    Error, Kind, Millis, Scope, UserId,
     cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
-    hop::{FAILED_HEADER, NOTES_URL, NotesAnswer, NotesHop},
+    hop::{
+        CHANGES_URL, Change, Changes, FAILED_HEADER, LINES, NOTES_URL, NotesAnswer, NotesHop,
+        WORD_URL,
+    },
     notes,
 };
 use std::{rc::Rc, time::Duration};
@@ -45,7 +53,7 @@ impl Agent {
     /// Only what the platform does not let be written.
     pub async fn fetch(&self, request: Request) -> Result<Response, JsValue> {
         let written = match self.serve(&request).await {
-            Ok(reply) => write(reply),
+            Ok(written) => written,
             Err(error) => {
                 log("agent", &error);
                 refuse(&error)
@@ -56,10 +64,15 @@ impl Agent {
 }
 
 impl Agent {
-    async fn serve(&self, request: &Request) -> Result<Reply, Error> {
+    async fn serve(&self, request: &Request) -> Result<worker::Result<Response>, Error> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
         let hop = fetch::text(request.text()).await;
-        context.serve(&hop.map_err(|error| failure("reading a hop", &error))?).await
+        let hop = hop.map_err(|error| failure("reading a hop", &error))?;
+        if request.url() == WORD_URL {
+            let status = if context.word(&hop)? { 204 } else { 404 };
+            return Ok(fetch::respond(status, &[], None));
+        }
+        Ok(write(context.serve(&hop).await?))
     }
 }
 
@@ -84,15 +97,18 @@ pub fn write(reply: Reply) -> worker::Result<Response> {
         Reply::Json { status, body } => {
             fetch::respond(status, &[("content-type", "application/json")], Some(&body))
         }
-        Reply::Events(events) => {
-            let headers = Headers::new();
-            headers.set("content-type", "text/event-stream")?;
-            headers.set("cache-control", "no-cache, no-transform")?;
-            headers.set("x-accel-buffering", "no")?;
-            let bytes = events.map(|event| Ok::<_, worker::Error>(event.into_bytes()));
-            Ok(ResponseBuilder::new().with_headers(headers).from_stream(bytes)?.into())
-        }
+        Reply::Events(events) => stream("text/event-stream", events),
+        Reply::Lines(lines) => stream(LINES, lines),
     }
+}
+
+fn stream(content_type: &str, body: Body) -> worker::Result<Response> {
+    let headers = Headers::new();
+    headers.set("content-type", content_type)?;
+    headers.set("cache-control", "no-cache, no-transform")?;
+    headers.set("x-accel-buffering", "no")?;
+    let bytes = body.map(|part| Ok::<_, worker::Error>(part.into_bytes()));
+    Ok(ResponseBuilder::new().with_headers(headers).from_stream(bytes)?.into())
 }
 
 /// A refused or failed hop. The router reads the error; no client does.
@@ -129,22 +145,55 @@ impl Platform for World {
 
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
         let (routers, router) = (self.routers.clone(), self.router.clone());
-        Box::pin(async move { ask(&routers, &router, request).await })
+        Box::pin(async move {
+            let hop = NotesHop { user: user(&router)?, request, now: now() };
+            let response = post(&routers, &router, NOTES_URL, &hop).await?;
+            let text = fetch::text(response.text()).await.map_err(unreachable_now)?;
+            serde_json::from_str::<NotesAnswer>(&text)
+                .map_err(|error| Error::internal(format!("the router's answer: {error}")))?
+        })
+    }
+
+    fn changed(
+        &self,
+        scope: &Scope,
+        changes: Vec<Change>,
+    ) -> LocalBoxFuture<'static, Result<(), Error>> {
+        let (routers, router) = (self.routers.clone(), self.router.clone());
+        let scope = scope.clone();
+        Box::pin(async move {
+            let hop = Changes { user: user(&router)?, scope, changes };
+            let response = post(&routers, &router, CHANGES_URL, &hop).await?;
+            match response.status() {
+                204 => Ok(()),
+                other => Err(Error::internal(format!("changes were refused with {other}"))),
+            }
+        })
     }
 }
 
-async fn ask(routers: &ObjectNamespace, router: &str, request: notes::Request) -> NotesAnswer {
-    let failed = |error: worker::Error| {
-        Error::new(Kind::Unavailable, "the shared notes cannot be reached now; try again")
-            .with_detail(error.to_string())
-    };
-    let user = UserId::from_object_name(router)
-        .ok_or_else(|| Error::internal("this Agent's name does not begin with a user"))?;
-    let hop = NotesHop { user, request, now: now() };
-    let body = serde_json::to_string(&hop).map_err(|error| Error::internal(error.to_string()))?;
-    let router = routers.get_by_name(router).map_err(failed)?.into_rpc();
-    let response = fetch::post(&router, NOTES_URL, &body).await.map_err(failed)?;
-    let text = fetch::text(response.text()).await.map_err(failed)?;
-    serde_json::from_str::<NotesAnswer>(&text)
-        .map_err(|error| Error::internal(format!("the router's answer: {error}")))?
+/// The user that a McpRouter is named after.
+fn user(router: &str) -> Result<UserId, Error> {
+    UserId::from_object_name(router)
+        .ok_or_else(|| Error::internal("this Agent's name does not begin with a user"))
+}
+
+fn unreachable_now(error: worker::Error) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "what you share between contexts cannot be reached now; try again",
+    )
+    .with_detail(error.to_string())
+}
+
+/// Says something to the user's McpRouter.
+async fn post(
+    routers: &ObjectNamespace,
+    router: &str,
+    url: &str,
+    hop: &impl Serialize,
+) -> Result<Response, Error> {
+    let body = serde_json::to_string(hop).map_err(|error| Error::internal(error.to_string()))?;
+    let router = routers.get_by_name(router).map_err(unreachable_now)?.into_rpc();
+    fetch::post(&router, url, &body).await.map_err(unreachable_now)
 }

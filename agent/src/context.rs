@@ -3,22 +3,31 @@
 //! nor the object it lives in.
 
 use crate::{
-    decode::{self, Undecodable},
+    caller::Caller,
+    calls::{Asking, Calls, Talk, Work},
+    client::Rounds,
+    decode::{self, Request, Undecodable},
     driver::Driver,
     handler::Handler,
+    mirror,
+    parking::{Parking, State},
     platform::Platform,
     registry::Registry,
     reply::{self, Reply},
     toolsets,
 };
-use rmcp::model::{InitializeRequestParams, JsonRpcMessage, ProtocolVersion, RequestId};
+use rmcp::model::{
+    ClientRequest, ErrorData, GetMeta as _, InitializeRequestParams, InputResponses,
+    JsonRpcMessage, LoggingLevel, ProtocolVersion, RequestId,
+};
+use serde_json::Value;
 use shared::{
     AgentKey, Error, Kind,
     config::Config,
     database::Database,
-    hop::{self, Hop, Peer},
+    hop::{self, CallId, Hop, Peer, WordHop},
 };
-use std::{cell::RefCell, fmt, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
 /// One Agent's state. Everything in memory can be made again from its database.
 pub struct Context {
@@ -26,6 +35,10 @@ pub struct Context {
     database: Rc<dyn Database>,
     platform: Rc<dyn Platform>,
     opened: RefCell<Option<Opened>>,
+    /// The calls that can be reached while they run.
+    calls: Calls,
+    /// The calls that wait for another request.
+    parking: Rc<Parking>,
 }
 
 /// What is made when the context learns which one it is.
@@ -44,7 +57,9 @@ impl fmt::Debug for Context {
 impl Context {
     /// A context over its database.
     pub fn new(config: Rc<Config>, database: Rc<dyn Database>, platform: Rc<dyn Platform>) -> Self {
-        Self { config, database, platform, opened: RefCell::new(None) }
+        let parking = Rc::new(Parking::new(Rc::clone(&database), Rc::clone(&platform)));
+        let (opened, calls) = (RefCell::default(), Calls::default());
+        Self { config, database, platform, opened, calls, parking }
     }
 
     /// Serves one hop.
@@ -61,16 +76,123 @@ impl Context {
             Ok(request) => request,
             Err(undecodable) => return refuse(undecodable, modern),
         };
-        let (revision, level, client) = read_peer(&hop.peer)?;
+        let talk = match &hop.peer {
+            Peer::Handshake { call, revision, client, level } => {
+                let session = Session::read(revision, client.get(), level.as_deref())?;
+                self.handshake(&hop, opened, session, call.clone(), request)?
+            }
+            Peer::Modern => {
+                let id = request.id.clone();
+                match self.modern(&hop, opened, request) {
+                    Ok(talk) => talk,
+                    Err(Refusal::Ours(error)) => return Err(error),
+                    Err(Refusal::Client(error)) => {
+                        let method = String::new();
+                        return refuse(Undecodable { id: Some(id), method, error }, true);
+                    }
+                }
+            }
+        };
+        reply::reply(talk, &self.platform).await
+    }
+
+    /// Brings a word to a running call. False if there is none that could take it.
+    ///
+    /// # Errors
+    /// As for [`Self::serve`].
+    pub fn word(&self, hop: &str) -> Result<bool, Error> {
+        let hop: WordHop<'_> = serde_json::from_str(hop)
+            .map_err(|e| Error::new(Kind::Invalid, "not a word").with_detail(e.to_string()))?;
+        // Calls run only where something was served.
+        let Some(opened) = self.opened.borrow().clone() else {
+            return Ok(false);
+        };
+        check(&opened, &hop.key)?;
+        let running = self.calls.borrow().get(&hop.call).map(Rc::clone);
+        Ok(running.is_some_and(|running| running.hear(hop.word)))
+    }
+
+    /// Starts a call of the handshake era.
+    fn handshake(
+        &self,
+        hop: &Hop<'_>,
+        opened: Opened,
+        session: Session,
+        call: CallId,
+        mut request: Request,
+    ) -> Result<Talk, Error> {
+        if self.calls.borrow().contains_key(&call) {
+            return Err(Error::new(Kind::Conflict, "a call of this name is running"));
+        }
+        let meta = request.request.get_meta_mut();
+        // A session says once what it is; a request that says otherwise does not change that.
+        meta.retain(|key, _| !key.starts_with("io.modelcontextprotocol/"));
+        let (token, is_heard) = (meta.get_progress_token(), hop.is_heard);
+        let caller = Caller { token, is_heard, ..session.caller };
+        let id = request.id.clone();
+        let work = self.start(hop, opened, session.client, caller, Rounds::default(), request)?;
+        Ok(Talk::handshake(work, id, call, Rc::clone(&self.calls)))
+    }
+
+    /// Starts a request of the modern era, or goes on with the call that it continues.
+    fn modern(&self, hop: &Hop<'_>, opened: Opened, mut request: Request) -> Result<Talk, Refusal> {
+        self.parking.sweep();
+        check_mirrors(&opened.registry, &request.request, hop)?;
+        let caller = Caller::of_meta(request.request.get_meta(), hop.is_heard);
+        let id = request.id.clone();
+        let mut asking = None;
+        let mut known = Answers::new();
+        if let Some((answers, state)) = round(&mut request.request) {
+            known = answers.unwrap_or_default();
+            let message = hop.message.to_owned();
+            let this = asking.insert(Asking { key: Rc::clone(&opened.key), message });
+            if let Some(state) = state {
+                let state = self.open_state(this, &state)?;
+                if let Some(work) = self.parking.take(&state.handle) {
+                    *work.caller.borrow_mut() = caller;
+                    work.rounds.give(known);
+                    return Ok(Talk::modern(work, id, Rc::clone(&self.parking), asking));
+                }
+                // It runs again. What was answered first is what it acted on.
+                known.extend(state.answers);
+            }
+        }
+        let rounds = Rounds::with(known);
+        let work = self.start(hop, opened, modern_client(), caller, rounds, request)?;
+        Ok(Talk::modern(work, id, Rc::clone(&self.parking), asking))
+    }
+
+    /// The state that a client brought back. One that is not good is the client's error.
+    fn open_state(&self, asking: &Asking, sealed: &str) -> Result<State, Refusal> {
+        let opened = self.parking.open(sealed, &asking.bound()?)?;
+        opened.ok_or_else(|| {
+            let text = "this `requestState` is not one of this request's, or it is too old; \
+                send the request again without it and without `inputResponses`";
+            ErrorData::invalid_params(text, None).into()
+        })
+    }
+
+    fn start(
+        &self,
+        hop: &Hop<'_>,
+        opened: Opened,
+        client: InitializeRequestParams,
+        caller: Caller,
+        rounds: Rounds,
+        request: Request,
+    ) -> Result<Work, Error> {
+        let (caller, rounds) = (caller.shared(), Rc::new(rounds));
         let handler = Handler {
             key: opened.key,
             registry: opened.registry,
-            revision,
-            level,
+            revision: client.protocol_version.clone(),
+            caller: Rc::clone(&caller),
+            rounds: Rc::clone(&rounds),
             shared_notes: hop.shared_notes,
             platform: Rc::clone(&self.platform),
         };
-        reply::reply(Driver::start(handler, Some(client), request)?, modern).await
+        let driver = Driver::start(handler, Some(client), request)?;
+        Ok(Work { driver, rounds, caller })
     }
 
     /// This context's registry, made when it is first asked for anything.
@@ -129,32 +251,96 @@ fn check(opened: &Opened, key: &AgentKey) -> Result<Opened, Error> {
     }
 }
 
-/// Revision, log level and self-description of the client.
-fn read_peer(
-    peer: &Peer<'_>,
-) -> Result<(ProtocolVersion, Option<rmcp::model::LoggingLevel>, InitializeRequestParams), Error> {
-    let invalid = |e: serde_json::Error| Error::internal(format!("the hop's peer: {e}"));
-    match peer {
-        Peer::Modern => {
-            let mut client = InitializeRequestParams::default();
-            client.protocol_version = ProtocolVersion::V_2026_07_28;
-            Ok((ProtocolVersion::V_2026_07_28, None, client))
+/// Why a request is not even begun.
+enum Refusal {
+    /// The client did something wrong.
+    Client(ErrorData),
+    /// We did.
+    Ours(Error),
+}
+
+impl From<ErrorData> for Refusal {
+    fn from(error: ErrorData) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// What the client answered, by key.
+type Answers = BTreeMap<String, Value>;
+
+/// A session, as a hop describes it.
+struct Session {
+    client: InitializeRequestParams,
+    caller: Caller,
+}
+
+impl Session {
+    fn read(revision: &str, client: &str, level: Option<&str>) -> Result<Self, Error> {
+        let invalid = |e: serde_json::Error| Error::internal(format!("the hop's peer: {e}"));
+        let is_resumable = revision == RESUMABLE_REVISION;
+        let revision: ProtocolVersion = serde_json::from_value(revision.into()).map_err(invalid)?;
+        let level = match level {
+            // A session that never set a level gets what matters to most.
+            None => LoggingLevel::Info,
+            Some(level) => serde_json::from_value(level.into()).map_err(invalid)?,
+        };
+        // What does not fit is told to the client by its own `initialize`, which carries it.
+        let mut client: InitializeRequestParams = serde_json::from_str(client).unwrap_or_default();
+        client.protocol_version = revision;
+        let capabilities = client.capabilities.clone();
+        let level = Some(level);
+        let caller = Caller { level, capabilities, is_resumable, ..Caller::default() };
+        Ok(Self { client, caller })
+    }
+}
+
+/// The revision whose streams may be interrupted by the server (SEP-1699).
+const RESUMABLE_REVISION: &str = "2025-11-25";
+
+fn modern_client() -> InitializeRequestParams {
+    let mut client = InitializeRequestParams::default();
+    client.protocol_version = ProtocolVersion::V_2026_07_28;
+    client
+}
+
+/// Takes the client's answers and its state out of a request that may have them: only these three
+/// methods may ask.
+fn round(request: &mut ClientRequest) -> Option<(Option<InputResponses>, Option<String>)> {
+    match request {
+        ClientRequest::CallToolRequest(request) => {
+            let params = &mut request.params;
+            Some((params.input_responses.take(), params.request_state.take()))
         }
-        Peer::Handshake { revision, client, level, .. } => {
-            let revision: ProtocolVersion =
-                serde_json::from_value(revision.as_ref().into()).map_err(invalid)?;
-            let level = match level {
-                None => None,
-                Some(level) => {
-                    Some(serde_json::from_value(level.as_ref().into()).map_err(invalid)?)
-                }
-            };
-            // What does not fit is told to the client by its own `initialize`, which carries it.
-            let mut client: InitializeRequestParams =
-                serde_json::from_str(client.get()).unwrap_or_default();
-            client.protocol_version = revision.clone();
-            Ok((revision, level, client))
+        ClientRequest::GetPromptRequest(request) => {
+            let params = &mut request.params;
+            Some((params.input_responses.take(), params.request_state.take()))
         }
+        ClientRequest::ReadResourceRequest(request) => {
+            let params = &mut request.params;
+            Some((params.input_responses.take(), params.request_state.take()))
+        }
+        _ => None,
+    }
+}
+
+/// Checks the headers that mirror a call's arguments.
+fn check_mirrors(
+    registry: &Registry,
+    request: &ClientRequest,
+    hop: &Hop<'_>,
+) -> Result<(), ErrorData> {
+    let ClientRequest::CallToolRequest(call) = request else {
+        return Ok(());
+    };
+    match registry.entry(&call.params.name) {
+        Some(entry) => mirror::check(&entry.mirrored, call.params.arguments.as_ref(), &hop.mirrors),
+        None => Ok(()),
     }
 }
 
@@ -174,11 +360,14 @@ fn refuse(undecodable: Undecodable, modern: bool) -> Result<Reply, Error> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "fixture")]
+    mod conversation;
+
     use super::*;
     use crate::toolset::tests::Still;
     use futures_executor::block_on;
     use futures_util::StreamExt as _;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use shared::{
         Scope, UserId,
         config::{Toolset, ToolsetKind},
@@ -197,7 +386,7 @@ mod tests {
         let peer = match modern {
             true => Peer::Modern,
             false => Peer::Handshake {
-                call: hop::CallId::from_random([1; 8]),
+                call: CallId::from_random([1; 8]),
                 revision: "2025-06-18".into(),
                 client: Cow::Borrowed(&client),
                 level: None,
@@ -230,7 +419,9 @@ mod tests {
     fn answer(context: &Context, path: &str, message: &Value, modern: bool) -> (u16, Value) {
         match block_on(context.serve(&hop("u", path, modern, message))).unwrap() {
             Reply::Json { status, body } => (status, serde_json::from_str(&body).unwrap()),
-            Reply::Events(events) => (200, block_on(events.collect::<Vec<_>>()).concat().into()),
+            Reply::Events(body) | Reply::Lines(body) => {
+                (200, block_on(body.collect::<Vec<_>>()).concat().into())
+            }
         }
     }
 

@@ -11,6 +11,8 @@
 //! - [`Outlet::receive`] never ends and the service is never closed while its tasks are still
 //!   polled: what `rmcp` does then needs a clock that panics here. Dropping the driver drops the
 //!   tasks first, which also stops a handler that would not stop by itself.
+//! - A poll goes on while the tasks wake each other, so that a driver which is pending waits for
+//!   the world outside, and everybody can tell (see [`Driver::is_idle`]).
 
 use crate::decode::Request;
 use futures_util::Stream;
@@ -25,10 +27,17 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
-use tokio::{runtime::Runtime, task::LocalSet};
+use tokio::{
+    runtime::Runtime,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::LocalSet,
+};
 
 /// What the loop says: notifications, then the reply.
 pub type Message = TxJsonRpcMessage<RoleServer>;
@@ -40,14 +49,68 @@ pub struct OutboxFull;
 
 type Outbox = Arc<Mutex<VecDeque<Message>>>;
 
-fn lock(outbox: &Outbox) -> MutexGuard<'_, VecDeque<Message>> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds the lock, so a poisoned one is as good.
-    outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The way in for what the client says while its request runs. Whoever sends here bounds how much.
+#[derive(Debug, Clone)]
+pub struct Inbox(UnboundedSender<RxJsonRpcMessage<RoleServer>>);
+
+impl Inbox {
+    /// Brings a message to the loop and wakes it. A loop that is gone misses nothing.
+    pub fn send(&self, message: RxJsonRpcMessage<RoleServer>) {
+        let _ = self.0.send(message);
+    }
+}
+
+/// What the tasks wake: while they are polled a note that they want to be polled again, and
+/// otherwise whoever polls the driver.
+#[derive(Debug, Default)]
+struct Signal {
+    woken: AtomicBool,
+    is_polled: AtomicBool,
+    outer: Mutex<Option<Waker>>,
+}
+
+impl Signal {
+    fn begin(&self, outer: &Waker) {
+        let mut kept = lock(&self.outer);
+        if !kept.as_ref().is_some_and(|kept| kept.will_wake(outer)) {
+            *kept = Some(outer.clone());
+        }
+        self.is_polled.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.is_polled.store(false, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.woken.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Relaxed);
+        if !self.is_polled.load(Ordering::Relaxed)
+            && let Some(outer) = lock(&self.outer).as_ref()
+        {
+            outer.wake_by_ref();
+        }
+    }
 }
 
 /// The loop's side of the conversation.
 struct Outlet {
     first: Option<RxJsonRpcMessage<RoleServer>>,
+    inbox: UnboundedReceiver<RxJsonRpcMessage<RoleServer>>,
     outbox: Outbox,
 }
 
@@ -67,7 +130,10 @@ impl Transport<RoleServer> for Outlet {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        match self.first.take() {
+        if let Some(message) = self.first.take() {
+            return Some(message);
+        }
+        match self.inbox.recv().await {
             Some(message) => Some(message),
             None => std::future::pending().await,
         }
@@ -91,7 +157,11 @@ pub struct Driver<H: ServerHandler> {
     _service: RunningService<RoleServer, H>,
     runtime: Runtime,
     outbox: Outbox,
+    inbox: Inbox,
+    signal: Arc<Signal>,
+    waker: Waker,
     done: bool,
+    idle: bool,
 }
 
 impl<H: ServerHandler> std::fmt::Debug for Driver<H> {
@@ -115,8 +185,10 @@ impl<H: ServerHandler> Driver<H> {
             .map_err(|error| Error::internal(format!("no runtime: {error}")))?;
         let tasks = LocalSet::new();
         let outbox = Outbox::default();
+        let (inbox, received) = unbounded_channel();
         let outlet = Outlet {
             first: Some(JsonRpcMessage::request(request.request, request.id)),
+            inbox: received,
             outbox: Arc::clone(&outbox),
         };
         let service = {
@@ -124,7 +196,30 @@ impl<H: ServerHandler> Driver<H> {
             let _tasks = tasks.enter();
             serve_directly(handler, outlet, peer)
         };
-        Ok(Self { tasks, _service: service, runtime, outbox, done: false })
+        let signal = Arc::new(Signal::default());
+        Ok(Self {
+            tasks,
+            _service: service,
+            runtime,
+            outbox,
+            inbox: Inbox(inbox),
+            waker: Waker::from(Arc::clone(&signal)),
+            signal,
+            done: false,
+            idle: false,
+        })
+    }
+
+    /// The way in for what the client says while this request runs.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
+    /// Whether the last poll left nothing to do but to wait for the world outside.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.idle
     }
 
     fn take(&mut self) -> Option<Message> {
@@ -133,12 +228,12 @@ impl<H: ServerHandler> Driver<H> {
         Some(message)
     }
 
-    /// Lets the loop run as far as it gets.
-    fn pump(&mut self, context: &mut Context<'_>) {
+    /// Lets the loop run as far as it gets in one go.
+    fn pump(&mut self) {
         {
             let _runtime = self.runtime.enter();
             // The set never finishes while the service lives, so its readiness says nothing.
-            let _ = Pin::new(&mut self.tasks).poll(context);
+            let _ = Pin::new(&mut self.tasks).poll(&mut Context::from_waker(&self.waker));
         }
         // Tasks of the runtime itself (the sending of messages) run only while it is driven.
         self.runtime.block_on(async {
@@ -146,8 +241,26 @@ impl<H: ServerHandler> Driver<H> {
             tokio::task::yield_now().await;
         });
         if self.runtime.metrics().global_queue_depth() > 0 {
-            context.waker().wake_by_ref();
+            self.waker.wake_by_ref();
         }
+    }
+
+    /// Pumps until there is a message, or until nothing moves any more.
+    fn run(&mut self) -> Option<Message> {
+        self.idle = false;
+        for _ in 0..limits::PUMPS_MAX {
+            if let Some(message) = self.take() {
+                return Some(message);
+            }
+            self.signal.take();
+            self.pump();
+            if !self.signal.take() {
+                let message = self.take();
+                self.idle = message.is_none();
+                return message;
+            }
+        }
+        self.take()
     }
 }
 
@@ -158,20 +271,17 @@ impl<H: ServerHandler> Stream for Driver<H> {
         if self.done {
             return Poll::Ready(None);
         }
-        if let Some(message) = self.take() {
-            return Poll::Ready(Some(message));
+        self.signal.begin(context.waker());
+        let message = self.run();
+        self.signal.end();
+        if message.is_some() {
+            return Poll::Ready(message);
         }
-        self.pump(context);
-        match self.take() {
-            Some(message) => {
-                // More may follow without anything else happening.
-                if !self.done {
-                    context.waker().wake_by_ref();
-                }
-                Poll::Ready(Some(message))
-            }
-            None => Poll::Pending,
+        if !self.idle {
+            // Others have their turn, then it goes on.
+            context.waker().wake_by_ref();
         }
+        Poll::Pending
     }
 }
 

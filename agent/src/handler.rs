@@ -2,11 +2,13 @@
 //! for every toolset. It must not know which toolsets there are, nor how a request came.
 
 use crate::{
+    caller::SharedCaller,
+    client::{Client, Rounds},
     narrow,
     platform::Platform,
     registry::{Placed, Registry},
     report::Reporter,
-    toolset::{Call, Page, Subject, ToolError},
+    toolset::{Call, Changed, Page, Subject, ToolError},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rmcp::{
@@ -15,9 +17,9 @@ use rmcp::{
         CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
         CompletionInfo, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation,
         InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
-        PaginatedRequestParams, Prompt, ProtocolVersion, ReadResourceRequestParams,
-        ReadResourceResponse, Reference, Resource, ServerCapabilities, ServerConfig, Tool,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        Prompt, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, Reference,
+        Resource, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -34,11 +36,13 @@ pub struct Handler {
     pub registry: Rc<Registry>,
     /// The revision of the session, or of the request where there is no session.
     pub revision: ProtocolVersion,
-    /// The least severe log level of the session; the request says it in the modern era.
-    pub level: Option<LoggingLevel>,
+    /// Who listens.
+    pub caller: SharedCaller,
+    /// What was asked and answered, in the modern era.
+    pub rounds: Rc<Rounds>,
     /// Whether the user has shared notes.
     pub shared_notes: bool,
-    /// Where failures are logged.
+    /// Where failures are logged and changes told.
     pub platform: Rc<dyn Platform>,
 }
 
@@ -69,14 +73,28 @@ impl Handler {
     }
 
     fn reporter(&self, context: &RequestContext<RoleServer>) -> Reporter {
-        // A session that never set a level gets what matters to most; a modern request that asks
-        // for no logs gets none (2026-07-28, logging).
-        let level = if self.is_modern() {
-            context.meta.log_level()
+        Reporter::new(context.peer.clone(), Rc::clone(&self.caller))
+    }
+
+    fn client(&self, context: &RequestContext<RoleServer>) -> Client {
+        let (caller, platform) = (Rc::clone(&self.caller), Rc::clone(&self.platform));
+        if self.is_modern() {
+            Client::of_rounds(Rc::clone(&self.rounds), caller, platform)
         } else {
-            Some(self.level.unwrap_or(LoggingLevel::Info))
-        };
-        Reporter::new(context.peer.clone(), context.meta.get_progress_token(), level)
+            Client::of_session(context.peer.clone(), caller, platform)
+        }
+    }
+
+    /// Tells what a call changed, where somebody would hear of it. A call has done its work
+    /// whether or not that can be told.
+    async fn tell(&self, changed: &Changed) {
+        let (changes, is_heard) = (changed.take(), self.caller.borrow().is_heard);
+        if is_heard
+            && !changes.is_empty()
+            && let Err(error) = self.platform.changed(&self.key.scope, changes).await
+        {
+            self.platform.log(&error);
+        }
     }
 
     /// A failure on its way to the client: what it is not told goes to the log.
@@ -117,8 +135,12 @@ impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
+            .enable_tool_list_changed()
             .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
             .enable_prompts()
+            .enable_prompts_list_changed()
             .enable_completions()
             .enable_logging()
             .build();
@@ -184,13 +206,18 @@ impl ServerHandler for Handler {
         let arguments = narrow::pin(&entry.schema, arguments, &self.registry.pins)
             .map_err(|conflict| ErrorData::invalid_params(conflict.to_string(), None))?;
         self.check_routed(&arguments)?;
+        let changed = Changed::default();
         let call = Call {
             name: name.clone(),
             arguments,
             reporter: self.reporter(&context),
+            client: self.client(&context),
+            changed: changed.clone(),
             shared_notes: self.shared_notes,
         };
-        match placed.toolset.call(call).await {
+        let outcome = placed.toolset.call(call).await;
+        self.tell(&changed).await;
+        match outcome {
             Ok(result) => Ok(result.into()),
             Err(error) => self.failed(error).into_result().map(Into::into),
         }
@@ -242,10 +269,11 @@ impl ServerHandler for Handler {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        let client = self.client(&context);
         for placed in &self.registry.toolsets {
-            let found = placed.toolset.read(&request.uri).await;
+            let found = placed.toolset.read(&request.uri, &client).await;
             if let Some(mut result) = found.map_err(|error| self.failed(error).into_protocol())? {
                 (result.ttl_ms, result.cache_scope) = self.hints(0);
                 return Ok(result.into());
@@ -271,7 +299,7 @@ impl ServerHandler for Handler {
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
         let offers = |placed: &&Placed| {
@@ -286,7 +314,8 @@ impl ServerHandler for Handler {
             let text = format!("the prompt {} needs the argument {lacking}", request.name);
             return Err(ErrorData::invalid_params(text, None));
         }
-        let prompt = placed.toolset.prompt(&request.name, &arguments, self.shared_notes).await;
+        let (toolset, client) = (&placed.toolset, self.client(&context));
+        let prompt = toolset.prompt(&request.name, &arguments, &client, self.shared_notes).await;
         prompt.map(Into::into).map_err(|error| self.failed(error).into_protocol())
     }
 

@@ -5,16 +5,20 @@
 //! - [`context`]: one hop in, one reply out; the Agent's scope, stored when it is created
 //! - [`decode`]: a client's message as a typed request
 //! - [`driver`]: that request through `rmcp`'s serve loop
-//! - [`reply`]: what the loop says, as JSON or as an event stream
+//! - [`calls`]: a running call: what it says, and what is said to it
+//! - [`parking`]: calls that wait for their client between two requests
+//! - [`reply`]: what a call says, as JSON or as a stream
 //! - [`handler`]: the `rmcp` server, always under a scope
 //! - [`registry`]: the tools of all toolsets, narrowed to the scope
+//! - [`mirror`]: parameters that headers repeat
 //! - [`narrow`]: pinned parameters out of a schema, and back into arguments
 //! - [`toolset`], [`toolsets`]: what a family of tools is, and the families
-//! - [`report`]: progress and logs of a running call
+//! - [`caller`], [`report`], [`client`]: who listens to a running call, what it says on the way,
+//!   and what it asks
 //! - [`platform`]: what an Agent needs from the world, as values and futures
 //! - [`cloudflare`]: the Durable Object (wasm only)
 
-#![allow(deprecated, reason = "logging is deprecated in 2026-07-28, and part of every revision")]
+#![allow(deprecated, reason = "deprecated in 2026-07-28 is still part of every revision here")]
 
 pub mod context;
 
@@ -22,11 +26,17 @@ pub mod decode;
 
 pub mod driver;
 
+pub mod calls;
+
+pub mod parking;
+
 pub mod reply;
 
 pub mod handler;
 
 pub mod registry;
+
+pub mod mirror;
 
 pub mod narrow;
 
@@ -34,7 +44,11 @@ pub mod toolset;
 
 pub mod toolsets;
 
+pub mod caller;
+
 pub mod report;
+
+pub mod client;
 
 pub mod platform;
 

@@ -1,8 +1,12 @@
 //! What an Agent needs from the world besides its database: the time, randomness, waiting, and
-//! the notes that its user shares between contexts. It must not know which world it is.
+//! the user's router. It must not know which world it is.
 
 use futures_util::future::LocalBoxFuture;
-use shared::{Error, Millis, hop::NotesAnswer, notes};
+use shared::{
+    Error, Millis, Scope,
+    hop::{Change, NotesAnswer},
+    notes,
+};
 
 /// The world, as an Agent sees it. Production's is a Durable Object; tests and the simulation
 /// bring their own.
@@ -21,4 +25,12 @@ pub trait Platform {
 
     /// Asks the user's McpRouter about the user's shared notes.
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer>;
+
+    /// Tells the user's McpRouter what changed in a context, each thing once. It is told before
+    /// the call's reply, so that a client which has the reply can rely on it.
+    fn changed(
+        &self,
+        scope: &Scope,
+        changes: Vec<Change>,
+    ) -> LocalBoxFuture<'static, Result<(), Error>>;
 }

@@ -2,6 +2,7 @@
 //! that. It must not know what any tool does.
 
 use crate::{
+    mirror::{self, Mirrored},
     narrow::{NarrowError, Pin, narrow},
     toolset::Toolset,
 };
@@ -30,6 +31,8 @@ pub struct Entry {
     pub toolset: usize,
     /// The complete schema, before narrowing.
     pub schema: Arc<JsonObject>,
+    /// The parameters that its caller mirrors into headers, as the tool is advertised.
+    pub mirrored: Vec<Mirrored>,
 }
 
 /// Everything that one context serves.
@@ -74,13 +77,16 @@ impl Registry {
                 if placed.config.hides(&tool.name, scope.depth()) {
                     continue;
                 }
-                let entry = Entry { toolset, schema: Arc::clone(&tool.input_schema) };
+                let shown = narrowed(tool, &pins).map_err(|error| {
+                    Error::internal(format!("the schema of {}: {error}", tool.name))
+                })?;
+                let schema = Arc::clone(&tool.input_schema);
+                let mirrored = mirror::mirrored(&shown.input_schema);
+                let entry = Entry { toolset, schema, mirrored };
                 if entries.insert(tool.name.to_string(), entry).is_some() {
                     return Err(Error::internal(format!("two tools are named {}", tool.name)));
                 }
-                tools.push(narrowed(tool, &pins).map_err(|error| {
-                    Error::internal(format!("the schema of {}: {error}", tool.name))
-                })?);
+                tools.push(shown);
             }
         }
         Ok(Self { pins, unpinned, toolsets, tools, entries })
@@ -99,4 +105,43 @@ fn narrowed(tool: &Tool, pins: &[Pin]) -> Result<Tool, NarrowError> {
         tool.input_schema = Arc::new(narrow(&tool.input_schema, pins)?);
     }
     Ok(tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolset::{Answer, Call};
+    use rmcp::model::CallToolResult;
+    use serde_json::json;
+    use shared::config::{Config, ToolsetKind};
+
+    struct Mirroring(Vec<Tool>);
+
+    impl Toolset for Mirroring {
+        fn tools(&self) -> &[Tool] {
+            &self.0
+        }
+
+        fn call(&self, _call: Call) -> Answer<'_, CallToolResult> {
+            Box::pin(std::future::ready(Ok(CallToolResult::success(vec![]))))
+        }
+    }
+
+    #[test]
+    fn a_pinned_parameter_has_no_header() {
+        let schema = json!({ "type": "object", "properties": {
+            "projectSlug": { "type": "string", "x-mcp-header": "Project" },
+            "region": { "type": "string", "x-mcp-header": "Region" },
+        } });
+        let levels = Config::default().levels;
+        let mirrored = |path: &str| {
+            let tool = Tool::new("t", "t", Arc::new(schema.as_object().unwrap().clone()));
+            let config = config::Toolset::new(ToolsetKind::Memory);
+            let placed = Placed { config, toolset: Box::new(Mirroring(vec![tool])) };
+            let scope = Scope::parse_path(path, &levels).unwrap();
+            let registry = Registry::new(&scope, &levels, vec![placed]).unwrap();
+            registry.entry("t").unwrap().mirrored.len()
+        };
+        assert_eq!((mirrored("/mcp/acme"), mirrored("/mcp/acme/web")), (2, 1));
+    }
 }

@@ -1,17 +1,27 @@
-//! What the loop says, as HTTP: one JSON body where the reply comes first, an event stream where
-//! something precedes it. It must not know who sends it or through how many tiers.
+//! What a call says, as an answer over HTTP: one JSON body where the reply comes first and soon, a
+//! stream where something precedes it or it takes its time. It must not know who sends it or
+//! through how many tiers.
 
 use crate::{
-    driver::{Driver, Message, is_reply},
-    handler::{Handler, implementation},
+    calls::{Said, Talk},
+    platform::Platform,
 };
-use futures_util::{Stream, StreamExt as _, stream};
-use rmcp::model::{JsonRpcMessage, MetaObject, ServerResult};
-use shared::{Error, hop};
-use std::pin::Pin;
+use futures_util::{Stream, StreamExt as _, future::LocalBoxFuture, stream};
+use shared::{
+    Error,
+    hop::{self, Line},
+    limits,
+};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
-/// A stream of server-sent events, each whole.
-pub type Events = Pin<Box<dyn Stream<Item = String>>>;
+/// A streamed body, in whole events or lines.
+pub type Body = Pin<Box<dyn Stream<Item = String>>>;
 
 /// An Agent's answer to one hop.
 pub enum Reply {
@@ -22,77 +32,131 @@ pub enum Reply {
         /// One JSON-RPC message.
         body: String,
     },
-    /// Server-sent events, the last of which is the reply.
-    Events(Events),
+    /// Server-sent events for the client, the last of which is the reply (modern era). Dropping
+    /// them cancels the call.
+    Events(Body),
+    /// [`Line`]s for the router, the last of which is the reply (handshake era). None at all where
+    /// the client cancelled the call before it said anything.
+    Lines(Body),
 }
 
-impl std::fmt::Debug for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json { status, body } => {
                 f.debug_struct("Json").field("status", status).field("body", body).finish()
             }
             Self::Events(_) => f.write_str("Events"),
+            Self::Lines(_) => f.write_str("Lines"),
         }
     }
 }
 
-/// Waits for the first message of a request and lets it decide the form of the answer.
+/// Waits for the first thing that a call says and lets it decide the form of the answer; but not
+/// for long.
 ///
 /// # Errors
-/// An internal error if the loop ends without a word.
-pub async fn reply(mut driver: Driver<Handler>, modern: bool) -> Result<Reply, Error> {
-    let Some(first) = driver.next().await else {
-        return Err(Error::internal("the serve loop ended without a reply"));
+/// An internal error if the call ends without a word.
+pub async fn reply(mut talk: Talk, platform: &Rc<dyn Platform>) -> Result<Reply, Error> {
+    let first = match first(&mut talk, platform.as_ref()).await {
+        First::Said(Said::Reply { text, error }) => {
+            let status = match error {
+                Some(code) if talk.is_modern() => hop::modern_status(code),
+                _ => 200,
+            };
+            return Ok(Reply::Json { status, body: text });
+        }
+        First::Said(said) => Some(said),
+        First::Silence => None,
+        First::End if talk.is_cancelled() => return Ok(Reply::Lines(Box::pin(stream::empty()))),
+        First::End => return Err(Error::internal("the serve loop ended without a reply")),
+        First::Failed(error) => return Err(error),
     };
-    if is_reply(&first) {
-        let status = status(&first, modern);
-        return Ok(Reply::Json { status, body: write(first, modern)? });
+    let is_modern = talk.is_modern();
+    let streamed = Streamed { talk, first, timer: None, platform: Rc::clone(platform) };
+    Ok(match is_modern {
+        true => Reply::Events(Box::pin(streamed.map(|said| event(said.as_ref())))),
+        false => Reply::Lines(Box::pin(streamed.map(|said| line(said.as_ref())))),
+    })
+}
+
+/// What came of waiting for the first word.
+enum First {
+    Said(Said),
+    Silence,
+    End,
+    Failed(Error),
+}
+
+async fn first(talk: &mut Talk, platform: &dyn Platform) -> First {
+    // Made only once the call has to wait for something: most never do.
+    let mut timer: Option<LocalBoxFuture<'static, ()>> = None;
+    poll_fn(|context| match talk.poll_next_unpin(context) {
+        Poll::Ready(Some(Ok(said))) => Poll::Ready(First::Said(said)),
+        Poll::Ready(Some(Err(error))) => Poll::Ready(First::Failed(error)),
+        Poll::Ready(None) => Poll::Ready(First::End),
+        Poll::Pending => {
+            let timer = timer.get_or_insert_with(|| platform.sleep(limits::SILENCE_MS));
+            timer.as_mut().poll(context).map(|()| First::Silence)
+        }
+    })
+    .await
+}
+
+/// A call's words, and a sign of life (`None`) wherever it is silent for too long.
+struct Streamed {
+    talk: Talk,
+    first: Option<Said>,
+    timer: Option<LocalBoxFuture<'static, ()>>,
+    platform: Rc<dyn Platform>,
+}
+
+impl Stream for Streamed {
+    type Item = Option<Said>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Some(first)));
+        }
+        if let Poll::Ready(said) = this.talk.poll_next_unpin(context) {
+            this.timer = None;
+            return Poll::Ready(said.map(|said| {
+                // The client has its stream already, so it hears of a failure there.
+                Some(said.unwrap_or_else(|error| {
+                    this.platform.log(&error);
+                    this.talk.failed(&error)
+                }))
+            }));
+        }
+        let platform = &this.platform;
+        let timer = this.timer.get_or_insert_with(|| platform.sleep(limits::KEEP_ALIVE_MS));
+        match timer.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                this.timer = None;
+                Poll::Ready(Some(None))
+            }
+        }
     }
-    let messages = stream::once(std::future::ready(first)).chain(driver);
-    // A message that cannot be written is skipped; it has been built by us, so there is none.
-    let events = messages.filter_map(move |message| {
-        std::future::ready(write(message, modern).ok().map(|json| event(&json)))
-    });
-    Ok(Reply::Events(Box::pin(events)))
 }
 
 /// One server-sent event. JSON has no raw line break, so one `data` line holds it.
-fn event(json: &str) -> String {
-    format!("event: message\ndata: {json}\n\n")
-}
-
-/// HTTP status of a reply that is not streamed.
-fn status(message: &Message, modern: bool) -> u16 {
-    match message {
-        JsonRpcMessage::Error(error) if modern => hop::modern_status(error.error.code.0.into()),
-        _ => 200,
+fn event(said: Option<&Said>) -> String {
+    match said {
+        Some(Said::Message(text) | Said::Reply { text, .. }) => {
+            format!("event: message\ndata: {text}\n\n")
+        }
+        Some(Said::Pause) | None => ":\n\n".to_owned(),
     }
 }
 
-fn write(mut message: Message, modern: bool) -> Result<String, Error> {
-    if modern && let JsonRpcMessage::Response(response) = &mut message {
-        stamp(&mut response.result);
-    }
-    serde_json::to_string(&message).map_err(|error| Error::internal(error.to_string()))
-}
-
-/// Says in a result which server it came from (2026-07-28: every result should).
-fn stamp(result: &mut ServerResult) {
-    let meta: &mut Option<MetaObject> = match result {
-        ServerResult::CallToolResult(r) => &mut r.meta,
-        ServerResult::ListToolsResult(r) => &mut r.meta,
-        ServerResult::ListResourcesResult(r) => &mut r.meta,
-        ServerResult::ListResourceTemplatesResult(r) => &mut r.meta,
-        ServerResult::ReadResourceResult(r) => &mut r.meta,
-        ServerResult::ListPromptsResult(r) => &mut r.meta,
-        ServerResult::GetPromptResult(r) => &mut r.meta,
-        ServerResult::CompleteResult(r) => &mut r.meta,
-        // These carry it already, or have no place for it.
-        _ => return,
+/// One [`Line`] and its break.
+fn line(said: Option<&Said>) -> String {
+    let line = match said {
+        Some(Said::Message(text) | Said::Reply { text, .. }) => Line::Message(text),
+        Some(Said::Pause) => Line::Pause,
+        None => Line::Alive,
     };
-    if let Ok(info) = serde_json::to_value(implementation()) {
-        let meta = meta.get_or_insert_default();
-        meta.insert("io.modelcontextprotocol/serverInfo".to_owned(), info);
-    }
+    format!("{}\n", line.text())
 }

@@ -1,37 +1,38 @@
 //! What a running call may say before its result: progress and log messages, gated as the client
 //! asked. A toolset does not know which era it serves. It must not know any tool.
 
+use crate::caller::SharedCaller;
 use rmcp::{
     Peer, RoleServer,
     model::{
-        LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken,
+        CustomNotification, LoggingLevel, LoggingMessageNotificationParam,
+        ProgressNotificationParam, ServerNotification,
     },
 };
 use serde_json::Value;
+
+/// What stands for a pause among the messages of a call, so that it keeps its place. It never
+/// reaches a client.
+pub const PAUSE: &str = "signalbox/pause";
 
 /// The way out for one call.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     peer: Peer<RoleServer>,
-    token: Option<ProgressToken>,
-    level: Option<LoggingLevel>,
+    caller: SharedCaller,
 }
 
 impl Reporter {
-    /// For a call whose client gave this progress token and wants logs from this level on.
-    /// Without a token there is no progress, without a level there are no logs.
+    /// For a call of this caller.
     #[must_use]
-    pub const fn new(
-        peer: Peer<RoleServer>,
-        token: Option<ProgressToken>,
-        level: Option<LoggingLevel>,
-    ) -> Self {
-        Self { peer, token, level }
+    pub const fn new(peer: Peer<RoleServer>, caller: SharedCaller) -> Self {
+        Self { peer, caller }
     }
 
     /// Says how far the call is. A client that reads too slowly misses some of it.
     pub async fn progress(&self, progress: f64, total: f64, message: &str) {
-        if let Some(token) = self.token.clone() {
+        let token = self.caller.borrow().token.clone();
+        if let Some(token) = token {
             let param = ProgressNotificationParam::new(token, progress)
                 .with_total(total)
                 .with_message(message);
@@ -41,9 +42,21 @@ impl Reporter {
 
     /// Logs for the client, if it wants messages this severe.
     pub async fn log(&self, level: LoggingLevel, data: Value) {
-        if self.level.is_some_and(|least| severity(level) >= severity(least)) {
+        let least = self.caller.borrow().level;
+        if least.is_some_and(|least| severity(level) >= severity(least)) {
             let param = LoggingMessageNotificationParam::new(level, data);
             let _ = self.peer.notify_logging_message(param).await;
+        }
+    }
+
+    /// Lets the client's stream end for now, where the client can come back for the rest: a call
+    /// that will take long need not hold a connection (SEP-1699). Elsewhere this does nothing.
+    pub async fn pause_stream(&self) {
+        let is_resumable = self.caller.borrow().is_resumable;
+        if is_resumable {
+            let pause = CustomNotification::new(PAUSE, None);
+            let pause = ServerNotification::CustomNotification(pause);
+            let _ = self.peer.send_notification(pause).await;
         }
     }
 }

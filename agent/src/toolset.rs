@@ -1,13 +1,14 @@
 //! What a family of tools is, to an Agent. Schemas are complete here; the handler narrows them to
 //! the scope. It must not know scopes or which families there are.
 
-use crate::report::Reporter;
+use crate::{client::Client, report::Reporter};
 use futures_util::future::LocalBoxFuture;
 use rmcp::model::{
     CallToolResult, ErrorData, GetPromptResult, JsonObject, Prompt, ReadResourceResult, Resource,
     ResourceTemplate, Tool,
 };
-use shared::{Error, Kind};
+use shared::{Error, Kind, hop::Change, limits};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 /// An answer that may take a while.
 pub type Answer<'a, T> = LocalBoxFuture<'a, Result<T, ToolError>>;
@@ -21,8 +22,33 @@ pub struct Call {
     pub arguments: JsonObject,
     /// The way to say something before the result.
     pub reporter: Reporter,
+    /// Who can be asked before it acts.
+    pub client: Client,
+    /// Where it announces what it changed.
+    pub changed: Changed,
     /// Whether the user has shared notes (see `shared::hop::Hop`).
     pub shared_notes: bool,
+}
+
+/// What a call changed of what clients keep copies of, each thing once. They hear of it before
+/// the reply, even if the call fails in the end.
+#[derive(Debug, Clone, Default)]
+pub struct Changed(Rc<RefCell<BTreeSet<Change>>>);
+
+impl Changed {
+    /// Announces a change.
+    pub fn announce(&self, change: Change) {
+        let mut changes = self.0.borrow_mut();
+        // Whoever cannot be told each of them is told of the list.
+        let full = changes.len() >= limits::CHANGES_MAX;
+        changes.insert(if full { Change::Resources } else { change });
+    }
+
+    /// What was announced.
+    #[must_use]
+    pub fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.0.borrow_mut()).into_iter().collect()
+    }
 }
 
 /// Why a toolset did not answer.
@@ -85,6 +111,10 @@ impl<T> Default for Page<T> {
 }
 
 /// A family of tools that an Agent serves, with whatever else it offers.
+///
+/// Calls, reads and prompts may ask the client, and the rule for them is: ask before you act. A
+/// call may be stopped wherever it waits, and while it waits for an answer it may be lost and run
+/// again from its start, with the answers it had (see [`Client`]).
 pub trait Toolset {
     /// Its tools, with complete schemas, always in the same order.
     fn tools(&self) -> &[Tool];
@@ -103,7 +133,11 @@ pub trait Toolset {
     }
 
     /// Reads a resource; `None` where this toolset has none of that URI.
-    fn read<'a>(&'a self, _uri: &'a str) -> Answer<'a, Option<ReadResourceResult>> {
+    fn read<'a>(
+        &'a self,
+        _uri: &'a str,
+        _client: &'a Client,
+    ) -> Answer<'a, Option<ReadResourceResult>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -117,6 +151,7 @@ pub trait Toolset {
         &'a self,
         name: &'a str,
         _arguments: &'a JsonObject,
+        _client: &'a Client,
         _shared_notes: bool,
     ) -> Answer<'a, GetPromptResult> {
         let error = ErrorData::invalid_params(format!("there is no prompt {name}"), None);
@@ -148,31 +183,113 @@ pub enum Subject<'a> {
 pub(crate) mod tests {
     use crate::platform::Platform;
     use futures_util::future::LocalBoxFuture;
-    use shared::{Error, Kind, Millis, hop::NotesAnswer, notes};
-    use std::cell::Cell;
+    use shared::{
+        Error, Kind, Millis, Scope,
+        hop::{Change, NotesAnswer},
+        notes,
+    };
+    use std::{
+        cell::{Cell, RefCell},
+        future::Future,
+        pin::Pin,
+        rc::Rc,
+        task::{Context, Poll, Waker},
+    };
 
-    /// A platform where nothing moves but what asks for randomness.
+    /// A platform where nothing moves but what a test moves, and what asks for randomness.
+    #[derive(Debug)]
+    pub(crate) struct Still {
+        random: Cell<u8>,
+        pub(crate) now: Cell<u64>,
+        timers: RefCell<Vec<Rc<Timer>>>,
+        pub(crate) told: RefCell<Vec<(Scope, Vec<Change>)>>,
+    }
+
+    impl Default for Still {
+        fn default() -> Self {
+            Self {
+                random: Cell::default(),
+                now: Cell::new(1),
+                timers: RefCell::default(),
+                told: RefCell::default(),
+            }
+        }
+    }
+
     #[derive(Debug, Default)]
-    pub(crate) struct Still(Cell<u8>);
+    struct Timer {
+        milliseconds: u32,
+        is_over: Cell<bool>,
+        waker: RefCell<Option<Waker>>,
+    }
+
+    struct Sleep(Rc<Timer>);
+
+    impl Future for Sleep {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+            *self.0.waker.borrow_mut() = Some(context.waker().clone());
+            if self.0.is_over.get() { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }
+
+    impl Still {
+        /// Timers that somebody waits for, by their length.
+        pub(crate) fn waiting(&self) -> Vec<u32> {
+            let timers = self.timers.borrow();
+            timers
+                .iter()
+                .filter(|timer| Rc::strong_count(timer) > 1 && !timer.is_over.get())
+                .map(|timer| timer.milliseconds)
+                .collect()
+        }
+
+        /// Timers that were ever made.
+        pub(crate) fn made(&self) -> usize {
+            self.timers.borrow().len()
+        }
+
+        /// Lets the pending timers of this length go off.
+        pub(crate) fn pass(&self, milliseconds: u32) {
+            for timer in self.timers.borrow().iter().filter(|t| t.milliseconds == milliseconds) {
+                timer.is_over.set(true);
+                if let Some(waker) = timer.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
 
     impl Platform for Still {
         fn now(&self) -> Millis {
-            Millis(1)
+            Millis(self.now.get())
         }
 
         fn random(&self) -> [u8; 12] {
-            self.0.set(self.0.get().wrapping_add(1));
-            [self.0.get(); 12]
+            self.random.set(self.random.get().wrapping_add(1));
+            [self.random.get(); 12]
         }
 
-        fn sleep(&self, _milliseconds: u32) -> LocalBoxFuture<'static, ()> {
-            Box::pin(std::future::ready(()))
+        fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
+            let timer = Rc::new(Timer { milliseconds, ..Timer::default() });
+            self.timers.borrow_mut().push(Rc::clone(&timer));
+            Box::pin(Sleep(timer))
         }
 
         fn log(&self, _error: &Error) {}
 
         fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
             Box::pin(std::future::ready(Err(Error::new(Kind::Unavailable, "not here"))))
+        }
+
+        fn changed(
+            &self,
+            scope: &Scope,
+            changes: Vec<Change>,
+        ) -> LocalBoxFuture<'static, Result<(), Error>> {
+            self.told.borrow_mut().push((scope.clone(), changes));
+            Box::pin(std::future::ready(Ok(())))
         }
     }
 }

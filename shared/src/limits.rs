@@ -140,6 +140,44 @@ pub const SCHEMA_VISITS_MAX: usize = 50_000;
 /// Characters of a caller's value that an error repeats.
 pub const SHOWN_CHARS_MAX: usize = 100;
 
+/// Turns that the tasks of one call have before others have theirs.
+pub const PUMPS_MAX: usize = 256;
+
+/// How long a call may be silent before its answer becomes a stream.
+pub const SILENCE_MS: u32 = 1_000;
+
+/// How long a stream may be silent before it shows that it is there. Only then is a client that
+/// left noticed.
+pub const KEEP_ALIVE_MS: u32 = 5_000;
+
+/// How long a call waits for the client to answer what it asked (handshake era).
+pub const ASK_MS_MAX: u32 = 10 * 60 * 1000;
+
+/// Questions that one call may have open at a time.
+pub const QUESTIONS_MAX: usize = 16;
+
+/// How long a call stays in memory while the client answers its questions (modern era). After
+/// that it runs again from its start.
+pub const PARK_MS_MAX: u32 = 5 * 60 * 1000;
+
+/// Calls of one Agent that wait so. The oldest goes when another comes.
+pub const PARKED_MAX: usize = 32;
+
+/// How long a client may take to answer a call's questions, parked or not (modern era).
+pub const STATE_MS_MAX: u64 = 60 * 60 * 1000;
+
+/// Bytes of earlier answers that travel with the client. Where there are more, a call that is no
+/// longer parked asks again.
+pub const STATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Changes that one call may announce; more of them are one of the list.
+pub const CHANGES_MAX: usize = 64;
+
+/// The largest integer that a header may mirror: every JSON reader has it exactly (2^53 - 1).
+pub const MIRRORED_INTEGER_MAX: u64 = (1 << 53) - 1;
+
+const _: () = assert!(STATE_MS_MAX >= PARK_MS_MAX as u64, "what is parked may still be answered");
+const _: () = assert!(STATE_BYTES_MAX < BODY_BYTES_MAX / 2, "a state comes back in a body");
 const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);

@@ -2,30 +2,29 @@
 //! expects of a server, under the names it expects. Compiled for tests only. It must not do
 //! anything that a toolset of the product cannot do.
 
+mod asking;
+mod content;
+mod schema;
+
 use crate::{
+    client::Client,
     platform::Platform,
     toolset::{Answer, Call, Page, Subject, ToolError, Toolset},
 };
+use content::TEMPLATE;
 use rmcp::model::{
     CallToolResult, ContentBlock, GetPromptResult, JsonObject, LoggingLevel, Prompt,
-    PromptArgument, PromptMessage, ReadResourceResult, Resource, ResourceContents,
-    ResourceTemplate, Role, Tool,
+    ReadResourceResult, Resource, ResourceTemplate, Tool,
 };
 use serde_json::{Value, json};
+use shared::hop::Change;
 use std::rc::Rc;
-
-/// One pixel.
-const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-
-/// A header and no samples.
-const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=";
 
 /// What lies between two notifications of one call.
 const STEP_MS: u32 = 50;
 
-const STATIC_TEXT: &str = "test://static-text";
-const STATIC_BINARY: &str = "test://static-binary";
-const TEMPLATE: &str = "test://template/{id}/data";
+/// How long a call goes on after it let its stream end.
+const AWAY_MS: u32 = 200;
 
 /// What the conformance suite expects.
 pub struct Fixture {
@@ -44,66 +43,59 @@ impl Fixture {
     /// The fixture, with a clock to wait by.
     #[must_use]
     pub fn new(platform: Rc<dyn Platform>) -> Self {
-        Self { tools: tools(), prompts: prompts(), platform }
+        Self { tools: schema::tools(), prompts: schema::prompts(), platform }
     }
 
     async fn dispatch(&self, call: Call) -> Result<CallToolResult, ToolError> {
-        let content = match call.name.as_str() {
-            "test_simple_text" => {
-                vec![ContentBlock::text("This is a simple text response for testing.")]
-            }
-            "test_image_content" => vec![ContentBlock::image(PNG, "image/png")],
-            "test_audio_content" => vec![ContentBlock::audio(WAV, "audio/wav")],
-            "test_embedded_resource" => vec![ContentBlock::resource(
-                ResourceContents::text(
-                    "This is an embedded resource content.",
-                    "test://embedded-resource",
-                )
-                .with_mime_type("text/plain"),
-            )],
-            "test_multiple_content_types" => multiple(),
+        if let Some(content) = content::of_tool(&call.name) {
+            return Ok(CallToolResult::success(content));
+        }
+        let text = match call.name.as_str() {
             "test_error_handling" => {
                 let text = "This tool intentionally returns an error for testing";
                 return Err(ToolError::Failed(text.to_owned()));
             }
             "test_tool_with_progress" => self.with_progress(&call).await,
             "test_tool_with_logging" | "test_logging_tool" => self.with_logging(&call).await,
-            "json_schema_2020_12_tool" => {
-                vec![ContentBlock::text(Value::Object(call.arguments).to_string())]
+            "test_reconnection" => self.away(&call).await,
+            "test_trigger_tool_change" => {
+                call.changed.announce(Change::Tools);
+                "The list of tools has changed".to_owned()
             }
-            other => return Err(ToolError::Failed(format!("there is no tool {other}"))),
+            "test_trigger_prompt_change" => {
+                call.changed.announce(Change::Prompts);
+                "The list of prompts has changed".to_owned()
+            }
+            "json_schema_2020_12_tool" | "test_header_parameters" => {
+                Value::Object(call.arguments).to_string()
+            }
+            _ => asking::tool(&call).await?,
         };
-        Ok(CallToolResult::success(content))
+        Ok(CallToolResult::success(vec![ContentBlock::text(text)]))
     }
 
-    async fn with_progress(&self, call: &Call) -> Vec<ContentBlock> {
+    async fn with_progress(&self, call: &Call) -> String {
         for (progress, message) in [(0.0, "begun"), (50.0, "half done"), (100.0, "done")] {
             call.reporter.progress(progress, 100.0, message).await;
             self.platform.sleep(STEP_MS).await;
         }
-        vec![ContentBlock::text("Tool with progress executed successfully")]
+        "Tool with progress executed successfully".to_owned()
     }
 
-    async fn with_logging(&self, call: &Call) -> Vec<ContentBlock> {
+    async fn with_logging(&self, call: &Call) -> String {
         let texts = ["Tool execution started", "Tool processing data", "Tool execution completed"];
         for text in texts {
             call.reporter.log(LoggingLevel::Info, json!(text)).await;
             self.platform.sleep(STEP_MS).await;
         }
-        vec![ContentBlock::text("Tool with logging executed successfully")]
+        "Tool with logging executed successfully".to_owned()
     }
-}
 
-fn multiple() -> Vec<ContentBlock> {
-    let resource = ResourceContents::text(
-        json!({ "test": "data", "value": 123 }).to_string(),
-        "test://mixed-content-resource",
-    );
-    vec![
-        ContentBlock::text("Multiple content types test:"),
-        ContentBlock::image(PNG, "image/png"),
-        ContentBlock::resource(resource.with_mime_type("application/json")),
-    ]
+    async fn away(&self, call: &Call) -> String {
+        call.reporter.pause_stream().await;
+        self.platform.sleep(AWAY_MS).await;
+        "Reconnection test completed successfully".to_owned()
+    }
 }
 
 impl Toolset for Fixture {
@@ -116,14 +108,7 @@ impl Toolset for Fixture {
     }
 
     fn resources(&self, _offset: u32, _shared_notes: bool) -> Answer<'_, Page<Resource>> {
-        let items = vec![
-            Resource::new(STATIC_TEXT, "static-text")
-                .with_description("A text that never changes")
-                .with_mime_type("text/plain"),
-            Resource::new(STATIC_BINARY, "static-binary")
-                .with_description("A picture that never changes")
-                .with_mime_type("image/png"),
-        ];
+        let items = schema::resources();
         Box::pin(std::future::ready(Ok(Page { items, next: None })))
     }
 
@@ -135,8 +120,18 @@ impl Toolset for Fixture {
         ]
     }
 
-    fn read<'a>(&'a self, uri: &'a str) -> Answer<'a, Option<ReadResourceResult>> {
-        Box::pin(std::future::ready(Ok(contents(uri).map(|c| ReadResourceResult::new(vec![c])))))
+    fn read<'a>(
+        &'a self,
+        uri: &'a str,
+        client: &'a Client,
+    ) -> Answer<'a, Option<ReadResourceResult>> {
+        Box::pin(async move {
+            let contents = match content::contents(uri) {
+                None => asking::resource(uri, client).await?,
+                contents => contents,
+            };
+            Ok(contents.map(|contents| ReadResourceResult::new(vec![contents])))
+        })
     }
 
     fn prompts(&self) -> &[Prompt] {
@@ -147,10 +142,16 @@ impl Toolset for Fixture {
         &'a self,
         name: &'a str,
         arguments: &'a JsonObject,
+        client: &'a Client,
         _shared_notes: bool,
     ) -> Answer<'a, GetPromptResult> {
-        let messages = messages(name, arguments);
-        Box::pin(std::future::ready(Ok(GetPromptResult::new(messages))))
+        Box::pin(async move {
+            let messages = match asking::prompt(name, client).await? {
+                Some(messages) => messages,
+                None => content::messages(name, arguments),
+            };
+            Ok(GetPromptResult::new(messages))
+        })
     }
 
     fn complete<'a>(
@@ -169,119 +170,4 @@ impl Toolset for Fixture {
         let values = known.then(|| values.map(ToOwned::to_owned).collect());
         Box::pin(std::future::ready(Ok(values)))
     }
-}
-
-fn contents(uri: &str) -> Option<ResourceContents> {
-    match uri {
-        STATIC_TEXT => Some(
-            ResourceContents::text("This is the content of the static text resource.", uri)
-                .with_mime_type("text/plain"),
-        ),
-        STATIC_BINARY => Some(ResourceContents::blob(PNG, uri).with_mime_type("image/png")),
-        _ => {
-            let id = uri.strip_prefix("test://template/")?.strip_suffix("/data")?;
-            let text = json!({ "id": id, "templateTest": true, "data": format!("Data for {id}") });
-            let contents = ResourceContents::text(text.to_string(), uri);
-            Some(contents.with_mime_type("application/json"))
-        }
-    }
-}
-
-fn messages(name: &str, arguments: &JsonObject) -> Vec<PromptMessage> {
-    let argument = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
-    let user = |content| PromptMessage::new(Role::User, content);
-    match name {
-        "test_prompt_with_arguments" => vec![user(ContentBlock::text(format!(
-            "Prompt with arguments: arg1='{}', arg2='{}'",
-            argument("arg1"),
-            argument("arg2")
-        )))],
-        "test_prompt_with_embedded_resource" => {
-            let resource = ResourceContents::text(
-                "Embedded resource content for testing.",
-                argument("resourceUri"),
-            );
-            vec![
-                user(ContentBlock::resource(resource.with_mime_type("text/plain"))),
-                user(ContentBlock::text("Please process the embedded resource above.")),
-            ]
-        }
-        "test_prompt_with_image" => vec![
-            user(ContentBlock::image(PNG, "image/png")),
-            user(ContentBlock::text("Please analyze the image above.")),
-        ],
-        _ => vec![user(ContentBlock::text("This is a simple prompt for testing."))],
-    }
-}
-
-fn tools() -> Vec<Tool> {
-    let object = |value: Value| match value {
-        Value::Object(object) => std::sync::Arc::new(object),
-        _ => std::sync::Arc::default(),
-    };
-    let plain = |name: &'static str, description: &'static str| {
-        Tool::new(name, description, object(json!({ "type": "object", "properties": {} })))
-    };
-    vec![
-        plain("test_simple_text", "Answers with a text"),
-        plain("test_image_content", "Answers with a picture"),
-        plain("test_audio_content", "Answers with a sound"),
-        plain("test_embedded_resource", "Answers with a resource"),
-        plain("test_multiple_content_types", "Answers with a text, a picture and a resource"),
-        plain("test_tool_with_logging", "Logs three times before it answers"),
-        plain("test_logging_tool", "Logs three times before it answers"),
-        plain("test_error_handling", "Fails"),
-        plain("test_tool_with_progress", "Reports progress three times before it answers"),
-        Tool::new(
-            "json_schema_2020_12_tool",
-            "Has a schema with everything of JSON Schema 2020-12",
-            object(json_schema_2020_12()),
-        ),
-    ]
-}
-
-fn json_schema_2020_12() -> Value {
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "$defs": {
-            "address": {
-                "$anchor": "addressDef",
-                "type": "object",
-                "properties": { "street": { "type": "string" }, "city": { "type": "string" } },
-            },
-        },
-        "properties": {
-            "name": { "type": "string" },
-            "address": { "$ref": "#/$defs/address" },
-            "contactMethod": { "type": "string", "enum": ["phone", "email"] },
-            "phone": { "type": "string" },
-            "email": { "type": "string" },
-        },
-        "allOf": [{ "anyOf": [{ "required": ["phone"] }, { "required": ["email"] }] }],
-        "if": { "properties": { "contactMethod": { "const": "phone" } },
-            "required": ["contactMethod"] },
-        "then": { "required": ["phone"] },
-        "else": { "required": ["email"] },
-        "additionalProperties": false,
-    })
-}
-
-fn prompts() -> Vec<Prompt> {
-    let required =
-        |name: &str| PromptArgument::new(name).with_description("A text").with_required(true);
-    vec![
-        Prompt::new("test_simple_prompt", Some("A prompt without arguments"), None),
-        Prompt::new(
-            "test_prompt_with_arguments",
-            Some("A prompt that repeats its arguments"),
-            Some(vec![required("arg1"), required("arg2")]),
-        ),
-        Prompt::new(
-            "test_prompt_with_embedded_resource",
-            Some("A prompt that embeds a resource"),
-            Some(vec![required("resourceUri")]),
-        ),
-        Prompt::new("test_prompt_with_image", Some("A prompt with a picture"), None),
-    ]
 }

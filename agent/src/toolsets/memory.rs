@@ -6,8 +6,9 @@ mod library;
 mod schema;
 
 use crate::{
+    client::Client,
     platform::Platform,
-    toolset::{Answer, Call, Page, Subject, ToolError, Toolset},
+    toolset::{Answer, Call, Changed, Page, Subject, ToolError, Toolset},
 };
 use library::{Library, Place, Shelved};
 use rmcp::model::{
@@ -21,6 +22,7 @@ use shared::{
     config::Level,
     database::Database,
     error::shown,
+    hop::Change,
     limits,
     notes::{self, Draft, Note},
 };
@@ -106,10 +108,10 @@ impl Memory {
         // What a scope parameter says has been acted on by now: this is that context.
         arguments.retain(|name, _| !self.scope_parameters.contains(name));
         let structured = match call.name.as_str() {
-            "remember" => self.remember(read(arguments)?).await?,
+            "remember" => self.remember(read(arguments)?, &call.changed).await?,
             "recall" => self.recall(read(arguments)?, call.shared_notes).await?,
             "list_memories" => self.list(read(arguments)?, call.shared_notes).await?,
-            "forget" => self.forget(&read(arguments)?, call.shared_notes).await?,
+            "forget" => self.forget(&read(arguments)?, &call.changed, call.shared_notes).await?,
             other => {
                 let text = format!("there is no tool {other}");
                 return Err(ToolError::Protocol(ErrorData::invalid_params(text, None)));
@@ -118,7 +120,7 @@ impl Memory {
         Ok(CallToolResult::structured(structured))
     }
 
-    async fn remember(&self, arguments: Remember) -> Result<Value, ToolError> {
+    async fn remember(&self, arguments: Remember, changed: &Changed) -> Result<Value, ToolError> {
         let replaced = arguments.id.is_some();
         let place = match &arguments.id {
             None => Place::of(arguments.shared.unwrap_or(false)),
@@ -133,6 +135,8 @@ impl Memory {
             tags: arguments.tags,
         };
         let note = self.library.put(place, draft).await?;
+        // A note's title and size are in the list, too.
+        announce(changed, place, replaced.then_some(note.id.as_str()));
         Ok(json!({
             "id": note.id, "uri": place.uri(&note.id), "shared": place == Place::Shared,
             "createdAt": note.created.to_rfc3339(), "updatedAt": note.updated.to_rfc3339(),
@@ -170,12 +174,20 @@ impl Memory {
         Ok(page(&found.items, found.next))
     }
 
-    async fn forget(&self, arguments: &Forget, shared: bool) -> Result<Value, ToolError> {
+    async fn forget(
+        &self,
+        arguments: &Forget,
+        changed: &Changed,
+        shared: bool,
+    ) -> Result<Value, ToolError> {
         match self.library.forget(&arguments.id, shared).await? {
-            Some(gone) => Ok(json!({
-                "id": gone.note.id, "title": gone.note.title,
-                "shared": gone.place == Place::Shared,
-            })),
+            Some(gone) => {
+                announce(changed, gone.place, Some(&gone.note.id));
+                Ok(json!({
+                    "id": gone.note.id, "title": gone.note.title,
+                    "shared": gone.place == Place::Shared,
+                }))
+            }
             None => Err(ToolError::Failed(format!(
                 "there is no note {}; list_memories shows the ids",
                 shown(&arguments.id)
@@ -235,7 +247,11 @@ impl Toolset for Memory {
         schema::templates()
     }
 
-    fn read<'a>(&'a self, uri: &'a str) -> Answer<'a, Option<ReadResourceResult>> {
+    fn read<'a>(
+        &'a self,
+        uri: &'a str,
+        _client: &'a Client,
+    ) -> Answer<'a, Option<ReadResourceResult>> {
         Box::pin(async move {
             let Some((place, id)) = Place::parse(uri) else {
                 return Ok(None);
@@ -256,6 +272,7 @@ impl Toolset for Memory {
         &'a self,
         _name: &'a str,
         arguments: &'a JsonObject,
+        _client: &'a Client,
         shared_notes: bool,
     ) -> Answer<'a, GetPromptResult> {
         Box::pin(async move {
@@ -294,6 +311,17 @@ impl Toolset for Memory {
             }
         })
     }
+}
+
+/// Announces a change of the list of notes, and of the note whose contents are other than before.
+fn announce(changed: &Changed, place: Place, id: Option<&str>) {
+    let uri = id.map(|id| place.uri(id));
+    let (list, note) = match place {
+        Place::Own => (Change::Resources, uri.map(Change::Resource)),
+        Place::Shared => (Change::ResourcesEverywhere, uri.map(Change::ResourceEverywhere)),
+    };
+    changed.announce(list);
+    note.into_iter().for_each(|note| changed.announce(note));
 }
 
 fn read<T: DeserializeOwned>(arguments: JsonObject) -> Result<T, ToolError> {

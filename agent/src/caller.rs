@@ -1,0 +1,43 @@
+//! Who a call talks to, as its latest request says it: what it wants to hear on the way, and what
+//! it can be asked for. It must not know how anything reaches the client.
+
+use rmcp::model::{ClientCapabilities, LoggingLevel, ProgressToken, RequestMetaObject};
+use std::{cell::RefCell, rc::Rc};
+
+/// What a request says of its sender.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Whatever names the request in reports of progress; without it there are none.
+    pub token: Option<ProgressToken>,
+    /// The least severe log level that is wanted; without it there are no logs.
+    pub level: Option<LoggingLevel>,
+    /// What the client can be asked for.
+    pub capabilities: ClientCapabilities,
+    /// Whether its stream may be interrupted (2025-11-25).
+    pub is_resumable: bool,
+    /// Whether anybody would hear of changes.
+    pub is_heard: bool,
+}
+
+/// The caller of a call that may be continued by a later request, which then says it anew.
+pub type SharedCaller = Rc<RefCell<Caller>>;
+
+impl Caller {
+    /// The sender of a request of the modern era: its `_meta` says everything.
+    #[must_use]
+    pub fn of_meta(meta: &RequestMetaObject, is_heard: bool) -> Self {
+        Self {
+            token: meta.get_progress_token(),
+            level: meta.log_level(),
+            capabilities: meta.client_capabilities().unwrap_or_default(),
+            is_resumable: false,
+            is_heard,
+        }
+    }
+
+    /// For a call.
+    #[must_use]
+    pub fn shared(self) -> SharedCaller {
+        Rc::new(RefCell::new(self))
+    }
+}

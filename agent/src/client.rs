@@ -1,0 +1,314 @@
+//! The way from a running call to its client: questions and their answers. A toolset asks the
+//! same in both eras. In the handshake era a question is a request on the call's stream; in the
+//! modern era it is the end of an HTTP request, and the next one brings the answer. It must not
+//! know who carries either, nor any tool.
+
+mod question;
+
+pub use question::{Question, Response};
+
+use crate::{caller::SharedCaller, platform::Platform, toolset::ToolError};
+use futures_util::future::{Either, select, try_join_all};
+use rmcp::{
+    Peer, RoleServer,
+    model::{
+        CancelledNotificationParam, ClientResult, CreateMessageRequestParams, CreateMessageResult,
+        CustomResult, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData, ListRootsResult,
+    },
+    service::{PeerRequestOptions, RequestHandle},
+};
+use serde_json::{Map, Value, json};
+use shared::limits;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    future::poll_fn,
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+/// What a client may be asked, by one call.
+///
+/// Ask before you act. In the modern era a call may run again from its start, with the answers it
+/// already has: what it did before it asked, it does again. A question is known by its key, a name
+/// that the tool chooses and that means the same in every run; asking again under the same key
+/// gives the same answer.
+#[derive(Clone)]
+pub struct Client {
+    way: Way,
+    caller: SharedCaller,
+    platform: Rc<dyn Platform>,
+}
+
+/// How a question travels.
+#[derive(Clone)]
+enum Way {
+    Session(Peer<RoleServer>),
+    Rounds(Rc<Rounds>),
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// The client of a session: it is asked at once.
+    pub fn of_session(
+        peer: Peer<RoleServer>,
+        caller: SharedCaller,
+        platform: Rc<dyn Platform>,
+    ) -> Self {
+        Self { way: Way::Session(peer), caller, platform }
+    }
+
+    /// The client of single requests: it is asked between them.
+    pub fn of_rounds(rounds: Rc<Rounds>, caller: SharedCaller, platform: Rc<dyn Platform>) -> Self {
+        Self { way: Way::Rounds(rounds), caller, platform }
+    }
+
+    /// Whether the client says that it can answer this.
+    #[must_use]
+    pub fn can(&self, question: &Question) -> bool {
+        question.is_possible(&self.caller.borrow().capabilities)
+    }
+
+    /// Asks the user to fill in a form, or to open a URL.
+    ///
+    /// # Errors
+    /// As for [`Self::ask_all`]. That the user declines is an answer.
+    pub async fn elicit(
+        &self,
+        key: &str,
+        params: ElicitRequestParams,
+    ) -> Result<ElicitResult, ToolError> {
+        match self.ask(key, Question::Elicit(params)).await? {
+            Response::Elicited(result) => Ok(result),
+            _ => Err(unfit()),
+        }
+    }
+
+    /// Asks the client's model.
+    ///
+    /// # Errors
+    /// As for [`Self::ask_all`].
+    pub async fn sample(
+        &self,
+        key: &str,
+        params: CreateMessageRequestParams,
+    ) -> Result<CreateMessageResult, ToolError> {
+        match self.ask(key, Question::Sample(Box::new(params))).await? {
+            Response::Sampled(result) => Ok(*result),
+            _ => Err(unfit()),
+        }
+    }
+
+    /// Asks for the directories that the client works in.
+    ///
+    /// # Errors
+    /// As for [`Self::ask_all`].
+    pub async fn roots(&self, key: &str) -> Result<ListRootsResult, ToolError> {
+        match self.ask(key, Question::Roots).await? {
+            Response::Rooted(result) => Ok(result),
+            _ => Err(unfit()),
+        }
+    }
+
+    async fn ask(&self, key: &str, question: Question) -> Result<Response, ToolError> {
+        let mut answers = self.ask_all(vec![(key.to_owned(), question)]).await?;
+        answers.pop().ok_or_else(unfit)
+    }
+
+    /// Asks several questions at once and waits for all the answers, which come in their order.
+    ///
+    /// # Errors
+    /// If the client cannot be asked one of them, answers with an error or in another form, or
+    /// does not answer in time.
+    pub async fn ask_all(
+        &self,
+        questions: Vec<(String, Question)>,
+    ) -> Result<Vec<Response>, ToolError> {
+        if questions.len() > limits::QUESTIONS_MAX {
+            let text = format!("more than {} questions at once", limits::QUESTIONS_MAX);
+            return Err(ToolError::Failed(text));
+        }
+        self.check(&questions)?;
+        match &self.way {
+            Way::Rounds(rounds) => rounds.ask(questions).await,
+            Way::Session(peer) => {
+                let asked = questions.iter().map(|(_, question)| self.send(peer, question));
+                try_join_all(asked).await
+            }
+        }
+    }
+
+    /// A client is asked only for what it says it can do.
+    fn check(&self, questions: &[(String, Question)]) -> Result<(), ToolError> {
+        let lacking: Vec<&Question> =
+            questions.iter().map(|(_, q)| q).filter(|q| !self.can(q)).collect();
+        let Some(first) = lacking.first() else {
+            return Ok(());
+        };
+        let text = format!("this client cannot answer {}: it lacks the capability", first.method());
+        match self.way {
+            Way::Session(_) => Err(ToolError::Failed(text)),
+            Way::Rounds(_) => {
+                let mut required = Map::new();
+                lacking.iter().for_each(|question| question.require(&mut required));
+                let data = json!({ "requiredCapabilities": required });
+                let code = ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY;
+                Err(ToolError::Protocol(ErrorData::new(code, text, Some(data))))
+            }
+        }
+    }
+
+    /// Asks on the call's stream.
+    async fn send(
+        &self,
+        peer: &Peer<RoleServer>,
+        question: &Question,
+    ) -> Result<Response, ToolError> {
+        let gone = |_| ToolError::Failed("the client cannot be asked now".to_owned());
+        let options = PeerRequestOptions::no_options();
+        let sent = peer.send_cancellable_request(question.request(), options).await;
+        let RequestHandle { rx, id, .. } = sent.map_err(gone)?;
+        match select(rx, self.platform.sleep(limits::ASK_MS_MAX)).await {
+            Either::Left((Ok(Ok(ClientResult::CustomResult(CustomResult(value)))), _)) => {
+                question.read(&value).ok_or_else(unfit)
+            }
+            Either::Left((Ok(Ok(_)), _)) => Err(unfit()),
+            Either::Left((Ok(Err(error)), _)) => {
+                let text = format!("the client did not answer {}: {error}", question.method());
+                Err(ToolError::Failed(text))
+            }
+            Either::Left((Err(_), _)) => {
+                Err(ToolError::Failed("the client cannot be asked any more".to_owned()))
+            }
+            Either::Right(_) => {
+                let reason = "no answer in time".to_owned();
+                let param = CancelledNotificationParam::new(Some(id), Some(reason));
+                let _ = peer.notify_cancelled(param).await;
+                let text = format!("the client did not answer {} in time", question.method());
+                Err(ToolError::Failed(text))
+            }
+        }
+    }
+}
+
+fn unfit() -> ToolError {
+    ToolError::Failed("the client's answer does not fit what it was asked".to_owned())
+}
+
+/// The questions and answers of one call of the modern era, across its requests.
+#[derive(Debug, Default)]
+pub struct Rounds(RefCell<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Answers to what has not been asked yet.
+    early: BTreeMap<String, Value>,
+    /// Answers that were asked for and fit.
+    accepted: BTreeMap<String, Value>,
+    open: BTreeMap<String, Question>,
+    wakers: Vec<Waker>,
+}
+
+impl Table {
+    /// The answer, or else the question is open.
+    fn answer(&mut self, key: &str, question: &Question) -> Option<Response> {
+        if let Some(read) = self.accepted.get(key).and_then(|value| question.read(value)) {
+            return Some(read);
+        }
+        if let Some(value) = self.early.remove(key)
+            && let Some(read) = question.read(&value)
+        {
+            self.accepted.insert(key.to_owned(), value);
+            self.open.remove(key);
+            return Some(read);
+        }
+        self.open.insert(key.to_owned(), question.clone());
+        None
+    }
+}
+
+/// Whoever no longer waits for an answer does not want it asked either.
+struct Asking<'a> {
+    rounds: &'a Rounds,
+    questions: Vec<(String, Question)>,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut table = self.rounds.0.borrow_mut();
+        for (key, _) in &self.questions {
+            table.open.remove(key);
+        }
+    }
+}
+
+impl Rounds {
+    /// For a call that already has these answers, whatever it will ask.
+    #[must_use]
+    pub fn with(answers: BTreeMap<String, Value>) -> Self {
+        Self(RefCell::new(Table { early: answers, ..Table::default() }))
+    }
+
+    async fn ask(&self, questions: Vec<(String, Question)>) -> Result<Vec<Response>, ToolError> {
+        let asking = Asking { rounds: self, questions };
+        poll_fn(|context| {
+            let mut table = self.0.borrow_mut();
+            let answers: Vec<Option<Response>> =
+                asking.questions.iter().map(|(key, q)| table.answer(key, q)).collect();
+            if table.open.len() > limits::QUESTIONS_MAX {
+                let text = format!("more than {} questions at once", limits::QUESTIONS_MAX);
+                return Poll::Ready(Err(ToolError::Failed(text)));
+            }
+            match answers.into_iter().collect::<Option<Vec<_>>>() {
+                Some(answers) => Poll::Ready(Ok(answers)),
+                None => {
+                    let waker = context.waker();
+                    if !table.wakers.iter().any(|kept| kept.will_wake(waker)) {
+                        table.wakers.push(waker.clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Brings answers to what is open; whatever else the client says is ignored. What does not
+    /// fit stays open.
+    pub fn give(&self, answers: BTreeMap<String, Value>) {
+        let mut table = self.0.borrow_mut();
+        for (key, value) in answers {
+            if table.open.contains_key(&key) {
+                table.early.insert(key, value);
+            }
+        }
+        let wakers = std::mem::take(&mut table.wakers);
+        drop(table);
+        wakers.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Whether anything is asked and not answered.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.0.borrow().open.is_empty()
+    }
+
+    /// What is asked and not answered, as `inputRequests`.
+    #[must_use]
+    pub fn inputs(&self) -> Map<String, Value> {
+        let table = self.0.borrow();
+        table.open.iter().map(|(key, question)| (key.clone(), question.input())).collect()
+    }
+
+    /// The answers that a run from the start would need.
+    #[must_use]
+    pub fn accepted(&self) -> BTreeMap<String, Value> {
+        self.0.borrow().accepted.clone()
+    }
+}
