@@ -5,7 +5,7 @@ use crate::{
     model::{Asked, Model, Note, Session, Totals},
     world::{Response, Ways, World},
 };
-use futures_util::task::noop_waker_ref;
+use futures_util::{StreamExt as _, task::noop_waker_ref};
 use router::{
     http::{Address, Door, Incoming, Method},
     user::{Moment, Outgoing},
@@ -122,6 +122,7 @@ impl Client {
     }
 
     fn poll_one(&mut self) {
+        self.world.poll_tasks();
         if self.under_way.is_empty() {
             return;
         }
@@ -291,7 +292,8 @@ impl Client {
         let address = Address { door: Door::Mcp, scope: url.clone() };
         let future = Box::pin(async move {
             let user = world.user(&id);
-            read(user.serve(&Rc::new(Ways(world)), method, &address, &incoming, moment).await)
+            let ways = Rc::new(Ways(world));
+            read(user.serve(&ways, method, &address, &incoming, moment).await).await
         });
         let from = self.step;
         self.under_way.push(Request { user, context, url, purpose, session, from, future });
@@ -413,17 +415,21 @@ fn modern(tool: &str, mut params: Value) -> Incoming {
     }
 }
 
-fn read(outgoing: Outgoing<Response>) -> Answer {
+async fn read(outgoing: Outgoing<Response>) -> Answer {
     let (status, body, session) = match outgoing {
         Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
             (reply.status, reply.body.unwrap_or_default(), None)
         }
-        Outgoing::Piped(response) => (response.status, response.body, None),
+        Outgoing::Piped(response) => (response.status, response.body().await, None),
         Outgoing::Begun(response, id) => {
-            (response.status, response.body, Some(id.as_str().to_owned()))
+            (response.status, response.body().await, Some(id.as_str().to_owned()))
         }
-        Outgoing::Stream(_) | Outgoing::Listen(_) => panic!("nothing here asks for a stream"),
+        Outgoing::Stream(events) => (200, events.collect::<Vec<_>>().await.concat(), None),
+        Outgoing::Listen(_) => panic!("nobody listens here"),
     };
+    // A call that takes its time is answered with a stream, and its last event is the reply.
+    let last = body.lines().filter_map(|line| line.strip_prefix("data: {")).next_back();
+    let body = last.map_or(body.clone(), |rest| format!("{{{rest}"));
     let body = serde_json::from_str(&body).unwrap_or(Value::Null);
     Answer { status, body, session }
 }
