@@ -406,7 +406,9 @@ impl<D: Database> Streams<D> {
     /// # Errors
     /// The database's own.
     pub fn end_orphans(&self) -> Result<Vec<StreamId>, Error> {
-        if !self.exists()? {
+        // Where a stream has a session there is a table of sessions.
+        let of_sessions = "SELECT 1 FROM streams WHERE session IS NOT NULL LIMIT 1";
+        if !self.exists()? || self.database.run(of_sessions, &[])?.is_empty() {
             return Ok(Vec::new());
         }
         let rows = self.database.run(

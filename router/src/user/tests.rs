@@ -529,6 +529,8 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
         ..incoming()
     };
     let event = listening(home.send(Method::Post, "/mcp/acme", modern));
+    // There has never been a session.
+    home.user.expire(&*home.world, Millis(1)).unwrap();
     let first = home.attach(event).events;
     assert!(first.contains("subscriptions/acknowledged") && !first.contains("id: "), "{first}");
     assert!(first.contains(r#""io.modelcontextprotocol/subscriptionId":5"#), "{first}");
