@@ -93,7 +93,8 @@ impl Running {
     }
 
     fn answer(&self, n: u32, response: &RawValue) -> bool {
-        if !self.open.borrow_mut().remove(&n) {
+        let is_running = self.work.borrow().is_some();
+        if !is_running || !self.open.borrow_mut().remove(&n) {
             return false;
         }
         self.inbox.send(read_response(n, response));

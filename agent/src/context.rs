@@ -72,7 +72,7 @@ impl Context {
             .map_err(|e| Error::new(Kind::Invalid, "not a hop").with_detail(e.to_string()))?;
         let opened = self.open(&hop.key)?;
         let modern = matches!(hop.peer, Peer::Modern);
-        let request = match decode::decode(hop.message.get()) {
+        let request = match decode::decode(hop.message.get(), modern) {
             Ok(request) => request,
             Err(undecodable) => return refuse(undecodable, modern),
         };

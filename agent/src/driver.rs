@@ -338,7 +338,7 @@ mod tests {
         let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call",
             "params":{"name":"t","_meta":{"progressToken":1}}}"#;
         let talker = Talker { reports, answers, alive: Rc::clone(&alive) };
-        (Driver::start(talker, None, decode(message).unwrap()).unwrap(), alive)
+        (Driver::start(talker, None, decode(message, false).unwrap()).unwrap(), alive)
     }
 
     #[test]
