@@ -533,6 +533,30 @@ fn a_state_is_good_for_its_own_request_only() {
 }
 
 #[test]
+fn answers_too_long_to_travel_are_asked_for_again() {
+    let tool = "test_input_required_result_multi_round";
+    let long = "x".repeat(limits::STATE_BYTES_MAX);
+    let name = json!({ "step1": accept(json!({ "name": long })) });
+    let color = json!({ "step2": accept(json!({ "color": "blue" })) });
+    for evicted in [false, true] {
+        let mut world = modern();
+        let first = world.round(1, tool, &json!({}), None);
+        let second = world.round(2, tool, &name, Some(&first["result"]["requestState"]));
+        let state = &second["result"]["requestState"];
+        assert!(state.as_str().unwrap().len() < 1_000);
+        if evicted {
+            world.evict();
+        }
+        let third = world.round(3, tool, &color, Some(state));
+        if evicted {
+            assert!(third["result"]["inputRequests"]["step1"].is_object(), "{third}");
+        } else {
+            assert!(text(&third).ends_with("likes blue"));
+        }
+    }
+}
+
+#[test]
 fn prompts_and_resources_ask_the_same_way() {
     let world = modern();
     for (method, mut params, key, content, part) in [
