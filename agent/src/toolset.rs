@@ -197,6 +197,7 @@ pub(crate) mod tests {
     };
 
     /// A platform where nothing moves but what a test moves, and what asks for randomness.
+    #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "moved by the fixture's tests"))]
     #[derive(Debug)]
     pub(crate) struct Still {
         random: Cell<u8>,
@@ -216,6 +217,7 @@ pub(crate) mod tests {
         }
     }
 
+    #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "moved by the fixture's tests"))]
     #[derive(Debug, Default)]
     struct Timer {
         milliseconds: u32,
@@ -234,6 +236,7 @@ pub(crate) mod tests {
         }
     }
 
+    #[cfg(feature = "fixture")]
     impl Still {
         /// Timers that somebody waits for, by their length.
         pub(crate) fn waiting(&self) -> Vec<u32> {
