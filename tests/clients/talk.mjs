@@ -27,7 +27,7 @@ client.setRequestHandler('sampling/createMessage', ({ params }) => {
 });
 client.setRequestHandler('roots/list', () => {
   asked.push('roots');
-  return { roots: [{ uri: 'file:///work', name: 'work' }] };
+  return { roots: [{ uri: 'file:///home/alice/project', name: 'project' }] };
 });
 
 async function call(name, args = {}, options = {}) {
@@ -48,7 +48,7 @@ await client.connect(transport, { timeout });
 
 assert.match(await call('test_elicitation', { message: 'who?' }), /alice/);
 assert.match(await call('test_sampling', { prompt: 'capital?' }), /Paris/);
-assert.match(await call('test_input_required_result_list_roots'), /work/);
+assert.match(await call('test_input_required_result_list_roots'), /project/);
 assert.deepEqual(asked.map(text => text.split(':')[0]), ['elicitation', 'sampling', 'roots']);
 assert.ok(asked[0].includes('who?') && asked[1].includes('capital?'), String(asked));
 const heard = [];

@@ -35,7 +35,7 @@ async def sampled(context, params):
 
 async def rooted(context):
     asked.append("roots")
-    return ListRootsResult(roots=[Root(uri="file:///work", name="work")])
+    return ListRootsResult(roots=[Root(uri="file:///home/alice/project", name="project")])
 
 
 async def talk(client):
@@ -46,7 +46,7 @@ async def talk(client):
 
     check("alice" in await call("test_elicitation", {"message": "who?"}), "the answer is lost")
     check("Paris" in await call("test_sampling", {"prompt": "capital?"}), "the sample is lost")
-    check("work" in await call("test_input_required_result_list_roots"), "the roots are lost")
+    check("project" in await call("test_input_required_result_list_roots"), "the roots are lost")
     check([text.split(":")[0] for text in asked] == ["elicitation", "sampling", "roots"], asked)
     heard = []
 
