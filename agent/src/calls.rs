@@ -395,6 +395,11 @@ fn stamp(result: &mut ServerResult) {
         ServerResult::ListPromptsResult(r) => &mut r.meta,
         ServerResult::GetPromptResult(r) => &mut r.meta,
         ServerResult::CompleteResult(r) => &mut r.meta,
+        ServerResult::CreateTaskResult(r) => &mut r.meta,
+        ServerResult::GetTaskResult(r) => &mut r.meta,
+        ServerResult::TaskAckResult(r) => &mut r.meta,
+        ServerResult::ListSkillsResult(r) => &mut r.meta,
+        ServerResult::GetSkillResult(r) => &mut r.meta,
         // These carry it already, or have no place for it.
         _ => return,
     };

@@ -3,9 +3,11 @@
 //! taken for an unknown method. It must not know what any method does.
 
 use rmcp::model::{
-    CallToolRequest, ClientRequest, CompleteRequest, DiscoverRequest, ErrorData, Extensions,
-    GetPromptRequest, InitializeRequest, ListPromptsRequest, ListResourceTemplatesRequest,
-    ListResourcesRequest, ListToolsRequest, ReadResourceRequest, RequestId, RequestMetaObject,
+    CallToolRequest, CancelTaskRequest, ClientRequest, CompleteRequest, DiscoverRequest, ErrorData,
+    Extensions, GetPromptRequest, GetSkillRequest, GetTaskRequest, InitializeRequest,
+    ListPromptsRequest, ListResourceTemplatesRequest, ListResourcesRequest, ListSkillsRequest,
+    ListToolsRequest, ReadResourceDirectoryRequest, ReadResourceRequest, RequestId,
+    RequestMetaObject, UpdateTaskRequest,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
@@ -76,6 +78,14 @@ fn request(method: &str, raw: Option<&RawValue>) -> Result<ClientRequest, ErrorD
         "completion/complete" => CompleteRequest::new(read(method, params)?).into(),
         "initialize" => InitializeRequest::new(read(method, params)?).into(),
         "server/discover" => DiscoverRequest::new(read(method, params)?).into(),
+        "tasks/get" => GetTaskRequest::new(read(method, params)?).into(),
+        "tasks/update" => UpdateTaskRequest::new(read(method, params)?).into(),
+        "tasks/cancel" => CancelTaskRequest::new(read(method, params)?).into(),
+        "skills/list" => optional(ListSkillsRequest::default(), method, params, raw)?,
+        "skills/get" => GetSkillRequest::new(read(method, params)?).into(),
+        "resources/directory/read" => {
+            ReadResourceDirectoryRequest::new(read(method, params)?).into()
+        }
         _ => {
             return Err(ErrorData::new(
                 rmcp::model::ErrorCode::METHOD_NOT_FOUND,
