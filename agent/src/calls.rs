@@ -12,7 +12,7 @@ use crate::{
 use futures_util::Stream;
 use rmcp::model::{
     ClientResult, CustomResult, ErrorData, GetExtensions as _, JsonRpcMessage, MetaObject,
-    NumberOrString, RequestId, RequestMetaObject, ServerNotification, ServerResult,
+    NumberOrString, RequestId, RequestMetaObject, ServerNotification, ServerResult, TaskStatus,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -231,6 +231,7 @@ impl Talk {
             Era::Modern { .. } => {
                 if let JsonRpcMessage::Response(response) = &mut message {
                     stamp(&mut response.result);
+                    clean(&mut response.result);
                 }
                 address(&mut message, &self.id);
             }
@@ -406,4 +407,24 @@ fn stamp(result: &mut ServerResult) {
     if let Ok(info) = serde_json::to_value(implementation()) {
         meta.get_or_insert_default().insert(SERVER_INFO.to_owned(), info);
     }
+}
+
+/// Takes out of a task's questions what `rmcp`'s types have and 2026-07-28 does not know.
+fn clean(result: &mut ServerResult) {
+    let ServerResult::GetTaskResult(task) = &*result else {
+        return;
+    };
+    if task.task.status() != TaskStatus::InputRequired {
+        return;
+    }
+    let Ok(mut task) = serde_json::to_value(task) else {
+        return;
+    };
+    let questions = task.get_mut("inputRequests").and_then(Value::as_object_mut);
+    for (_, question) in questions.into_iter().flatten() {
+        if let Some(params) = question.get_mut("params").and_then(Value::as_object_mut) {
+            params.remove("elicitationId");
+        }
+    }
+    *result = ServerResult::CustomResult(CustomResult(task));
 }

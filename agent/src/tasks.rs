@@ -242,7 +242,14 @@ impl Tasks {
             return self.finish(&id, Outcome::failed(&text), now);
         }
         self.store.run_again(&id)?;
-        self.start(id, begun.call, read(&begun.answers)?);
+        match read(&begun.answers) {
+            Ok(answers) => self.start(id, begun.call, answers),
+            // The others have their turn all the same.
+            Err(error) => {
+                self.platform.log(&error);
+                self.finish(&id, Outcome::failed(&error.public), now)?;
+            }
+        }
         Ok(())
     }
 

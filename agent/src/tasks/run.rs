@@ -10,7 +10,9 @@ use crate::{
     handler::Handler,
 };
 use futures_util::Stream as _;
-use rmcp::model::{ErrorData, InitializeRequestParams, JsonRpcMessage, ProtocolVersion};
+use rmcp::model::{
+    ErrorData, GetMeta as _, InitializeRequestParams, JsonRpcMessage, ProtocolVersion,
+};
 use serde_json::{Map, Value, value::RawValue};
 use shared::{Error, limits};
 use std::{
@@ -100,7 +102,6 @@ pub(super) fn start(mut handler: Handler, call: &str) -> Result<Work, Error> {
         format!(r#"{{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{}}}"#, call.get());
     let request = decode::decode(&message)
         .map_err(|error| Error::internal(format!("the stored call: {}", error.error.message)))?;
-    use rmcp::model::GetMeta as _;
     // Nobody hears what it says on the way; what it changes may concern anybody.
     let caller =
         Caller { token: None, level: None, ..Caller::of_meta(request.request.get_meta(), true) };
@@ -143,4 +144,34 @@ pub(super) async fn run(
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rmcp::model::{CallToolResult, ContentBlock, NumberOrString, ServerResult};
+
+    #[test]
+    fn a_result_has_a_bound() {
+        let outcome = |length: usize| {
+            let result = CallToolResult::success(vec![ContentBlock::text("x".repeat(length))]);
+            let result = ServerResult::CallToolResult(result);
+            Outcome::of(&JsonRpcMessage::response(result, NumberOrString::Number(0))).unwrap()
+        };
+        assert!(matches!(outcome(limits::TASK_RESULT_BYTES_MAX / 2), Outcome::Result(_)));
+        let Outcome::Error(text) = outcome(limits::TASK_RESULT_BYTES_MAX) else {
+            panic!("too large for a result");
+        };
+        assert!(text.contains("ask for less"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_is_an_error_of_json_rpc() {
+        for text in [FAILED, r#"{"code":-32603,"message":"why"}"#] {
+            let error: ErrorData = serde_json::from_str(text).unwrap();
+            assert_eq!(error.code.0, -32603);
+        }
+        let expected = Outcome::Error(r#"{"code":-32603,"message":"why"}"#.to_owned());
+        assert_eq!(Outcome::failed("why"), expected);
+    }
 }

@@ -1,6 +1,9 @@
 //! Calls that talk: streams, questions in both eras, words for running calls, and what is left of
 //! all that when the object goes. With the fixture toolset, on a platform where time stands still.
 
+mod skills;
+mod tasks;
+
 use super::super::*;
 use crate::{reply::Body, toolset::tests::Still};
 use futures_executor::block_on;
