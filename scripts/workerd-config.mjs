@@ -52,7 +52,7 @@ const namespaces = [...new Set(objects.map((object) => object.class_name))].map(
     `(className = ${text(class_name)}, uniqueKey = ${text(`${name}-${class_name}`)}, enableSql = true)`,
 );
 // A bundle that has the conformance suite's tools lists them first.
-if (basename(bundle) === "fixture") vars.toolsets = [{ kind: "fixture" }, ...(vars.toolsets ?? [])];
+if (basename(bundle).startsWith("fixture")) vars.toolsets = [{ kind: "fixture" }, ...(vars.toolsets ?? [])];
 const bindings = [
   ...objects.map(
     (object) => `(name = ${text(object.name)}, durableObjectNamespace = ${text(object.class_name)})`,

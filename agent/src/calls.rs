@@ -93,7 +93,8 @@ impl Running {
     }
 
     fn answer(&self, n: u32, response: &RawValue) -> bool {
-        if !self.open.borrow_mut().remove(&n) {
+        let is_running = self.work.borrow().is_some();
+        if !is_running || !self.open.borrow_mut().remove(&n) {
             return false;
         }
         self.inbox.send(read_response(n, response));
@@ -128,7 +129,7 @@ fn read_response(n: u32, response: &RawValue) -> rmcp::service::RxJsonRpcMessage
 /// How a call's client is talked to.
 enum Era {
     Handshake { call: CallId, calls: Calls },
-    Modern { parking: Rc<Parking>, request: Option<Asking> },
+    Modern { request: Option<Asking> },
 }
 
 /// A request whose call may end with questions.
@@ -138,6 +139,8 @@ pub struct Asking {
     pub key: Rc<AgentKey>,
     /// The request as it came.
     pub message: Box<RawValue>,
+    /// Where the call waits meanwhile.
+    pub parking: Rc<Parking>,
 }
 
 impl Asking {
@@ -164,8 +167,8 @@ impl Asking {
     }
 }
 
-/// Everything that one request's call says, up to its reply or a failure. Dropping it stops the call, unless it
-/// is parked.
+/// Everything that one request's call says, up to its reply or a failure. Dropping it stops the
+/// call, unless it is parked.
 pub struct Talk {
     running: Rc<Running>,
     id: RequestId,
@@ -200,13 +203,8 @@ impl Talk {
 
     /// A request of the modern era. What may ask can be parked and go on under another id.
     #[must_use]
-    pub fn modern(
-        work: Work,
-        id: RequestId,
-        parking: Rc<Parking>,
-        request: Option<Asking>,
-    ) -> Self {
-        Self::new(work, id, Era::Modern { parking, request })
+    pub fn modern(work: Work, id: RequestId, request: Option<Asking>) -> Self {
+        Self::new(work, id, Era::Modern { request })
     }
 
     /// Whether this is a call of the modern era.
@@ -249,7 +247,7 @@ impl Talk {
 
     /// Ends the request with what the call asks, if that is all it waits for.
     fn ask(&self) -> Option<Result<Said, Error>> {
-        let Era::Modern { parking, request: Some(request) } = &self.era else {
+        let Era::Modern { request: Some(request) } = &self.era else {
             return None;
         };
         let is_asking = self
@@ -261,7 +259,7 @@ impl Talk {
         let work = is_asking.then(|| self.running.work.borrow_mut().take()).flatten()?;
         let inputs = work.rounds.inputs();
         let park = || {
-            let state = parking.park(work, &request.bound()?)?;
+            let state = request.parking.park(work, &request.bound()?)?;
             let text = json!({
                 "jsonrpc": "2.0",
                 "id": self.id,

@@ -178,8 +178,8 @@ impl Platform for World {
         let (routers, router) = (self.routers.clone(), self.router.clone());
         Box::pin(async move {
             let hop = NotesHop { user: user(&router)?, request, now: now() };
-            let response = post(&routers, &router, NOTES_URL, &hop).await?;
-            let text = fetch::text(response.text()).await.map_err(unreachable_now)?;
+            let response = post(&routers, &router, NOTES_URL, &hop).await.map_err(no_notes)?;
+            let text = fetch::text(response.text()).await.map_err(no_notes)?;
             serde_json::from_str::<NotesAnswer>(&text)
                 .map_err(|error| Error::internal(format!("the router's answer: {error}")))?
         })
@@ -194,7 +194,8 @@ impl Platform for World {
         let scope = scope.clone();
         Box::pin(async move {
             let hop = Changes { user: user(&router)?, scope, changes };
-            let response = post(&routers, &router, CHANGES_URL, &hop).await?;
+            let response = post(&routers, &router, CHANGES_URL, &hop).await;
+            let response = response.map_err(|error| failure("telling changes", &error))?;
             match response.status() {
                 204 => Ok(()),
                 other => Err(Error::internal(format!("changes were refused with {other}"))),
@@ -214,12 +215,9 @@ fn user(router: &str) -> Result<UserId, Error> {
         .ok_or_else(|| Error::internal("this Agent's name does not begin with a user"))
 }
 
-fn unreachable_now(error: worker::Error) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        "what you share between contexts cannot be reached now; try again",
-    )
-    .with_detail(error.to_string())
+fn no_notes(error: worker::Error) -> Error {
+    Error::new(Kind::Unavailable, "the shared notes cannot be reached now; try again")
+        .with_detail(error.to_string())
 }
 
 /// Says something to the user's McpRouter.
@@ -228,8 +226,8 @@ async fn post(
     router: &str,
     url: &str,
     hop: &impl Serialize,
-) -> Result<Response, Error> {
-    let body = serde_json::to_string(hop).map_err(|error| Error::internal(error.to_string()))?;
-    let router = routers.get_by_name(router).map_err(unreachable_now)?.into_rpc();
-    fetch::post(&router, url, &body).await.map_err(unreachable_now)
+) -> worker::Result<Response> {
+    let body = serde_json::to_string(hop)?;
+    let router = routers.get_by_name(router)?.into_rpc();
+    fetch::post(&router, url, &body).await
 }

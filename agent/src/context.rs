@@ -74,7 +74,7 @@ impl Context {
             .map_err(|e| Error::new(Kind::Invalid, "not a hop").with_detail(e.to_string()))?;
         let opened = self.open(&hop.key)?;
         let modern = matches!(hop.peer, Peer::Modern);
-        let request = match decode::decode(hop.message.get()) {
+        let request = match decode::decode(hop.message.get(), modern) {
             Ok(request) => request,
             Err(undecodable) => return refuse(undecodable, modern),
         };
@@ -163,14 +163,17 @@ impl Context {
         let mut known = Answers::new();
         if let Some((answers, state)) = round(&mut request.request) {
             known = answers.unwrap_or_default();
-            let message = hop.message.to_owned();
-            let this = asking.insert(Asking { key: Rc::clone(&opened.key), message });
+            let this = asking.insert(Asking {
+                key: Rc::clone(&opened.key),
+                message: hop.message.to_owned(),
+                parking: Rc::clone(&self.parking),
+            });
             if let Some(state) = state {
                 let state = self.open_state(this, &state)?;
                 if let Some(work) = self.parking.take(&state.handle) {
                     *work.caller.borrow_mut() = caller;
                     work.rounds.give(known);
-                    return Ok(Talk::modern(work, id, Rc::clone(&self.parking), asking));
+                    return Ok(Talk::modern(work, id, asking));
                 }
                 // It runs again. What was answered first is what it acted on.
                 known.extend(state.answers);
@@ -178,7 +181,7 @@ impl Context {
         }
         let rounds = Rounds::with(known);
         let work = self.start(hop, opened, modern_client(), caller, rounds, request)?;
-        Ok(Talk::modern(work, id, Rc::clone(&self.parking), asking))
+        Ok(Talk::modern(work, id, asking))
     }
 
     /// The state that a client brought back. One that is not good is the client's error.

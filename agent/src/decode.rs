@@ -42,18 +42,18 @@ struct Written<'a> {
     params: Option<&'a RawValue>,
 }
 
-/// Reads one request.
+/// Reads one request of an era.
 ///
 /// # Errors
-/// [`Undecodable`]: -32600 for what is no request, -32601 for an unknown method, -32602 for
-/// parameters that do not fit their method.
-pub fn decode(message: &str) -> Result<Request, Undecodable> {
+/// [`Undecodable`]: -32600 for what is no request, -32601 for a method that is unknown or of the
+/// other era, -32602 for parameters that do not fit their method.
+pub fn decode(message: &str, modern: bool) -> Result<Request, Undecodable> {
     let written: Written<'_> = serde_json::from_str(message).map_err(|error| Undecodable {
         id: None,
         method: String::new(),
         error: ErrorData::invalid_request(format!("not a JSON-RPC request: {error}"), None),
     })?;
-    match request(&written.method, written.params) {
+    match request(&written.method, written.params, modern) {
         Ok(request) => Ok(Request { id: written.id, request }),
         Err(error) => {
             let method = written.method.into_owned();
@@ -62,7 +62,7 @@ pub fn decode(message: &str) -> Result<Request, Undecodable> {
     }
 }
 
-fn request(method: &str, raw: Option<&RawValue>) -> Result<ClientRequest, ErrorData> {
+fn request(method: &str, raw: Option<&RawValue>, modern: bool) -> Result<ClientRequest, ErrorData> {
     let (params, meta) = split(method, raw)?;
     // One line per method that an Agent serves.
     let mut request = match method {
@@ -76,11 +76,11 @@ fn request(method: &str, raw: Option<&RawValue>) -> Result<ClientRequest, ErrorD
         "prompts/list" => optional(ListPromptsRequest::default(), method, params, raw)?,
         "prompts/get" => GetPromptRequest::new(read(method, params)?).into(),
         "completion/complete" => CompleteRequest::new(read(method, params)?).into(),
-        "initialize" => InitializeRequest::new(read(method, params)?).into(),
-        "server/discover" => DiscoverRequest::new(read(method, params)?).into(),
-        "tasks/get" => GetTaskRequest::new(read(method, params)?).into(),
-        "tasks/update" => UpdateTaskRequest::new(read(method, params)?).into(),
-        "tasks/cancel" => CancelTaskRequest::new(read(method, params)?).into(),
+        "initialize" if !modern => InitializeRequest::new(read(method, params)?).into(),
+        "server/discover" if modern => DiscoverRequest::new(read(method, params)?).into(),
+        "tasks/get" if modern => GetTaskRequest::new(read(method, params)?).into(),
+        "tasks/update" if modern => UpdateTaskRequest::new(read(method, params)?).into(),
+        "tasks/cancel" if modern => CancelTaskRequest::new(read(method, params)?).into(),
         "skills/list" => optional(ListSkillsRequest::default(), method, params, raw)?,
         "skills/get" => GetSkillRequest::new(read(method, params)?).into(),
         "resources/directory/read" => {
@@ -163,7 +163,7 @@ mod tests {
     use rmcp::model::{GetMeta as _, ProgressToken};
 
     fn check(message: &str, code: i32, part: &str) {
-        let undecodable = decode(message).unwrap_err();
+        let undecodable = decode(message, false).unwrap_err();
         assert_eq!(undecodable.error.code.0, code, "{message}");
         assert!(undecodable.error.message.contains(part), "{}", undecodable.error.message);
     }
@@ -186,10 +186,21 @@ mod tests {
     }
 
     #[test]
+    fn each_era_has_its_own_beginning() {
+        for (method, modern) in [("initialize", true), ("server/discover", false)] {
+            let message =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{}}}}"#);
+            assert_eq!(decode(&message, modern).unwrap_err().error.code.0, -32601, "{method}");
+            let code = decode(&message, !modern).err().map(|undecodable| undecodable.error.code.0);
+            assert_ne!(code, Some(-32601), "{method}");
+        }
+    }
+
+    #[test]
     fn meta_is_where_the_loop_looks_for_it() {
         let message = r#"{"jsonrpc":"2.0","id":"x","method":"tools/call",
             "params":{"name":"t","_meta":{"progressToken":7}}}"#;
-        let request = decode(message).unwrap().request;
+        let request = decode(message, false).unwrap().request;
         let token = request.get_meta().get_progress_token();
         assert_eq!(token, Some(ProgressToken(rmcp::model::NumberOrString::Number(7))));
     }

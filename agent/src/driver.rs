@@ -77,9 +77,11 @@ struct Signal {
 impl Signal {
     fn begin(&self, outer: &Waker) {
         let mut kept = lock(&self.outer);
-        if !kept.as_ref().is_some_and(|kept| kept.will_wake(outer)) {
-            *kept = Some(outer.clone());
-        }
+        let is_new = !kept.as_ref().is_some_and(|kept| kept.will_wake(outer));
+        let former = is_new.then(|| kept.replace(outer.clone()));
+        // A waker may own what uses this lock.
+        drop(kept);
+        drop(former);
         self.is_polled.store(true, Ordering::Relaxed);
     }
 
@@ -99,10 +101,11 @@ impl Wake for Signal {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Relaxed);
-        if !self.is_polled.load(Ordering::Relaxed)
-            && let Some(outer) = lock(&self.outer).as_ref()
-        {
-            outer.wake_by_ref();
+        if !self.is_polled.load(Ordering::Relaxed) {
+            let outer = lock(&self.outer).clone();
+            if let Some(outer) = outer {
+                outer.wake();
+            }
         }
     }
 }
@@ -338,7 +341,7 @@ mod tests {
         let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call",
             "params":{"name":"t","_meta":{"progressToken":1}}}"#;
         let talker = Talker { reports, answers, alive: Rc::clone(&alive) };
-        (Driver::start(talker, None, decode(message).unwrap()).unwrap(), alive)
+        (Driver::start(talker, None, decode(message, false).unwrap()).unwrap(), alive)
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Parking {
     }
 
     /// Who listens to the call that was parked last.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "fixture"))]
     pub(crate) fn latest(&self) -> Option<crate::caller::SharedCaller> {
         self.parked.borrow().back().map(|parked| Rc::clone(&parked.work.caller))
     }

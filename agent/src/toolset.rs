@@ -227,6 +227,7 @@ pub(crate) mod tests {
     };
 
     /// A platform where nothing moves but what a test moves, and what asks for randomness.
+    #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "moved by the fixture's tests"))]
     pub(crate) struct Still {
         random: Cell<u8>,
         pub(crate) now: Cell<u64>,
@@ -243,6 +244,7 @@ pub(crate) mod tests {
     }
 
     /// Whether anything was woken.
+    #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "as above"))]
     #[derive(Default)]
     struct Woken(AtomicBool);
 
@@ -265,6 +267,7 @@ pub(crate) mod tests {
         }
     }
 
+    #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "moved by the fixture's tests"))]
     #[derive(Debug, Default)]
     struct Timer {
         milliseconds: u32,
@@ -283,6 +286,7 @@ pub(crate) mod tests {
         }
     }
 
+    #[cfg(feature = "fixture")]
     impl Still {
         /// Timers that somebody waits for, by their length.
         pub(crate) fn waiting(&self) -> Vec<u32> {

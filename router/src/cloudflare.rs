@@ -1,8 +1,10 @@
 //! The Worker's side of the platform: the entry, and the McpRouter as a Durable Object. The only
 //! place in this crate that names `worker`.
 
+mod edge;
 mod entry;
 mod object;
+mod world;
 
 pub use object::McpRouter;
 

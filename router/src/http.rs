@@ -2,7 +2,8 @@
 //! a body is looked at. It must not know MCP messages, nor the platform's requests.
 
 use crate::refusal::Refusal;
-use shared::{Scope, config::Level, limits};
+use shared::{Scope, config::Level, limits, scope::ScopeError};
+use std::borrow::Cow;
 
 /// The methods that mean something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +26,76 @@ impl Method {
             "POST" => Ok(Self::Post),
             "GET" => Ok(Self::Get),
             "DELETE" => Ok(Self::Delete),
-            _ => Err(Refusal::MethodNotAllowed),
+            _ => Err(Refusal::MethodNotAllowed(Door::Mcp.methods())),
         }
     }
+}
+
+/// Which transport an address belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// Streamable HTTP, all revisions since 2025-03-26.
+    Mcp,
+    /// The stream of 2024-11-05.
+    Sse,
+    /// Where its messages go.
+    Messages {
+        /// The session that the query names.
+        session: Option<String>,
+    },
+}
+
+impl Door {
+    /// The methods that mean something at it.
+    #[must_use]
+    pub const fn methods(&self) -> &'static str {
+        match self {
+            Self::Mcp => "GET, POST, DELETE",
+            Self::Sse => "GET",
+            Self::Messages { .. } => "POST",
+        }
+    }
+}
+
+/// Where a request goes: `/mcp`, `/sse` or `/messages`, and the scope after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The transport.
+    pub door: Door,
+    /// The scope.
+    pub scope: Scope,
+}
+
+impl Address {
+    /// Reads the path and query of an absolute URL.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchPath`], [`Refusal::BadScope`].
+    pub fn parse(url: &str, levels: &[Level]) -> Result<Self, Refusal> {
+        let path = path(url);
+        let after = |root: &str| {
+            path.strip_prefix(root).filter(|tail| tail.is_empty() || tail.starts_with('/'))
+        };
+        let (door, scope) = if let Some(tail) = after("/sse") {
+            (Door::Sse, Cow::Owned(format!("/mcp{tail}")))
+        } else if let Some(tail) = after("/messages") {
+            (Door::Messages { session: query(url, "sessionId") }, Cow::Owned(format!("/mcp{tail}")))
+        } else {
+            (Door::Mcp, Cow::Borrowed(path))
+        };
+        let scope = Scope::parse_path(&scope, levels).map_err(|error| match error {
+            ScopeError::Unknown { .. } => Refusal::NoSuchPath(error.to_string()),
+            ScopeError::Slug(_) => Refusal::BadScope(error.to_string()),
+        })?;
+        Ok(Self { door, scope })
+    }
+}
+
+/// A member of the query, if its value needs no decoding: ours do not.
+fn query(url: &str, name: &str) -> Option<String> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    let mut members = query.split('&').filter_map(|member| member.split_once('='));
+    members.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 /// What the entry looks at: everything that needs no body and no state.
@@ -57,8 +125,8 @@ pub struct Admission {
 pub struct Admitted {
     /// The method.
     pub method: Method,
-    /// The scope that the path names.
-    pub scope: Scope,
+    /// Where it goes.
+    pub address: Address,
     /// Whether the endpoint was addressed on this machine's own loopback interface. Development
     /// credentials are good there and nowhere else.
     pub loopback: bool,
@@ -106,12 +174,10 @@ pub fn admit(
     levels: &[Level],
 ) -> Result<Admitted, Refusal> {
     let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
-    let (base, authority, path) = split(arrival.url).ok_or_else(nothing)?;
-    let scope = Scope::parse_path(path, levels).map_err(|error| match error {
-        shared::scope::ScopeError::Unknown { .. } => Refusal::NoSuchPath(error.to_string()),
-        shared::scope::ScopeError::Slug(_) => Refusal::BadScope(error.to_string()),
-    })?;
-    let method = Method::parse(arrival.method)?;
+    let (base, authority, _) = split(arrival.url).ok_or_else(nothing)?;
+    let address = Address::parse(arrival.url, levels)?;
+    let method = Method::parse(arrival.method)
+        .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let host = host(authority);
     if !admission.hosts.is_empty() && !admission.hosts.iter().any(|served| served == host) {
         return Err(Refusal::ForeignHost);
@@ -126,7 +192,7 @@ pub fn admit(
     if length.is_none_or(|length| length > limits::BODY_BYTES_MAX as u64) {
         return Err(Refusal::TooLarge);
     }
-    Ok(Admitted { method, scope, loopback: is_loopback(host) })
+    Ok(Admitted { method, address, loopback: is_loopback(host) })
 }
 
 /// What a McpRouter looks at. The values of headers as they came; absent ones are `None`.
@@ -144,11 +210,31 @@ pub struct Incoming {
     pub mcp_method: Option<String>,
     /// `Mcp-Name`.
     pub mcp_name: Option<String>,
+    /// `Last-Event-ID`.
+    pub last_event: Option<String>,
+    /// `Mcp-Param-*`: the name's tail in lower case, and the value.
+    pub mirrors: Vec<(String, String)>,
     /// The body; empty where there is none.
     pub body: String,
 }
 
 impl Incoming {
+    /// Whether the revision header is the modern era's.
+    #[must_use]
+    pub fn is_modern(&self) -> bool {
+        self.revision.as_deref() == Some(shared::hop::MODERN_REVISION)
+    }
+
+    /// Checks that a stream may be answered.
+    ///
+    /// # Errors
+    /// [`Refusal::StreamNotAcceptable`].
+    pub fn check_stream(&self) -> Result<(), Refusal> {
+        let accept = self.accept.as_deref().unwrap_or_default();
+        let fits = accepts(accept, "text", "event-stream");
+        if fits { Ok(()) } else { Err(Refusal::StreamNotAcceptable) }
+    }
+
     /// Checks that a message may be read at all.
     ///
     /// # Errors
@@ -158,6 +244,14 @@ impl Incoming {
         if !accepts(accept, "application", "json") || !accepts(accept, "text", "event-stream") {
             return Err(Refusal::NotAcceptable);
         }
+        self.check_content()
+    }
+
+    /// Checks that the body is said to be JSON.
+    ///
+    /// # Errors
+    /// [`Refusal::UnsupportedMediaType`].
+    pub fn check_content(&self) -> Result<(), Refusal> {
         let content_type = self.content_type.as_deref().unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if essence.eq_ignore_ascii_case("application/json") {
@@ -228,7 +322,7 @@ mod tests {
     fn check(arrival: Arrival<'_>, expected: Result<(&str, bool), u16>) {
         let got = admit(&arrival, &admission(), &default_levels());
         let got = match &got {
-            Ok(admitted) => Ok((admitted.scope.to_string(), admitted.loopback)),
+            Ok(admitted) => Ok((admitted.address.scope.to_string(), admitted.loopback)),
             Err(refusal) => Err(refusal.row(false).0),
         };
         let expected = expected.map(|(scope, loopback)| (scope.to_owned(), loopback));

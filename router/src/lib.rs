@@ -4,16 +4,24 @@
 //!
 //! # Layout, in reading order
 //! - [`http`]: a request and a reply as values; what is refused before anything is looked at
+//! - [`cors`]: what browsers ask for
 //! - [`auth`]: a credential → a user, or a challenge
 //! - [`refusal`]: every way in which a request is refused, and what the client is told
 //! - [`message`]: one JSON-RPC message, as far as a router reads it
 //! - [`protocol`]: revisions, eras, and the rules that a message and its headers must meet
 //! - [`session`]: sessions of the handshake era, in SQLite
+//! - [`streams`]: streams that outlive a request, and the log of what was said on them
+//! - [`sse`], [`lines`]: what goes out to clients, and what comes in from Agents, as text
+//! - [`notify`]: changes, as notifications of either era
+//! - [`calls`]: the requests of sessions that are running now
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
+//! - [`world`]: what a user's state needs of the world
 //! - [`user`]: one user: a request in, a reply out, by that plan
 //! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
 pub mod http;
+
+pub mod cors;
 
 pub mod auth;
 
@@ -25,7 +33,19 @@ pub mod protocol;
 
 pub mod session;
 
+pub mod streams;
+
+pub mod sse;
+
+pub mod lines;
+
+pub mod notify;
+
+pub mod calls;
+
 pub mod plan;
+
+pub mod world;
 
 pub mod user;
 

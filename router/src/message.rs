@@ -5,6 +5,7 @@
 use crate::refusal::Refusal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared::limits;
 use std::borrow::Cow;
 
 /// What a client posts.
@@ -20,7 +21,12 @@ pub enum Message<'a> {
         params: Params<'a>,
     },
     /// Answers a request of ours.
-    Response,
+    Response {
+        /// The id of that request.
+        id: &'a RawValue,
+        /// The response, whole.
+        raw: &'a RawValue,
+    },
 }
 
 /// A request.
@@ -34,6 +40,8 @@ pub struct Request<'a> {
     pub params: Params<'a>,
     /// The parameters, whole.
     pub raw_params: Option<&'a RawValue>,
+    /// The request, whole.
+    pub raw: &'a RawValue,
 }
 
 /// The parameters that rules and routing look at. Each is whatever the client wrote: only its
@@ -58,6 +66,12 @@ pub struct Params<'a> {
     /// `level` of logging/setLevel.
     #[serde(borrow)]
     pub level: Option<&'a RawValue>,
+    /// `requestId` of a cancellation.
+    #[serde(rename = "requestId", borrow)]
+    pub request: Option<&'a RawValue>,
+    /// `notifications` of subscriptions/listen.
+    #[serde(borrow)]
+    pub notifications: Option<&'a RawValue>,
 }
 
 /// A message as it is written. A member that appears twice is refused by the deserializer.
@@ -93,24 +107,52 @@ pub struct Unreadable<'a> {
     pub refusal: Refusal,
 }
 
-impl<'a> Message<'a> {
+/// What a client posts: one message, or several at once (2025-03-26).
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// One.
+    One(&'a RawValue),
+    /// Several.
+    Batch(Vec<&'a RawValue>),
+}
+
+impl<'a> Body<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// [`Unreadable`]: -32700 for what is not JSON, -32600 for JSON that is no message.
-    pub fn parse(body: &'a str) -> Result<Self, Unreadable<'a>> {
+    /// [`Refusal::Parse`] for what is not JSON, [`Refusal::InvalidRequest`] for a batch of nothing
+    /// or of too much.
+    pub fn parse(body: &'a str) -> Result<Self, Refusal> {
+        let raw: &RawValue =
+            serde_json::from_str(body).map_err(|error| Refusal::Parse(error.to_string()))?;
+        if !raw.get().starts_with('[') {
+            return Ok(Self::One(raw));
+        }
+        let batch: Vec<&RawValue> =
+            serde_json::from_str(body).map_err(|error| Refusal::Parse(error.to_string()))?;
+        if batch.is_empty() || batch.len() > limits::BATCH_MESSAGES_MAX {
+            let most = limits::BATCH_MESSAGES_MAX;
+            let text = format!("a batch has at least one message and at most {most}");
+            return Err(Refusal::InvalidRequest(text));
+        }
+        Ok(Self::Batch(batch))
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: -32600 for JSON that is no message.
+    pub fn parse(raw: &'a RawValue) -> Result<Self, Unreadable<'a>> {
         let refuse = |id, refusal| Err(Unreadable { id, refusal });
         let invalid = |text: &str| Refusal::InvalidRequest(text.to_owned());
-        if let Err(error) = serde_json::from_str::<&RawValue>(body) {
-            return refuse(None, Refusal::Parse(error.to_string()));
-        }
-        if body.trim_start().starts_with('[') {
-            return refuse(None, invalid("send one message per request, not a batch"));
-        }
-        let written: Written<'a> = match serde_json::from_str(body) {
-            Ok(written) => written,
+        let written: Written<'a> = match serde_json::from_str(raw.get()) {
+            // An array would be read as the members in order.
+            Ok(written) if is_object(raw) => written,
+            Ok(_) => return refuse(None, invalid("a message is an object")),
             Err(error) => {
-                return refuse(lone_id(body), Refusal::InvalidRequest(error.to_string()));
+                return refuse(lone_id(raw.get()), Refusal::InvalidRequest(error.to_string()));
             }
         };
         let id = written.id.filter(|id| is_id(id));
@@ -123,7 +165,7 @@ impl<'a> Message<'a> {
         let Some(method) = written.method else {
             let answers = written.result.is_some() != written.error.is_some();
             return match (id, answers) {
-                (Some(_), true) => Ok(Self::Response),
+                (Some(id), true) => Ok(Self::Response { id, raw }),
                 _ => refuse(id, invalid("there is no `method`, and it is no response")),
             };
         };
@@ -140,7 +182,9 @@ impl<'a> Message<'a> {
             }
         };
         Ok(match id {
-            Some(id) => Self::Request(Request { id, method, params, raw_params: written.params }),
+            Some(id) => {
+                Self::Request(Request { id, method, params, raw_params: written.params, raw })
+            }
             None => Self::Notification { method, params },
         })
     }
@@ -180,8 +224,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(body: &str) -> Result<Message<'_>, Unreadable<'_>> {
+        match Body::parse(body) {
+            Ok(Body::One(raw)) => Message::parse(raw),
+            Ok(Body::Batch(raws)) => Message::parse(raws[0]),
+            Err(refusal) => Err(Unreadable { id: None, refusal }),
+        }
+    }
+
     fn check(body: &str, code: i64, id: Option<&str>) {
-        let unreadable = Message::parse(body).unwrap_err();
+        let unreadable = parse(body).unwrap_err();
         assert_eq!(unreadable.refusal.row(false), (400, code), "{body}: {unreadable:?}");
         assert_eq!(unreadable.id.map(RawValue::get), id, "{body}");
     }
@@ -192,6 +244,9 @@ mod tests {
         check("{", -32700, None);
         check(r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#, -32700, None);
         check("[]", -32600, None);
+        check("[[]]", -32600, None);
+        check(r#"[["2.0",1,"ping"]]"#, -32600, None);
+        check(&format!("[{}1]", "1,".repeat(limits::BATCH_MESSAGES_MAX)), -32600, None);
         check("5", -32600, None);
         check("null", -32600, None);
         check(r#"{"id":1,"method":"ping"}"#, -32600, Some("1"));
@@ -214,15 +269,15 @@ mod tests {
     fn reads_what_matters() {
         let body = r#" {"jsonrpc":"2.0","id":"\u0061","method":"tools/call",
             "params":{"name":"x","arguments":{"a":1},"other":[]},"extra":1}"#;
-        let Ok(Message::Request(request)) = Message::parse(body) else { panic!() };
+        let Ok(Message::Request(request)) = parse(body) else { panic!() };
         assert_eq!(request.id.get(), "\"\\u0061\"");
         assert_eq!(request.method, "tools/call");
         assert_eq!(text(request.params.name).as_deref(), Some("x"));
         assert_eq!(request.params.arguments.unwrap().get(), "{\"a\":1}");
         let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        assert!(matches!(Message::parse(notification), Ok(Message::Notification { .. })));
+        assert!(matches!(parse(notification), Ok(Message::Notification { .. })));
         let response = r#"{"jsonrpc":"2.0","id":0,"result":null}"#;
-        assert!(matches!(Message::parse(response), Ok(Message::Response)));
+        assert!(matches!(parse(response), Ok(Message::Response { id, .. }) if id.get() == "0"));
     }
 
     #[test]
@@ -232,16 +287,16 @@ mod tests {
             "[".repeat(100_000),
             "]".repeat(100_000)
         );
-        let _ = Message::parse(&deep);
+        let _ = parse(&deep);
     }
 
     proptest! {
         #[test]
         fn never_panics(body in "\\PC*", part in "[\\[\\]{}:,\"a0.\\\\ ]{0,40}") {
-            let _ = Message::parse(&body);
-            let _ = Message::parse(&part);
+            let _ = parse(&body);
+            let _ = parse(&part);
             let with_part = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{part}}}"#);
-            let _ = Message::parse(&with_part);
+            let _ = parse(&with_part);
         }
     }
 }

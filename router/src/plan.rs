@@ -7,6 +7,7 @@ use crate::{
     protocol::{self, Class, Era},
     refusal::Refusal,
     session::Session,
+    streams::Filter,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,6 +15,7 @@ use shared::{
     AgentKey, Scope, UserId,
     config::{Config, Level},
     hop::{CallId, Peer},
+    limits,
     scope::Slug,
 };
 use std::{borrow::Cow, collections::HashMap};
@@ -29,8 +31,37 @@ pub enum Plan<'a> {
     Begin(AgentKey, Opening<'a>),
     /// The session asks for logs from this level on, and then this is the answer.
     SetLevel(String, Reply),
+    /// The session wants to hear of changes of a resource, or does not any more.
+    Subscribe {
+        /// The resource.
+        uri: String,
+        /// Whether it wants to.
+        wanted: bool,
+        /// And then this is the answer.
+        reply: Reply,
+    },
+    /// The client wants to hear of changes on the stream that answers this request.
+    Hear(Filter),
     /// It is refused.
     Reject(Refusal),
+}
+
+/// What a notification asks for.
+#[derive(Debug, Clone, Copy)]
+pub enum Note<'a> {
+    /// That the request of this id stops.
+    Cancel(&'a RawValue),
+    /// Nothing.
+    Nothing,
+}
+
+/// What a notification asks for.
+#[must_use]
+pub fn note<'a>(method: &str, params: &Params<'a>) -> Note<'a> {
+    match (method, params.request) {
+        ("notifications/cancelled", Some(request)) => Note::Cancel(request),
+        _ => Note::Nothing,
+    }
 }
 
 /// A session that may begin.
@@ -75,6 +106,9 @@ pub fn plan<'a>(
         Class::Ping => Plan::Answer(result(request.id)),
         Class::SetLevel => set_level(request),
         Class::Initialize => initialize(place, session, request),
+        Class::Subscribe => subscribe(request, true),
+        Class::Unsubscribe => subscribe(request, false),
+        Class::Hear => hear(request),
         Class::Serve => match target(place, request) {
             Ok(key) => Plan::Forward(key, peer(place.call, session)),
             Err(refusal) => Plan::Reject(refusal),
@@ -103,12 +137,12 @@ fn initialize<'a>(
         return Plan::Reject(Refusal::SessionExists);
     }
     match (protocol::negotiate(request.raw_params), request.raw_params) {
-        (Ok(revision), Some(client)) if client.get().len() <= shared::limits::CLIENT_BYTES_MAX => {
+        (Ok(revision), Some(client)) if client.get().len() <= limits::CLIENT_BYTES_MAX => {
             Plan::Begin(place.agent(place.scope.clone()), Opening { revision, client })
         }
         (Ok(_), _) => Plan::Reject(Refusal::InvalidMeta(format!(
             "the params of initialize have at most {} bytes",
-            shared::limits::CLIENT_BYTES_MAX
+            limits::CLIENT_BYTES_MAX
         ))),
         (Err(refusal), _) => Plan::Reject(refusal),
     }
@@ -123,6 +157,39 @@ fn set_level<'a>(request: &Request<'_>) -> Plan<'a> {
             let text = format!("`level` {}", protocol::one_of_log_levels());
             Plan::Reject(Refusal::InvalidParams(text))
         }
+    }
+}
+
+fn subscribe<'a>(request: &Request<'_>, wanted: bool) -> Plan<'a> {
+    match text(request.params.uri) {
+        Some(uri) if uri.len() <= limits::SUBSCRIPTION_URI_BYTES_MAX => {
+            Plan::Subscribe { uri: uri.into_owned(), wanted, reply: result(request.id) }
+        }
+        _ => Plan::Reject(Refusal::InvalidParams(format!(
+            "`uri` must be a string of at most {} bytes",
+            limits::SUBSCRIPTION_URI_BYTES_MAX
+        ))),
+    }
+}
+
+fn hear<'a>(request: &Request<'_>) -> Plan<'a> {
+    let written = request.params.notifications.map_or("null", RawValue::get);
+    match serde_json::from_str::<Filter>(written) {
+        Err(error) => Plan::Reject(Refusal::InvalidParams(format!("`notifications`: {error}"))),
+        Ok(filter)
+            if filter.resource_subscriptions.len() > limits::SUBSCRIPTIONS_MAX
+                || filter
+                    .resource_subscriptions
+                    .iter()
+                    .any(|uri| uri.len() > limits::SUBSCRIPTION_URI_BYTES_MAX) =>
+        {
+            Plan::Reject(Refusal::InvalidParams(format!(
+                "`resourceSubscriptions` has at most {} items of at most {} bytes",
+                limits::SUBSCRIPTIONS_MAX,
+                limits::SUBSCRIPTION_URI_BYTES_MAX
+            )))
+        }
+        Ok(filter) => Plan::Hear(filter),
     }
 }
 
@@ -256,6 +323,7 @@ mod tests {
     /// What is planned for a request, in one word and its argument.
     fn planned(path: &str, era: Era, with_session: bool, method: &str, params: &str) -> String {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let body = RawValue::from_string(body).unwrap();
         let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
         let (config, session) = (Config::default(), session());
         let user = UserId::parse("u").unwrap();
@@ -274,6 +342,8 @@ mod tests {
                 format!("begin {} {}", key.object_name(), opening.revision)
             }
             Plan::SetLevel(level, _) => format!("level {level}"),
+            Plan::Subscribe { uri, wanted, .. } => format!("subscribe {uri} {wanted}"),
+            Plan::Hear(filter) => format!("hear {filter:?}"),
             Plan::Reject(refusal) => format!("reject {} {refusal}", refusal.row(true).1),
         }
     }

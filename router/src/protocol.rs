@@ -31,6 +31,12 @@ pub enum Class {
     Initialize,
     /// Changes the session.
     SetLevel,
+    /// Adds a resource to what the session hears of.
+    Subscribe,
+    /// Takes one away.
+    Unsubscribe,
+    /// Opens a stream of what the client asks to hear of.
+    Hear,
     /// An Agent serves it.
     Serve,
     /// Nothing does.
@@ -52,7 +58,12 @@ pub fn class(method: &str, era: Era) -> Class {
             | "completion/complete",
             _,
         )
-        | ("server/discover", Era::Modern) => Class::Serve,
+        | ("server/discover" | "tasks/get" | "tasks/update" | "tasks/cancel", Era::Modern) => {
+            Class::Serve
+        }
+        ("subscriptions/listen", Era::Modern) => Class::Hear,
+        ("resources/subscribe", Era::Handshake) => Class::Subscribe,
+        ("resources/unsubscribe", Era::Handshake) => Class::Unsubscribe,
         ("initialize", Era::Handshake) => Class::Initialize,
         ("ping", Era::Handshake) => Class::Ping,
         ("logging/setLevel", Era::Handshake) => Class::SetLevel,
@@ -249,6 +260,7 @@ mod tests {
     fn check(incoming: &Incoming, method: &str, params: &str, expected: Result<Era, i64>) {
         let body =
             format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#);
+        let body = RawValue::from_string(body).unwrap();
         let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
         let era = era(incoming, &request.method, &request.params);
         let checked = match era {
@@ -322,7 +334,8 @@ mod tests {
         };
         assert_eq!(ask("2025-03-26"), "2025-03-26");
         assert_eq!(ask("2025-06-18"), "2025-06-18");
-        assert_eq!(ask("2024-11-05"), "2025-11-25");
+        assert_eq!(ask("2024-11-05"), "2024-11-05");
+        assert_eq!(ask("2024-10-07"), "2025-11-25");
         assert_eq!(ask("2026-07-28"), "2025-11-25");
         assert!(negotiate(None).is_err());
     }

@@ -15,8 +15,8 @@ pub enum Refusal {
     #[error("{0}")]
     BadScope(String),
     /// The HTTP method does nothing here.
-    #[error("this endpoint takes POST, and DELETE to end a session")]
-    MethodNotAllowed,
+    #[error("this address takes {0}")]
+    MethodNotAllowed(&'static str),
     /// A browser page of another origin (all revisions: Origin must be validated).
     #[error("requests from pages of this origin are not allowed")]
     ForeignOrigin,
@@ -32,6 +32,12 @@ pub enum Refusal {
     /// `Accept` does not list what may come back.
     #[error("`Accept` must list application/json and text/event-stream")]
     NotAcceptable,
+    /// `Accept` does not list a stream.
+    #[error("`Accept` must list text/event-stream")]
+    StreamNotAcceptable,
+    /// What a client missed of a stream is kept no more, or never was there.
+    #[error("this stream cannot be resumed from there; send the request again")]
+    StreamGone,
     /// `Content-Type` is not JSON.
     #[error("`Content-Type` must be application/json")]
     UnsupportedMediaType,
@@ -77,11 +83,12 @@ impl Refusal {
         match self {
             Self::NoSuchPath(_) => (404, -32001),
             Self::BadScope(_) => (400, -32600),
-            Self::MethodNotAllowed => (405, -32600),
+            Self::MethodNotAllowed(_) => (405, -32600),
             Self::ForeignOrigin | Self::ForeignHost => (403, -32001),
             Self::Unauthenticated => (401, -32001),
             Self::TooLarge => (413, -32600),
-            Self::NotAcceptable => (406, -32600),
+            Self::NotAcceptable | Self::StreamNotAcceptable => (406, -32600),
+            Self::StreamGone => (400, -32600),
             Self::UnsupportedMediaType => (415, -32600),
             Self::Parse(_) => (400, -32700),
             Self::InvalidRequest(_) | Self::SessionRequired | Self::SessionExists => (400, -32600),
@@ -122,7 +129,7 @@ impl Refusal {
         let reply = Reply::json(status, format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}"));
         match self {
             Self::Unauthenticated => reply.with_header("www-authenticate", "Bearer"),
-            Self::MethodNotAllowed => reply.with_header("allow", "POST, DELETE"),
+            Self::MethodNotAllowed(methods) => reply.with_header("allow", methods),
             Self::Below(error) if error.kind.row().retry => reply.with_header("retry-after", "1"),
             _ => reply,
         }
@@ -160,6 +167,6 @@ mod tests {
     fn a_challenge_and_the_allowed_methods_are_headers() {
         let header = |refusal: Refusal| refusal.reply(None, false).headers;
         assert_eq!(header(Refusal::Unauthenticated)[1], ("www-authenticate", "Bearer".to_owned()));
-        assert_eq!(header(Refusal::MethodNotAllowed)[1], ("allow", "POST, DELETE".to_owned()));
+        assert_eq!(header(Refusal::MethodNotAllowed("GET"))[1], ("allow", "GET".to_owned()));
     }
 }

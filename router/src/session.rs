@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 use shared::{
-    Error, Millis, Scope, SessionId,
+    Error, Kind, Millis, Scope, SessionId,
     database::{Database, Row, Value},
     limits,
 };
@@ -42,6 +42,9 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, scope TEXT NOT NULL, revision TEXT NOT NULL, client TEXT NOT NULL,
     level TEXT, created INTEGER NOT NULL, seen INTEGER NOT NULL
     ) WITHOUT ROWID";
+
+const SUBSCRIPTIONS: &str = "CREATE TABLE IF NOT EXISTS subscriptions (
+    session TEXT NOT NULL, uri TEXT NOT NULL, PRIMARY KEY (session, uri)) WITHOUT ROWID";
 
 const COLUMNS: &str = "id, scope, revision, client, level, seen";
 
@@ -157,13 +160,70 @@ impl<D: Database> Sessions<D> {
         Ok(())
     }
 
+    /// Notes what a session agreed on that was begun before (2024-11-05 transport).
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_client(
+        &self,
+        id: &SessionId,
+        revision: &str,
+        client: &RawValue,
+    ) -> Result<(), Error> {
+        let statement = "UPDATE sessions SET revision = ?, client = ? WHERE id = ?";
+        let arguments = [revision.into(), client.get().into(), id.as_str().into()];
+        self.database.run(statement, &arguments)?;
+        self.cache.borrow_mut().remove(id);
+        Ok(())
+    }
+
+    /// Subscribes a session to a resource, or ends that.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] for one too many, and the database's own.
+    pub fn subscribe(&self, id: &SessionId, uri: &str, wanted: bool) -> Result<(), Error> {
+        let place = [id.as_str().into(), uri.into()];
+        self.database.run(SUBSCRIPTIONS, &[])?;
+        if !wanted {
+            let statement = "DELETE FROM subscriptions WHERE session = ? AND uri = ?";
+            return self.database.run(statement, &place).map(drop);
+        }
+        let count = "SELECT count(*) FROM subscriptions WHERE session = ? AND uri != ?";
+        let rows = self.database.run(count, &place)?;
+        let others = rows.first().map_or(Ok(0), |row| row.integer(0))?;
+        if others >= i64::try_from(limits::SUBSCRIPTIONS_MAX).unwrap_or(i64::MAX) {
+            let text = format!("a session has at most {} subscriptions", limits::SUBSCRIPTIONS_MAX);
+            return Err(Error::new(Kind::Limit, text));
+        }
+        let statement = "INSERT OR IGNORE INTO subscriptions (session, uri) VALUES (?, ?)";
+        self.database.run(statement, &place).map(drop)
+    }
+
+    /// Whether a session is subscribed to a resource.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn is_subscribed(&self, id: &SessionId, uri: &str) -> Result<bool, Error> {
+        self.database.run(SUBSCRIPTIONS, &[])?;
+        let statement = "SELECT 1 FROM subscriptions WHERE session = ? AND uri = ?";
+        Ok(!self.database.run(statement, &[id.as_str().into(), uri.into()])?.is_empty())
+    }
+
+    /// Forgets what the sessions that are no more were subscribed to.
+    fn unsubscribe_ended(&self) -> Result<(), Error> {
+        self.database.run(SUBSCRIPTIONS, &[])?;
+        let statement = "DELETE FROM subscriptions WHERE session NOT IN (SELECT id FROM sessions)";
+        self.database.run(statement, &[]).map(drop)
+    }
+
     /// Ends a session.
     ///
     /// # Errors
     /// The database's own.
     pub fn end(&self, id: &SessionId) -> Result<(), Error> {
         self.cache.borrow_mut().remove(id);
-        self.database.run("DELETE FROM sessions WHERE id = ?", &[id.as_str().into()]).map(drop)
+        self.database.run("DELETE FROM sessions WHERE id = ?", &[id.as_str().into()])?;
+        self.unsubscribe_ended()
     }
 
     /// Ends what has been idle for too long and says when to look again; `None` if nothing is
@@ -179,6 +239,9 @@ impl<D: Database> Sessions<D> {
         let statement = "DELETE FROM sessions WHERE seen < ? RETURNING id";
         let over = self.database.run(statement, &[oldest.into()])?;
         self.forget(&over)?;
+        if !over.is_empty() {
+            self.unsubscribe_ended()?;
+        }
         let rows = self.database.run("SELECT min(seen) FROM sessions", &[])?;
         let Some(Value::Integer(seen)) = rows.first().and_then(|row| row.0.first()) else {
             return Ok(None);
@@ -273,6 +336,26 @@ mod tests {
         assert_eq!(sessions.expire(Millis(DAY + 1)).unwrap(), Some(Millis(DAY / 2 + DAY + 1)));
         assert!(found(&sessions, 2, DAY + 1));
         assert_eq!(sessions.expire(Millis(3 * DAY)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_subscription_is_of_one_session_and_ends_with_it() {
+        let sessions = Sessions::new(Rc::new(Embedded::in_memory()));
+        sessions.begin(session(1, 0), Millis(0)).unwrap();
+        sessions.begin(session(2, 0), Millis(0)).unwrap();
+        sessions.subscribe(&id(1), "a:b", true).unwrap();
+        sessions.subscribe(&id(1), "a:b", true).unwrap();
+        assert!(sessions.is_subscribed(&id(1), "a:b").unwrap());
+        assert!(!sessions.is_subscribed(&id(2), "a:b").unwrap());
+        for n in 1..limits::SUBSCRIPTIONS_MAX {
+            sessions.subscribe(&id(1), &format!("a:{n}"), true).unwrap();
+        }
+        assert_eq!(sessions.subscribe(&id(1), "a:c", true).unwrap_err().kind, Kind::Limit);
+        sessions.subscribe(&id(1), "a:b", false).unwrap();
+        assert!(!sessions.is_subscribed(&id(1), "a:b").unwrap());
+        sessions.subscribe(&id(1), "a:c", true).unwrap();
+        sessions.end(&id(1)).unwrap();
+        assert!(!sessions.is_subscribed(&id(1), "a:c").unwrap());
     }
 
     #[test]

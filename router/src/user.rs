@@ -1,40 +1,43 @@
 //! One user: a request in, a reply out, by the plan. Owns the user's state; everything in memory
-//! can be made again from the database. It must not know the platform: whoever holds it brings
-//! the way to the Agents, the time and randomness.
+//! can be made again from the database, but for the calls that are running. It must not know the
+//! platform: whoever holds it brings the world.
+//!
+//! # Layout, in reading order
+//! - this file: messages, sessions, and what the plan says
+//! - [`streaming`]: what is said on streams, and who is connected to them
+//! - [`batch`]: several messages at once (2025-03-26)
+//! - [`old`]: the transport of 2024-11-05
+
+mod batch;
+
+mod old;
+
+mod streaming;
+
+pub use streaming::{Attached, Events};
 
 use crate::{
-    http::{Incoming, Method, Reply},
-    message::{Message, Request, Unreadable},
-    plan::{Opening, Place, Plan, plan},
+    calls::{Call, Calls, Running},
+    http::{Address, Door, Incoming, Method, Reply},
+    lines::lines,
+    message::{Body, Message, Request, Unreadable},
+    plan::{Note, Opening, Place, Plan, note, plan},
     protocol::{self, Era},
     refusal::Refusal,
     session::{Session, Sessions},
+    streams::{EventId, Streams},
+    world::{Form, World},
 };
 use serde_json::value::RawValue;
 use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
     config::Config,
     database::Database,
-    hop::{CallId, Hop, NotesAnswer, NotesHop, Peer},
+    hop::{CallId, Hop, NotesAnswer, NotesHop, Peer, Word, WordHop},
     notes,
 };
-use std::{borrow::Cow, cell::Cell, future::Future, rc::Rc};
-
-/// The way to the Agents.
-pub trait Agents {
-    /// An Agent's response, which is piped back without being read.
-    type Response;
-
-    /// Sends a hop.
-    fn forward(
-        &self,
-        key: &AgentKey,
-        hop: String,
-    ) -> impl Future<Output = Result<Self::Response, Error>>;
-
-    /// Whether a response has HTTP status 200.
-    fn is_ok(response: &Self::Response) -> bool;
-}
+use std::{borrow::Cow, cell::Cell, rc::Rc};
+use streaming::Live;
 
 /// What goes back to the client.
 #[derive(Debug)]
@@ -47,6 +50,10 @@ pub enum Outgoing<R> {
     Piped(R),
     /// An Agent's, with the id of the session that began.
     Begun(R, SessionId),
+    /// A stream that goes on while the call runs.
+    Stream(Events),
+    /// A stream that the entry holds: it connects to hear what follows this event.
+    Listen(EventId),
 }
 
 impl<R> Outgoing<R> {
@@ -58,20 +65,28 @@ impl<R> Outgoing<R> {
         }
     }
 
-    fn taken(taken: Result<Reply, Refusal>) -> Self {
-        taken.map_or_else(|refusal| Self::refused(refusal, None, false), Self::Own)
+    fn taken(taken: Result<Self, Refusal>) -> Self {
+        taken.unwrap_or_else(|refusal| Self::refused(refusal, None, false))
     }
 }
 
-/// The world at the time of one request.
+/// The world at the time of one message.
 #[derive(Debug, Clone)]
 pub struct Moment {
     /// The time.
     pub now: Millis,
-    /// Fresh randomness.
+    /// Fresh randomness, for a session that may begin.
     pub random: [u8; 32],
-    /// What the request is known by while it runs.
-    pub call: CallId,
+    /// Fresh randomness, for what a call is known by while it runs.
+    pub call: u64,
+}
+
+impl Moment {
+    /// What the `n`th message of this moment is known by.
+    fn call(&self, n: usize) -> CallId {
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        CallId::from_random(self.call.wrapping_add(n).to_be_bytes())
+    }
 }
 
 /// One user's state and rules.
@@ -80,195 +95,352 @@ pub struct User<D> {
     config: Rc<Config>,
     id: UserId,
     sessions: Sessions<Rc<D>>,
+    streams: Streams<Rc<D>>,
+    calls: Rc<Calls>,
+    live: Live,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
 }
 
-impl<D: Database> User<D> {
+/// What a request came with.
+#[derive(Debug, Clone, Copy)]
+struct Visit<'a> {
+    scope: &'a Scope,
+    incoming: &'a Incoming,
+    moment: &'a Moment,
+}
+
+impl<D: Database + 'static> User<D> {
     /// A user over their database.
     pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>) -> Self {
         Self {
             config,
             id,
             sessions: Sessions::new(Rc::clone(&database)),
+            streams: Streams::new(Rc::clone(&database)),
+            calls: Rc::default(),
+            live: Live::default(),
             notes: notes::Store::new(database),
             has_notes: Cell::new(None),
         }
     }
 
     /// Serves one request at one scope.
-    pub async fn serve<A: Agents>(
-        &self,
-        agents: &A,
+    pub async fn serve<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
         method: Method,
-        scope: &Scope,
+        address: &Address,
         incoming: &Incoming,
         moment: Moment,
-    ) -> Outgoing<A::Response> {
-        match method {
-            Method::Post => self.post(agents, scope, incoming, moment).await,
-            Method::Delete => Outgoing::taken(self.delete(scope, incoming, moment.now)),
-            // No stream is offered yet (all revisions: 405 says so).
-            Method::Get => Outgoing::Own(Refusal::MethodNotAllowed.reply(None, false)),
+    ) -> Outgoing<W::Response> {
+        let visit = Visit { scope: &address.scope, incoming, moment: &moment };
+        match (&address.door, method) {
+            (Door::Mcp, Method::Post) => self.post(world, visit).await,
+            (Door::Mcp, Method::Delete) => {
+                Outgoing::taken(self.delete(world, visit).await.map(Outgoing::Own))
+            }
+            (Door::Mcp, Method::Get) => {
+                Outgoing::taken(self.listen(world, visit).map(Outgoing::Listen))
+            }
+            (Door::Sse, Method::Get) => {
+                Outgoing::taken(self.open_old(world, visit).map(Outgoing::Listen))
+            }
+            (Door::Messages { session }, Method::Post) => {
+                let posted = self.post_old(world, visit, session.as_deref()).await;
+                Outgoing::taken(posted.map(Outgoing::Own))
+            }
+            (door @ (Door::Sse | Door::Messages { .. }), _) => {
+                Outgoing::taken(Err(Refusal::MethodNotAllowed(door.methods())))
+            }
         }
     }
 
-    async fn post<A: Agents>(
-        &self,
-        agents: &A,
-        scope: &Scope,
-        incoming: &Incoming,
-        moment: Moment,
-    ) -> Outgoing<A::Response> {
-        if let Err(refusal) = incoming.check_message() {
+    async fn post<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+    ) -> Outgoing<W::Response> {
+        if let Err(refusal) = visit.incoming.check_message() {
             return Outgoing::Own(refusal.reply(None, false));
         }
-        match Message::parse(&incoming.body) {
+        match Body::parse(&visit.incoming.body) {
+            Ok(Body::One(raw)) => self.message(world, visit, raw).await,
+            Ok(Body::Batch(raws)) => Outgoing::taken(self.batch(world, visit, &raws).await),
+            Err(refusal) => Outgoing::Own(refusal.reply(None, false)),
+        }
+    }
+
+    async fn message<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+        raw: &RawValue,
+    ) -> Outgoing<W::Response> {
+        match Message::parse(raw) {
             Err(Unreadable { id, refusal }) => Outgoing::Own(refusal.reply(id, false)),
             Ok(Message::Request(request)) => {
-                let era = protocol::era(incoming, &request.method, &request.params);
-                let served = self.request(agents, scope, incoming, &request, era, moment).await;
-                served.unwrap_or_else(|refusal| {
+                let era = protocol::era(visit.incoming, &request.method, &request.params);
+                self.request(world, visit, &request, era).await.unwrap_or_else(|refusal| {
                     Outgoing::refused(refusal, Some(request.id), era == Era::Modern)
                 })
             }
             Ok(Message::Notification { method, params }) => {
-                let era = protocol::era(incoming, &method, &params);
-                let taken = self.notification(scope, incoming, era, moment.now);
-                Outgoing::taken(taken)
+                let era = protocol::era(visit.incoming, &method, &params);
+                let note = note(&method, &params);
+                Outgoing::taken(self.notification(world, visit, era, note).await.map(Outgoing::Own))
             }
-            Ok(Message::Response) => {
-                let taken = self.response(scope, incoming, moment.now);
-                Outgoing::taken(taken)
+            Ok(Message::Response { id, raw }) => {
+                Outgoing::taken(self.response(world, visit, id, raw).await.map(Outgoing::Own))
             }
         }
     }
 
     /// Serves a request: rules, session, plan, and then what the plan says.
-    async fn request<A: Agents>(
-        &self,
-        agents: &A,
-        scope: &Scope,
-        incoming: &Incoming,
+    async fn request<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
         request: &Request<'_>,
         era: Era,
-        moment: Moment,
-    ) -> Result<Outgoing<A::Response>, Refusal> {
+    ) -> Result<Outgoing<W::Response>, Refusal> {
         let session = match era {
             Era::Modern => {
-                protocol::check_modern(incoming, request)?;
+                protocol::check_modern(visit.incoming, request)?;
                 None
             }
             Era::Handshake => {
-                protocol::check_handshake(incoming)?;
-                let begins = request.method == "initialize" && incoming.session.is_none();
-                if begins { None } else { Some(self.session(scope, incoming, moment.now)?) }
+                protocol::check_handshake(visit.incoming)?;
+                let begins = request.method == "initialize" && visit.incoming.session.is_none();
+                if begins { None } else { Some(self.session(visit)?) }
             }
         };
-        let place = Place { config: &self.config, user: &self.id, scope, call: &moment.call };
-        match plan(place, era, session.as_ref(), request) {
-            Plan::Answer(reply) => Ok(Outgoing::Own(reply)),
+        let call = visit.moment.call(0);
+        match self.planned(world, visit, session.as_ref(), request, era, &call).await? {
+            Planned::Done(outgoing) => Ok(outgoing),
+            Planned::Said { response, running, session } => {
+                let said = Box::pin(lines(W::pieces(response)?));
+                Ok(Outgoing::Stream(self.stream(world, session, vec![running], said)?))
+            }
+        }
+    }
+
+    /// Does what the plan of one request says, up to where an Agent begins to talk.
+    async fn planned<'a, W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+        session: Option<&'a Session>,
+        request: &Request<'_>,
+        era: Era,
+        call: &CallId,
+    ) -> Result<Planned<'a, W>, Refusal> {
+        let place = Place { config: &self.config, user: &self.id, scope: visit.scope, call };
+        let done = |reply| Ok(Planned::Done(Outgoing::Own(reply)));
+        match plan(place, era, session, request) {
+            Plan::Answer(reply) => done(reply),
             Plan::Reject(refusal) => Err(refusal),
             Plan::SetLevel(level, reply) => {
-                let session = session.as_ref().ok_or(Refusal::SessionRequired)?;
+                let session = session.ok_or(Refusal::SessionRequired)?;
                 self.sessions.set_level(&session.id, &level)?;
-                Ok(Outgoing::Own(reply))
+                done(reply)
+            }
+            Plan::Subscribe { uri, wanted, reply } => {
+                let session = session.ok_or(Refusal::SessionRequired)?;
+                self.sessions.subscribe(&session.id, &uri, wanted)?;
+                done(reply)
+            }
+            Plan::Hear(filter) => {
+                let event = self.hear(world, visit.scope, request.id, filter)?;
+                Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
-                let hop = self.hop(&key, peer, &incoming.body)?;
-                Ok(Outgoing::Piped(agents.forward(&key, hop).await?))
+                let hop = self.hop(&key, peer, visit.incoming, request.raw)?;
+                let Some(session) = session else {
+                    let response = world.forward(&key, hop).await?;
+                    return Ok(Planned::Done(Outgoing::Piped(response)));
+                };
+                let running = self.calls.begin(call, &session.id, request.id, &key)?;
+                let response = world.forward(&key, hop).await?;
+                Ok(match W::form(&response) {
+                    Form::Whole => Planned::Done(Outgoing::Piped(response)),
+                    Form::Lines => Planned::Said { response, running, session },
+                })
             }
             Plan::Begin(key, opening) => {
-                self.begin(agents, &key, opening, &incoming.body, moment).await
+                self.begin(world, &key, opening, visit, request.raw, call).await.map(Planned::Done)
             }
         }
     }
 
     /// Asks the Agent to agree, and begins a session if it does.
-    async fn begin<A: Agents>(
+    async fn begin<W: World>(
         &self,
-        agents: &A,
+        world: &Rc<W>,
         key: &AgentKey,
         opening: Opening<'_>,
-        body: &str,
-        moment: Moment,
-    ) -> Result<Outgoing<A::Response>, Refusal> {
+        visit: Visit<'_>,
+        raw: &RawValue,
+        call: &CallId,
+    ) -> Result<Outgoing<W::Response>, Refusal> {
         let peer = Peer::Handshake {
-            call: moment.call.clone(),
+            call: call.clone(),
             revision: Cow::Borrowed(opening.revision),
             client: Cow::Borrowed(opening.client),
             level: None,
         };
-        let response = agents.forward(key, self.hop(key, peer, body)?).await?;
-        if !A::is_ok(&response) {
+        let response = world.forward(key, self.hop(key, peer, visit.incoming, raw)?).await?;
+        if !W::is_ok(&response) || W::form(&response) == Form::Lines {
             return Ok(Outgoing::Piped(response));
         }
         let session = Session {
-            id: SessionId::from_random(moment.random),
+            id: SessionId::from_random(visit.moment.random),
             scope: key.scope.clone(),
             revision: opening.revision.to_owned(),
             client: opening.client.to_owned().into(),
             level: None,
-            seen: moment.now,
+            seen: visit.moment.now,
         };
         let id = session.id.clone();
-        self.sessions.begin(session, moment.now)?;
+        self.sessions.begin(session, visit.moment.now)?;
+        // The oldest may have made room for it.
+        self.hang_up_orphans(world.as_ref())?;
         Ok(Outgoing::Begun(response, id))
     }
 
-    fn notification(
+    async fn notification<W: World>(
         &self,
-        scope: &Scope,
-        incoming: &Incoming,
+        world: &Rc<W>,
+        visit: Visit<'_>,
         era: Era,
-        now: Millis,
+        note: Note<'_>,
     ) -> Result<Reply, Refusal> {
+        // In the modern era whoever wants no answer ends the stream (2026-07-28, cancellation).
         if era == Era::Handshake {
-            protocol::check_handshake(incoming)?;
-            self.session(scope, incoming, now)?;
+            protocol::check_handshake(visit.incoming)?;
+            let session = self.session(visit)?;
+            self.note(world, &session, note).await?;
         }
         Ok(Reply::empty(202))
+    }
+
+    /// Does what a notification asks for.
+    async fn note<W: World>(
+        &self,
+        world: &Rc<W>,
+        session: &Session,
+        note: Note<'_>,
+    ) -> Result<(), Error> {
+        match note {
+            Note::Cancel(request) => match self.calls.by_request(&session.id, request) {
+                Some(call) => self.cancel(world.as_ref(), &call).await,
+                None => Ok(()),
+            },
+            Note::Nothing => Ok(()),
+        }
     }
 
     /// An answer to a request of ours. There is none in the modern era.
-    fn response(&self, scope: &Scope, incoming: &Incoming, now: Millis) -> Result<Reply, Refusal> {
-        if incoming.revision.as_deref() == Some(shared::hop::MODERN_REVISION) {
+    async fn response<W: World>(
+        &self,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+        id: &RawValue,
+        raw: &RawValue,
+    ) -> Result<Reply, Refusal> {
+        if visit.incoming.is_modern() {
             let text = "clients send no responses in this revision".to_owned();
             return Err(Refusal::InvalidRequest(text));
         }
-        protocol::check_handshake(incoming)?;
-        self.session(scope, incoming, now)?;
+        protocol::check_handshake(visit.incoming)?;
+        let session = self.session(visit)?;
+        self.answered(world, &session, id, raw).await?;
         Ok(Reply::empty(202))
     }
 
-    fn delete(&self, scope: &Scope, incoming: &Incoming, now: Millis) -> Result<Reply, Refusal> {
-        if incoming.revision.as_deref() == Some(shared::hop::MODERN_REVISION) {
-            return Err(Refusal::MethodNotAllowed);
+    /// Brings a client's answer to the call that asked. One that comes too late is no mistake of
+    /// the client's.
+    async fn answered<W: World>(
+        &self,
+        world: &Rc<W>,
+        session: &Session,
+        id: &RawValue,
+        raw: &RawValue,
+    ) -> Result<(), Error> {
+        let named = crate::message::text(Some(id)).and_then(|id| CallId::parse_request_id(&id));
+        let found = named.and_then(|(call, n)| Some((self.calls.by_id(&session.id, &call)?, n)));
+        match found {
+            Some((call, n)) => {
+                self.tell(world.as_ref(), &call, Word::Answer { n, response: raw }).await
+            }
+            None => Ok(()),
         }
-        protocol::check_handshake(incoming)?;
-        let session = self.session(scope, incoming, now)?;
-        self.sessions.end(&session.id)?;
+    }
+
+    async fn delete<W: World>(&self, world: &Rc<W>, visit: Visit<'_>) -> Result<Reply, Refusal> {
+        if visit.incoming.is_modern() {
+            return Err(Refusal::MethodNotAllowed(Door::Mcp.methods()));
+        }
+        protocol::check_handshake(visit.incoming)?;
+        let session = self.session(visit)?;
+        self.end(world.as_ref(), &session.id).await?;
         Ok(Reply::empty(204))
+    }
+
+    /// Ends a session, with its streams and calls.
+    async fn end<W: World>(&self, world: &W, session: &SessionId) -> Result<(), Error> {
+        self.sessions.end(session)?;
+        self.hang_up_orphans(world)?;
+        for call in self.calls.of(session) {
+            self.cancel(world, &call).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops a call: the work, not only its answer.
+    async fn cancel<W: World>(&self, world: &W, call: &Call) -> Result<(), Error> {
+        call.is_cancelled.set(true);
+        self.tell(world, call, Word::Cancel).await
+    }
+
+    /// Says something to a running call. One that has ended by now hears nothing.
+    async fn tell<W: World>(&self, world: &W, call: &Call, word: Word<'_>) -> Result<(), Error> {
+        let hop = WordHop { key: call.key.clone(), call: call.id.clone(), word };
+        let hop = serde_json::to_string(&hop);
+        let hop = hop.map_err(|error| Error::internal(format!("the word: {error}")))?;
+        world.word(&call.key, hop).await.map(drop)
     }
 
     /// The session that a request names. Unknown, ended, of another user and of another scope are
     /// all the same.
-    fn session(&self, scope: &Scope, incoming: &Incoming, now: Millis) -> Result<Session, Refusal> {
-        let text = incoming.session.as_deref().ok_or(Refusal::SessionRequired)?;
-        let id = SessionId::parse(text).ok_or(Refusal::SessionUnknown)?;
-        let session = self.sessions.find(&id, scope, now)?.ok_or(Refusal::SessionUnknown)?;
+    fn session(&self, visit: Visit<'_>) -> Result<Session, Refusal> {
+        let now = visit.moment.now;
+        let text = visit.incoming.session.as_deref().ok_or(Refusal::SessionRequired)?;
+        let id = SessionId::parse(text).filter(|id| !id.is_of_old_transport());
+        let id = id.ok_or(Refusal::SessionUnknown)?;
+        let found = self.sessions.find(&id, visit.scope, now)?;
+        let session = found.ok_or(Refusal::SessionUnknown)?;
         self.sessions.touch(&id, now)?;
         Ok(session)
     }
 
-    fn hop(&self, key: &AgentKey, peer: Peer<'_>, body: &str) -> Result<String, Error> {
-        let internal = |error: serde_json::Error| Error::internal(format!("the hop: {error}"));
-        let message: &RawValue = serde_json::from_str(body).map_err(internal)?;
-        let shared_notes = self.has_shared_notes()?;
-        let key = key.clone();
-        let hop = Hop { key, peer, shared_notes, is_heard: false, mirrors: Vec::new(), message };
-        serde_json::to_string(&hop).map_err(internal)
+    fn hop(
+        &self,
+        key: &AgentKey,
+        peer: Peer<'_>,
+        incoming: &Incoming,
+        message: &RawValue,
+    ) -> Result<String, Error> {
+        let hop = Hop {
+            key: key.clone(),
+            peer,
+            shared_notes: self.has_shared_notes()?,
+            is_heard: self.streams.is_heard()?,
+            mirrors: incoming.mirrors.clone(),
+            message,
+        };
+        serde_json::to_string(&hop).map_err(|error| Error::internal(format!("the hop: {error}")))
     }
 
     fn has_shared_notes(&self) -> Result<bool, Error> {
@@ -285,10 +457,7 @@ impl<D: Database> User<D> {
     /// # Errors
     /// [`Kind::Conflict`] for an Agent of another user, and what the notes themselves say.
     pub fn shared_notes(&self, hop: &NotesHop) -> NotesAnswer {
-        if hop.user != self.id {
-            let text = "this request reached another user and was refused";
-            return Err(Error::new(Kind::Conflict, text));
-        }
+        self.check_own(&hop.user)?;
         let answer = self.notes.answer(&hop.request, hop.now);
         // A write changes whether there are any.
         if matches!(hop.request, notes::Request::Put(_) | notes::Request::Forget { .. }) {
@@ -297,11 +466,39 @@ impl<D: Database> User<D> {
         answer
     }
 
+    fn check_own(&self, user: &UserId) -> Result<(), Error> {
+        if *user == self.id {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Conflict, "this request reached another user and was refused"))
+    }
+
     /// Ends what has been idle for too long, and says when to look again.
     ///
     /// # Errors
     /// The database's own.
-    pub fn expire(&self, now: Millis) -> Result<Option<Millis>, Error> {
-        self.sessions.expire(now)
+    pub fn expire<W: World>(&self, world: &W, now: Millis) -> Result<Option<Millis>, Error> {
+        let sessions = self.sessions.expire(now)?;
+        self.hang_up_orphans(world)?;
+        let streams = self.expire_streams(world, now)?;
+        Ok([sessions, streams].into_iter().flatten().min())
     }
 }
+
+/// What became of a planned request.
+enum Planned<'a, W: World> {
+    /// It is answered.
+    Done(Outgoing<W::Response>),
+    /// An Agent has begun to talk.
+    Said {
+        /// What it says.
+        response: W::Response,
+        /// The call, running as long as this lives.
+        running: Running,
+        /// The session it is in.
+        session: &'a Session,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,12 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The handshake revisions served here, oldest first.
-pub const HANDSHAKE_REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+pub const HANDSHAKE_REVISIONS: [&str; 4] =
+    [OLDEST_REVISION, "2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// The oldest revision served here. It has a transport of its own, which newer clients fall back
+/// to; its messages are good on the newer transport too.
+pub const OLDEST_REVISION: &str = "2024-11-05";
 
 /// The modern revision served here.
 pub const MODERN_REVISION: &str = "2026-07-28";
@@ -23,6 +28,13 @@ pub const NOTES_URL: &str = "https://router/hop/notes";
 
 /// Path of [`Changes`], on a McpRouter. 204 once every listener has them.
 pub const CHANGES_URL: &str = "https://router/hop/changes";
+
+/// Path on a McpRouter where the entry connects a socket for a stream that it holds.
+pub const LISTEN_URL: &str = "https://router/hop/listen";
+
+/// Set on a McpRouter's response when the entry is to hold a stream: the id of the event that the
+/// client has. The entry says it back when it connects.
+pub const LISTEN_HEADER: &str = "x-hop-listen";
 
 /// Set on an Agent's response whose body is an [`Error`] and not for the client.
 pub const FAILED_HEADER: &str = "x-hop-failed";

@@ -102,11 +102,26 @@ impl AgentKey {
 #[serde(transparent)]
 pub struct SessionId(String);
 
+/// No random id begins so: it has no dot.
+const OLD_TRANSPORT: &str = "sse.";
+
 impl SessionId {
     /// A fresh one from fresh randomness.
     #[must_use]
     pub fn from_random(random: [u8; 32]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(random))
+    }
+
+    /// The same id, marked as one of the 2024-11-05 transport: it is good there and nowhere else.
+    #[must_use]
+    pub fn of_old_transport(self) -> Self {
+        Self(format!("{OLD_TRANSPORT}{}", self.0))
+    }
+
+    /// Whether it is so marked.
+    #[must_use]
+    pub fn is_of_old_transport(&self) -> bool {
+        self.0.starts_with(OLD_TRANSPORT)
     }
 
     /// What a client sent as its session id; `None` if no session can have that id.

@@ -35,6 +35,48 @@ pub const SESSION_SEEN_STEP_MS: u64 = 10 * 60 * 1000;
 /// Bytes of what a client says of itself in `initialize` (its parameters, whole).
 pub const CLIENT_BYTES_MAX: usize = 64 * 1024;
 
+/// Calls that the sessions of one user may have running at once.
+pub const CALLS_MAX: usize = 256;
+
+/// Messages in one batch (2025-03-26).
+pub const BATCH_MESSAGES_MAX: usize = 64;
+
+/// Streams of one user that are open or can be resumed. The oldest goes when another opens.
+pub const STREAMS_MAX: usize = 256;
+
+/// Events kept of all streams of one user, and their bytes. The oldest go first.
+pub const STREAM_EVENTS_MAX: usize = 10_000;
+/// See [`STREAM_EVENTS_MAX`].
+pub const STREAM_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How many of the oldest events go at once when there are too many.
+pub const STREAM_TRIM_EVENTS: u32 = 64;
+
+/// Bytes of one event that is kept. A larger one reaches a client that is there, and a client that
+/// comes back for it is told that it is gone. (A row has at most 2 MB on the platform.)
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of one line that an Agent says: a message that it streams.
+pub const LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How long an event can be asked for again.
+pub const EVENT_AGE_MS: u64 = 60 * 60 * 1000;
+
+/// Events that a stream may have waiting for its client. A client that is slower has to resume.
+pub const STREAM_BACKLOG_MAX: usize = 1024;
+
+/// Resources that one session, or one stream of the modern era, may be subscribed to.
+pub const SUBSCRIPTIONS_MAX: usize = 256;
+
+/// Bytes of the URI of a subscription.
+pub const SUBSCRIPTION_URI_BYTES_MAX: usize = 2048;
+
+/// What a client waits before it comes back for the rest of a stream that was paused.
+pub const RETRY_MS: u32 = 500;
+
+/// How long a stream that is held for a client may be silent before it gets a comment.
+pub const LISTEN_KEEP_ALIVE_MS: u64 = 15_000;
+
 /// Static keys one configuration may hold.
 pub const KEYS_MAX: usize = 10_000;
 
@@ -185,6 +227,8 @@ const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
+const _: () = assert!(EVENT_BYTES_MAX < STREAM_BYTES_MAX);
+const _: () = assert!((STREAM_TRIM_EVENTS as usize) < STREAM_EVENTS_MAX);
 const _: () = assert!(
     NOTES_PAGE_MAX as usize * NOTE_EXCERPT_CHARS_MAX * 4 < BODY_BYTES_MAX,
     "a page of notes stays far below what any client accepts"

@@ -63,6 +63,13 @@ impl Server {
     /// request without a credential.
     #[must_use]
     pub fn start(bundle: Bundle, state: &Path, keys: &str, user: Option<&str>) -> Self {
+        let user: Vec<_> = user.map(|user| ("DEV_USER", user)).into_iter().collect();
+        Self::start_with(bundle, state, keys, &user)
+    }
+
+    /// Serves a bundle with some settings more (see scripts/serve).
+    #[must_use]
+    pub fn start_with(bundle: Bundle, state: &Path, keys: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(root().join("scripts/serve"));
         command
             .env("BUNDLE", bundle.folder())
@@ -70,10 +77,8 @@ impl Server {
             .env("PORT", "0")
             .env("DEV_KEYS", keys)
             .env_remove("DEV_USER")
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped());
-        if let Some(user) = user {
-            command.env("DEV_USER", user);
-        }
         let mut script = command.spawn().expect("scripts/serve starts");
         let output = script.stdout.take().expect("its output");
         let mut lines = BufReader::new(output).lines().map(|line| line.expect("a line"));
@@ -145,19 +150,85 @@ impl Response {
     }
 }
 
+/// One server-sent event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    /// `id`, if it has one.
+    pub id: Option<String>,
+    /// `event`; empty where it is not named.
+    pub name: String,
+    /// `data`.
+    pub data: String,
+    /// `retry`, if it has one.
+    pub retry: Option<u64>,
+}
+
+impl Event {
+    /// The message in it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|_| panic!("JSON in {self:?}"))
+    }
+}
+
+/// A stream of events that is still open. It is disconnected when it is dropped.
+#[derive(Debug)]
+pub struct Events(BufReader<reqwest::blocking::Response>);
+
+impl Iterator for Events {
+    type Item = Event;
+
+    /// Waits for an event; `None` after the last. Comments are no events.
+    fn next(&mut self) -> Option<Event> {
+        let (mut event, mut is_any) = (Event::default(), false);
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end_matches('\n');
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "" if line.is_empty() && is_any => return Some(event),
+                "id" => event.id = Some(value.to_owned()),
+                "event" => value.clone_into(&mut event.name),
+                "data" => value.clone_into(&mut event.data),
+                "retry" => event.retry = value.parse().ok(),
+                _ => continue,
+            }
+            is_any = true;
+        }
+    }
+}
+
+impl Events {
+    /// Waits for the next message.
+    ///
+    /// # Panics
+    /// Where the stream ends before there is one.
+    pub fn message(&mut self) -> (Option<String>, Value) {
+        let event = self.find(|event| !event.data.is_empty()).expect("a message");
+        (event.id.clone(), event.json())
+    }
+}
+
+/// Opens a stream.
+///
+/// # Panics
+/// Where the answer is none.
+#[must_use]
+pub fn open(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Events {
+    let response = fetch(method, url, headers, body);
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+    assert_eq!(kind, Some("text/event-stream"), "{response:?}");
+    Events(BufReader::new(response))
+}
+
 /// Sends one request, exactly as it is given.
 #[must_use]
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Response {
-    let method = method.parse().expect("a method");
-    let mut request = reqwest::blocking::Client::new().request(method, url);
-    for (name, value) in headers {
-        let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a value");
-        request = request.header(*name, value);
-    }
-    if let Some(body) = body {
-        request = request.body(body);
-    }
-    let response = request.send().expect("a response");
+    let response = fetch(method, url, headers, body);
     let headers = response.headers().iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
@@ -168,25 +239,51 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<
     }
 }
 
+fn fetch(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<Vec<u8>>,
+) -> reqwest::blocking::Response {
+    let method = method.parse().expect("a method");
+    let mut request = reqwest::blocking::Client::new().request(method, url);
+    for (name, value) in headers {
+        let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+        request = request.header(*name, value);
+    }
+    if let Some(body) = body {
+        request = request.body(body);
+    }
+    request.send().expect("a response")
+}
+
 /// A client of the handshake era that speaks plain HTTP.
 #[derive(Debug, Clone)]
 pub struct Session {
     url: String,
     key: String,
+    revision: String,
     /// `Mcp-Session-Id`.
     pub id: String,
 }
 
 impl Session {
-    /// Begins a session.
+    /// Begins a session of the newest revision that has any.
     #[must_use]
     pub fn begin(url: &str, key: &str) -> Self {
-        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+        Self::begin_as(url, key, "2025-11-25", &json!({}))
+    }
+
+    /// Begins a session.
+    #[must_use]
+    pub fn begin_as(url: &str, key: &str, revision: &str, capabilities: &Value) -> Self {
+        let params = json!({ "protocolVersion": revision, "capabilities": capabilities,
             "clientInfo": { "name": "plain", "version": "1" } });
         let response = post(url, key, &[], &message("initialize", &params));
         assert_eq!(response.status, 200, "{response:?}");
         let id = response.header("mcp-session-id").expect("a session id").to_owned();
-        let session = Self { url: url.to_owned(), key: key.to_owned(), id };
+        let (url, key, revision) = (url.to_owned(), key.to_owned(), revision.to_owned());
+        let session = Self { url, key, revision, id };
         let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         assert_eq!(session.post(&notification.to_string()).status, 202);
         session
@@ -213,8 +310,35 @@ impl Session {
     /// Posts a body.
     #[must_use]
     pub fn post(&self, body: &str) -> Response {
-        let revision = ("mcp-protocol-version", "2025-11-25");
+        let revision = ("mcp-protocol-version", self.revision.as_str());
         post(&self.url, &self.key, &[("mcp-session-id", &self.id), revision], body)
+    }
+
+    /// Sends a request with an id, and reads its answer as it comes.
+    #[must_use]
+    pub fn stream(&self, id: u64, method: &str, params: &Value) -> Events {
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let headers = [("content-type", "application/json")];
+        self.open("POST", &headers, Some(body.to_string().into_bytes()))
+    }
+
+    /// Listens to the session, or for what it missed of a stream.
+    #[must_use]
+    pub fn listen(&self, last_event: Option<&str>) -> Events {
+        let last = last_event.map(|last| ("last-event-id", last));
+        self.open("GET", &last.into_iter().collect::<Vec<_>>(), None)
+    }
+
+    fn open(&self, method: &str, more: &[(&str, &str)], body: Option<Vec<u8>>) -> Events {
+        let authorization = format!("Bearer {}", self.key);
+        let mut headers = vec![
+            ("authorization", authorization.as_str()),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-session-id", &self.id),
+            ("mcp-protocol-version", &self.revision),
+        ];
+        headers.extend_from_slice(more);
+        open(method, &self.url, &headers, body)
     }
 
     /// Sends a request.

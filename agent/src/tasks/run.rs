@@ -100,7 +100,7 @@ pub(super) fn start(mut handler: Handler, call: &str) -> Result<Work, Error> {
         .map_err(|error| Error::internal(format!("the stored call: {error}")))?;
     let message =
         format!(r#"{{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{}}}"#, call.get());
-    let request = decode::decode(&message)
+    let request = decode::decode(&message, true)
         .map_err(|error| Error::internal(format!("the stored call: {}", error.error.message)))?;
     // Nobody hears what it says on the way; what it changes may concern anybody.
     let caller =

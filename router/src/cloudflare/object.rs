@@ -1,26 +1,28 @@
 //! The McpRouter as a Durable Object: reads a request, lets the user's state serve it, writes what
 //! goes back. Thin: nothing is decided here.
 
-use super::write;
+use super::{edge, world::Platform, write};
 use crate::{
-    http::{self, Incoming, Method},
+    http::{Address, Incoming, Method},
     refusal::Refusal,
-    user::{Agents, Moment, Outgoing, User},
+    streams::EventId,
+    user::{Moment, Outgoing, User},
 };
 use futures_util::TryStreamExt as _;
+use serde::de::DeserializeOwned;
 use shared::{
-    AgentKey, Error, Kind, Scope, UserId,
-    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
+    Error, Kind, Millis, UserId,
+    cloudflare::{Sqlite, config, failure, fetch, now, queue_by_promise, random},
     config::Config,
-    hop::{self, AGENT_URL, CallId, NOTES_URL},
+    hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, MODERN_REVISION, NOTES_URL},
     limits,
 };
 use std::{rc::Rc, time::Duration};
 use worker::{
-    Env, ObjectNamespace, State,
-    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
-    web_sys::{Headers, Request, Response, ResponseInit},
-    worker_sys::DurableObjectState,
+    Env, State, WebSocketPair,
+    wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
+    web_sys::{Request, Response, ResponseInit, WebSocket},
+    worker_sys::{DurableObjectState, ext::ResponseInitExt as _},
 };
 
 /// One user.
@@ -34,11 +36,11 @@ pub struct McpRouter {
 #[derive(Debug)]
 struct Opened {
     config: Rc<Config>,
-    user: User<Sqlite>,
-    agents: Stubs,
+    user: Rc<User<Sqlite>>,
+    world: Rc<Platform>,
 }
 
-// What `#[durable_object(alarm)]` would write, but for its wrappers: see `shared::cloudflare::fetch`.
+// What `#[durable_object]` would write, but for its wrappers: see `shared::cloudflare::fetch`.
 #[wasm_bindgen(
     wasm_bindgen = worker::wasm_bindgen,
     wasm_bindgen_futures = worker::wasm_bindgen_futures,
@@ -62,13 +64,12 @@ impl McpRouter {
     pub async fn fetch(&self, request: Request) -> Result<Response, JsValue> {
         let url = request.url();
         let answer = match &self.opened {
-            Ok(opened) if url == NOTES_URL => notes(opened, &request).await,
-            Ok(opened) => self.serve(opened, &url, &request).await,
+            Ok(opened) => self.answer(opened, &url, &request).await,
             Err(error) => Err(Refusal::Below(error.clone())),
         };
         answer.or_else(|refusal| {
             if let Refusal::Below(error) = &refusal {
-                log("router", error);
+                shared::cloudflare::log("router", error);
             }
             Ok(write(&refusal.reply(None, false))?)
         })
@@ -79,48 +80,140 @@ impl McpRouter {
     /// # Errors
     /// What failed.
     pub async fn alarm(&self) -> Result<(), JsValue> {
-        let opened = self.opened.as_ref().map_err(Clone::clone);
-        match opened.and_then(|opened| opened.user.expire(now())) {
+        let expired = self.opened().and_then(|opened| opened.user.expire(&*opened.world, now()));
+        match expired {
             Ok(Some(next)) => Ok(self.set_alarm(next).await?),
             Ok(None) => Ok(()),
             Err(error) => Err(worker::Error::RustError(error.to_string()).into()),
         }
     }
+
+    /// The platform brings what a socket says. The entry's say nothing.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub fn web_socket_message(&self, _socket: WebSocket, _message: JsValue) {}
+
+    /// The platform says that a socket is closed.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub async fn web_socket_close(&self, socket: WebSocket) {
+        self.detach(&socket).await;
+    }
+
+    /// The platform says that a socket has failed.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub async fn web_socket_error(&self, socket: WebSocket, _error: JsValue) {
+        self.detach(&socket).await;
+    }
 }
 
 impl McpRouter {
+    fn opened(&self) -> Result<&Opened, Error> {
+        self.opened.as_ref().map_err(Clone::clone)
+    }
+
+    /// A client's request is at its scope's path; the rest comes from the project's own objects.
+    async fn answer(
+        &self,
+        opened: &Opened,
+        url: &str,
+        request: &Request,
+    ) -> Result<Response, Refusal> {
+        match url {
+            NOTES_URL => {
+                let answer = opened.user.shared_notes(&read_hop(request).await?);
+                let body = serde_json::to_string(&answer);
+                let body = body.map_err(|error| Error::internal(error.to_string()))?;
+                fetch::json(&body).map_err(|error| failure("writing notes", &error).into())
+            }
+            CHANGES_URL => {
+                opened.user.changed(&*opened.world, &read_hop(request).await?)?;
+                fetch::respond(204, &[], None)
+                    .map_err(|error| failure("writing a reply", &error).into())
+            }
+            LISTEN_URL => {
+                let response = self.connect(opened, request).await;
+                response.map_err(Refusal::Below)
+            }
+            _ => self.serve(opened, url, request).await,
+        }
+    }
+
     async fn serve(
         &self,
         opened: &Opened,
         url: &str,
         request: &Request,
     ) -> Result<Response, Refusal> {
-        let scope = Scope::parse_path(http::path(url), &opened.config.levels)
-            .map_err(|error| Refusal::BadScope(error.to_string()))?;
+        let address = Address::parse(url, &opened.config.levels)?;
         let method = Method::parse(&request.method())?;
         let incoming = read(request, method).await?;
-        let moment = Moment { now: now(), random: random()?, call: CallId::from_random(random()?) };
-        let written =
-            match opened.user.serve(&opened.agents, method, &scope, &incoming, moment).await {
-                Outgoing::Own(reply) => write(&reply),
-                Outgoing::Failed(reply, error) => {
-                    log("router", &error);
-                    write(&reply)
-                }
-                Outgoing::Piped(response) => Ok(response),
-                Outgoing::Begun(response, id) => {
-                    self.wake_to_expire().await?;
-                    with_header(&response, "mcp-session-id", id.as_str())
-                }
-            };
+        let (random, call) = (random()?, u64::from_be_bytes(random()?));
+        let moment = Moment { now: now(), random, call };
+        let served = opened.user.serve(&opened.world, method, &address, &incoming, moment).await;
+        let written = match served {
+            Outgoing::Own(reply) => write(&reply),
+            Outgoing::Failed(reply, error) => {
+                shared::cloudflare::log("router", &error);
+                write(&reply)
+            }
+            Outgoing::Piped(response) => Ok(response),
+            Outgoing::Begun(response, id) => {
+                self.wake_to_expire(opened).await?;
+                fetch::with_headers(&response, &[("mcp-session-id", id.as_str())])
+            }
+            Outgoing::Stream(events) => {
+                self.wake_to_expire(opened).await?;
+                fetch::stream(&fetch::EVENT_STREAM, events)
+            }
+            Outgoing::Listen(event) => {
+                self.wake_to_expire(opened).await?;
+                fetch::respond(204, &[(LISTEN_HEADER, &event.to_string())], None)
+            }
+        };
         written.map_err(|error| Refusal::Below(failure("writing a reply", &error)))
     }
 
-    /// Makes sure that idle sessions end although nobody calls any more.
-    async fn wake_to_expire(&self) -> Result<(), Error> {
+    /// The entry connects to hear of a stream that it holds for a client.
+    async fn connect(&self, opened: &Opened, request: &Request) -> Result<Response, Error> {
+        let failed = |error: worker::Error| failure("a socket", &error);
+        let text = request.headers().get(LISTEN_HEADER).ok().flatten().unwrap_or_default();
+        let event = EventId::parse(&text)
+            .ok_or_else(|| Error::new(Kind::Invalid, "this is no event to begin after"))?;
+        let pair = WebSocketPair::new().map_err(failed)?;
+        let server: &WebSocket = pair.server.as_ref();
+        // From here to the end nothing waits: nothing is said in between.
+        let attached = opened.user.attach(&*opened.world, event)?;
+        opened.world.accept(server, event.stream)?;
+        let sent = server.send_with_str(&attached.events);
+        sent.map_err(|error| failed(error.into()))?;
+        if attached.is_done {
+            server.close_with_code(1000).map_err(|error| failed(error.into()))?;
+        }
+        let mut init = ResponseInit::new();
+        init.set_status(101);
+        init.websocket(pair.client.as_ref()).map_err(|error| failed(error.into()))?;
+        Response::new_with_opt_str_and_init(None, &init).map_err(|error| failed(error.into()))
+    }
+
+    async fn detach(&self, socket: &WebSocket) {
+        let tags = self.state.as_raw().get_tags(socket).unwrap_or_default();
+        // The platform wants its own half closed too.
+        let _ = socket.close_with_code(1000);
+        let stream = tags.first().and_then(|tag| EventId::parse(&format!("{tag}-0")));
+        let detached = match (self.opened(), stream) {
+            (Ok(opened), Some(event)) => opened.user.detach(&*opened.world, event.stream).await,
+            (Ok(_), None) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+        if let Err(error) = detached {
+            shared::cloudflare::log("router", &error);
+        }
+    }
+
+    /// Makes sure that what is idle ends although nobody calls any more.
+    async fn wake_to_expire(&self, opened: &Opened) -> Result<(), Error> {
         let failed = |error: worker::Error| failure("the alarm", &error);
         if self.state.storage().get_alarm().await.map_err(failed)?.is_none() {
-            let next = self.opened.as_ref().map_err(Clone::clone)?.user.expire(now())?;
+            let next = opened.user.expire(&*opened.world, now())?;
             if let Some(next) = next {
                 self.set_alarm(next).await.map_err(failed)?;
             }
@@ -128,7 +221,7 @@ impl McpRouter {
         Ok(())
     }
 
-    async fn set_alarm(&self, at: shared::Millis) -> worker::Result<()> {
+    async fn set_alarm(&self, at: Millis) -> worker::Result<()> {
         // A distance from now: that is how the crate takes a number, too.
         self.state.storage().set_alarm(Duration::from_millis(at.since(now()))).await
     }
@@ -142,8 +235,10 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
         env.durable_object("AGENT").map_err(|error| failure("the binding AGENT", &error))?;
     let config = Rc::new(config(env)?);
     let database = Rc::new(Sqlite(state.storage().sql()));
-    let user = User::new(Rc::clone(&config), user, database);
-    Ok(Opened { config, user, agents: Stubs(agents) })
+    let user = Rc::new(User::new(Rc::clone(&config), user, database));
+    let state: &JsValue = state.as_raw().as_ref();
+    let state = state.clone().unchecked_into();
+    Ok(Opened { config, user, world: Rc::new(Platform { agents, state }) })
 }
 
 /// Reads what a McpRouter looks at.
@@ -154,13 +249,21 @@ async fn read(request: &Request, method: Method) -> Result<Incoming, Refusal> {
         Method::Post => body(request, header("content-length").is_some()).await?,
         Method::Get | Method::Delete => String::new(),
     };
+    let revision = header("mcp-protocol-version");
+    // Only the modern era has them.
+    let mirrors = match revision.as_deref() {
+        Some(MODERN_REVISION) => edge::read_mirrors(&headers),
+        _ => Vec::new(),
+    };
     Ok(Incoming {
         accept: header("accept"),
         content_type: header("content-type"),
         session: header("mcp-session-id"),
-        revision: header("mcp-protocol-version"),
+        revision,
         mcp_method: header("mcp-method"),
         mcp_name: header("mcp-name"),
+        last_event: header("last-event-id"),
+        mirrors,
         body,
     })
 }
@@ -189,51 +292,10 @@ async fn body(request: &Request, told: bool) -> Result<String, Refusal> {
     String::from_utf8(bytes).map_err(|_| Refusal::Parse("it is not UTF-8".to_owned()))
 }
 
-/// Answers an Agent. Only Agents can ask: the entry passes nothing on whose path begins so.
-async fn notes(opened: &Opened, request: &Request) -> Result<Response, Refusal> {
+/// What an Agent says. Only the project's own objects can: the entry passes nothing on whose path
+/// begins so.
+async fn read_hop<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
     let internal = |error: String| Refusal::Below(Error::internal(error));
     let text = fetch::text(request.text()).await.map_err(|error| internal(error.to_string()))?;
-    let hop = serde_json::from_str(&text).map_err(|error| internal(error.to_string()))?;
-    let answer = serde_json::to_string(&opened.user.shared_notes(&hop));
-    let body = answer.map_err(|error| internal(error.to_string()))?;
-    fetch::json(&body).map_err(|error| internal(error.to_string()))
-}
-
-/// A response with one header more; what a fetch returned cannot be changed.
-fn with_header(response: &Response, name: &str, value: &str) -> worker::Result<Response> {
-    let headers = Headers::new_with_headers(&response.headers())?;
-    headers.set(name, value)?;
-    let init = ResponseInit::new();
-    init.set_status(response.status());
-    init.set_headers(&headers);
-    let body = response.body();
-    Ok(Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)?)
-}
-
-/// The Agents, by name.
-#[derive(Debug)]
-struct Stubs(ObjectNamespace);
-
-impl Agents for Stubs {
-    type Response = Response;
-
-    async fn forward(&self, key: &AgentKey, hop: String) -> Result<Response, Error> {
-        let failed = |error: worker::Error| {
-            Error::new(Kind::Unavailable, "this context cannot be reached now; try again")
-                .with_detail(error.to_string())
-        };
-        let agent = self.0.get_by_name(&key.object_name()).map_err(failed)?.into_rpc();
-        let response = fetch::post(&agent, AGENT_URL, &hop).await.map_err(failed)?;
-        // Only a failure is read here; everything else is the client's.
-        if response.status() == 500 && response.headers().has(hop::FAILED_HEADER).unwrap_or(false) {
-            let text = fetch::text(response.text()).await.map_err(failed)?;
-            let error = serde_json::from_str::<Error>(&text);
-            return Err(error.unwrap_or_else(|error| Error::internal(error.to_string())));
-        }
-        Ok(response)
-    }
-
-    fn is_ok(response: &Response) -> bool {
-        response.status() == 200
-    }
+    serde_json::from_str(&text).map_err(|error| internal(error.to_string()))
 }

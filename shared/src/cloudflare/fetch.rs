@@ -2,11 +2,12 @@
 //! that passes through them, which takes longer than what either tier does with it; here it passes
 //! as it is. It must not know what anything means.
 
+use futures_util::StreamExt as _;
 use worker::{
     Result,
     js_sys::{Object, Promise, Reflect, Uint8Array, futures::JsFuture},
     wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen},
-    web_sys::{RequestInit, Response, ResponseInit},
+    web_sys::{Headers, RequestInit, Response, ResponseInit},
 };
 
 #[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
@@ -71,6 +72,42 @@ pub fn json(body: &str) -> Result<Response> {
 /// The platform's own.
 pub fn respond(status: u16, headers: &[(&str, &str)], body: Option<&str>) -> Result<Response> {
     Ok(Response::new_with_opt_str_and_init(body, &init(status, headers)?)?)
+}
+
+/// A response with some headers more; what a fetch returned cannot be changed. The body goes on as
+/// it is.
+///
+/// # Errors
+/// The platform's own.
+pub fn with_headers(response: &Response, more: &[(&str, &str)]) -> Result<Response> {
+    let headers = Headers::new_with_headers(&response.headers())?;
+    more.iter().try_for_each(|(name, value)| headers.set(name, value))?;
+    let init = ResponseInit::new();
+    init.set_status(response.status());
+    init.set_headers(&headers);
+    let body = response.body();
+    Ok(Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init)?)
+}
+
+/// Headers of a stream of server-sent events. Nothing on the way may hold it back.
+pub const EVENT_STREAM: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-cache, no-transform"),
+    ("x-accel-buffering", "no"),
+];
+
+/// A stream with status 200, piece by piece as it comes.
+///
+/// # Errors
+/// The platform's own.
+pub fn stream(
+    headers: &[(&str, &str)],
+    pieces: impl futures_util::Stream<Item = String> + 'static,
+) -> Result<Response> {
+    let all = worker::Headers::new();
+    headers.iter().try_for_each(|(name, value)| all.set(name, value))?;
+    let bytes = pieces.map(|piece| Ok::<_, worker::Error>(piece.into_bytes()));
+    Ok(worker::ResponseBuilder::new().with_headers(all).from_stream(bytes)?.into())
 }
 
 fn init(status: u16, headers: &[(&str, &str)]) -> Result<ResponseInit> {

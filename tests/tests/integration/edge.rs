@@ -40,10 +40,10 @@ fn http_rules() {
     check(&ask("POST", "/mcp/-a", &all), 400, -32600);
     check(&ask("POST", &format!("/mcp/{}", "a".repeat(101)), &all), 400, -32600);
     // Methods.
-    for method in ["PUT", "PATCH", "OPTIONS", "GET"] {
+    for method in ["PUT", "PATCH", "OPTIONS"] {
         let response = ask(method, "/mcp", &all);
         check(&response, 405, -32600);
-        assert_eq!(response.header("allow"), Some("POST, DELETE"));
+        assert_eq!(response.header("allow"), Some("GET, POST, DELETE"));
     }
     assert_eq!(send("HEAD", &url, &all, None).status, 405);
     // Origin and Host.
@@ -171,7 +171,8 @@ fn revisions_are_negotiated() {
         ("2025-03-26", "2025-03-26"),
         ("2025-06-18", "2025-06-18"),
         ("2025-11-25", "2025-11-25"),
-        ("2024-11-05", "2025-11-25"),
+        ("2024-11-05", "2024-11-05"),
+        ("2024-10-07", "2025-11-25"),
         ("2099-01-01", "2025-11-25"),
     ] {
         let params = json!({ "protocolVersion": asked, "capabilities": {},
@@ -192,7 +193,7 @@ fn the_modern_era_has_no_session() {
     let result = &discover.json()["result"];
     assert_eq!(
         result["supportedVersions"],
-        json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
+        json!(["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
     );
     assert_eq!(result["resultType"], "complete");
     assert_eq!(discover.header("mcp-session-id"), None);

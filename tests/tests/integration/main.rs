@@ -31,6 +31,7 @@ mod memory;
 mod restart;
 mod storage;
 mod streaming;
+mod streams;
 
 use tests::{Bundle, Server};
 

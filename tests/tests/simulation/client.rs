@@ -5,14 +5,20 @@ use crate::{
     model::{Asked, Model, Note, Session, Totals},
     world::{Response, Ways, World},
 };
-use futures_util::task::noop_waker_ref;
+use futures_util::{StreamExt as _, task::noop_waker_ref};
 use router::{
-    http::{Incoming, Method},
+    http::{Address, Door, Incoming, Method},
     user::{Moment, Outgoing},
 };
 use serde_json::{Value, json};
-use shared::{Millis, Scope, UserId, hop::CallId};
-use std::{future::Future, pin::Pin, rc::Rc, task};
+use shared::{Millis, Scope, UserId};
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
+    task,
+};
 
 /// Requests of one schedule.
 const REQUESTS: usize = 24;
@@ -116,6 +122,7 @@ impl Client {
     }
 
     fn poll_one(&mut self) {
+        self.world.poll_tasks();
         if self.under_way.is_empty() {
             return;
         }
@@ -279,12 +286,14 @@ impl Client {
         let moment = Moment {
             now: Millis(world.clock.get()),
             random: world.random.bytes(),
-            call: CallId::from_random(world.random.bytes()),
+            call: world.random.next(),
         };
-        let (id, at) = (user.clone(), url.clone());
+        let id = user.clone();
+        let address = Address { door: Door::Mcp, scope: url.clone() };
         let future = Box::pin(async move {
             let user = world.user(&id);
-            read(user.serve(&Ways(world), method, &at, &incoming, moment).await)
+            let ways = Rc::new(Ways(world));
+            read(user.serve(&ways, method, &address, &incoming, moment).await).await
         });
         let from = self.step;
         self.under_way.push(Request { user, context, url, purpose, session, from, future });
@@ -381,7 +390,10 @@ impl Client {
 }
 
 fn post(method: &str, params: &Value) -> Incoming {
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    // No two requests of a session have the same id.
+    static IDS: AtomicU64 = AtomicU64::new(0);
+    let id = IDS.fetch_add(1, Ordering::Relaxed);
+    let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
     Incoming {
         accept: Some("application/json, text/event-stream".to_owned()),
         content_type: Some("application/json".to_owned()),
@@ -403,16 +415,21 @@ fn modern(tool: &str, mut params: Value) -> Incoming {
     }
 }
 
-fn read(outgoing: Outgoing<Response>) -> Answer {
+async fn read(outgoing: Outgoing<Response>) -> Answer {
     let (status, body, session) = match outgoing {
         Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
             (reply.status, reply.body.unwrap_or_default(), None)
         }
-        Outgoing::Piped(response) => (response.status, response.body, None),
+        Outgoing::Piped(response) => (response.status, response.body().await, None),
         Outgoing::Begun(response, id) => {
-            (response.status, response.body, Some(id.as_str().to_owned()))
+            (response.status, response.body().await, Some(id.as_str().to_owned()))
         }
+        Outgoing::Stream(events) => (200, events.collect::<Vec<_>>().await.concat(), None),
+        Outgoing::Listen(_) => panic!("nobody listens here"),
     };
+    // A call that takes its time is answered with a stream, and its last event is the reply.
+    let last = body.lines().filter_map(|line| line.strip_prefix("data: {")).next_back();
+    let body = last.map_or(body.clone(), |rest| format!("{{{rest}"));
     let body = serde_json::from_str(&body).unwrap_or(Value::Null);
     Answer { status, body, session }
 }

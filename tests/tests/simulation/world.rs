@@ -2,13 +2,22 @@
 //! lose, a clock and randomness from one seed. It must not know what clients want or expect.
 
 use agent::{context::Context, platform::Platform, reply::Reply};
-use futures_util::{StreamExt as _, future::LocalBoxFuture};
-use router::user::{Agents, User};
+use futures_util::{
+    Stream, StreamExt as _,
+    future::LocalBoxFuture,
+    stream::{self, LocalBoxStream},
+    task::noop_waker_ref,
+};
+use router::{
+    streams::StreamId,
+    user::User,
+    world::{Form, World as Surroundings},
+};
 use shared::{
-    AgentKey, Error, Kind, Millis, UserId,
+    AgentKey, Error, Kind, Millis, Scope, UserId,
     config::Config,
     database::native::Embedded,
-    hop::{NotesAnswer, NotesHop},
+    hop::{Change, Changes, NotesAnswer, NotesHop},
     notes,
 };
 use std::{
@@ -97,6 +106,8 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) clock: Cell<u64>,
     pub(crate) lost: Cell<u64>,
+    /// What goes on after the request that began it is answered.
+    tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     config: Rc<Config>,
     routers: RefCell<BTreeMap<UserId, Object<User<Embedded>>>>,
     agents: RefCell<BTreeMap<String, Object<Context>>>,
@@ -108,6 +119,7 @@ impl World {
             random: Random::new(seed),
             clock: Cell::new(1_800_000_000_000),
             lost: Cell::new(0),
+            tasks: RefCell::default(),
             config: Rc::new(Config::default()),
             routers: RefCell::default(),
             agents: RefCell::default(),
@@ -144,8 +156,17 @@ impl World {
         }
     }
 
+    /// Lets whatever goes on by itself go on.
+    pub(crate) fn poll_tasks(&self) {
+        let mut context = task::Context::from_waker(noop_waker_ref());
+        let mut tasks = self.tasks.take();
+        tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
+        self.tasks.borrow_mut().append(&mut tasks);
+    }
+
     /// Every object loses its memory. Whoever was using one must be gone already.
     pub(crate) fn restart(&self) {
+        self.tasks.take();
         self.agents.borrow_mut().values_mut().for_each(|agent| agent.live = None);
         self.routers.borrow_mut().values_mut().for_each(|router| router.live = None);
     }
@@ -167,17 +188,32 @@ fn unreachable_object() -> Error {
 }
 
 /// An Agent's response.
-#[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    pub(crate) body: String,
+    form: Form,
+    pieces: LocalBoxStream<'static, String>,
+}
+
+impl Response {
+    /// The body, once all of it has come.
+    pub(crate) async fn body(self) -> String {
+        self.pieces.collect::<Vec<_>>().await.concat()
+    }
 }
 
 /// The way from the routers to the Agents.
 pub(crate) struct Ways(pub(crate) Rc<World>);
 
-impl Agents for Ways {
+impl Surroundings for Ways {
     type Response = Response;
+
+    fn now(&self) -> Millis {
+        Millis(self.0.clock.get())
+    }
+
+    fn log(&self, error: &Error) {
+        assert_ne!(error.kind, Kind::Internal, "our own mistake: {error}");
+    }
 
     async fn forward(&self, key: &AgentKey, hop: String) -> Result<Response, Error> {
         self.0.pause().await;
@@ -189,16 +225,44 @@ impl Agents for Ways {
         if self.0.is_lost() {
             return Err(unreachable_object());
         }
-        Ok(match reply {
-            Reply::Json { status, body } => Response { status, body },
-            Reply::Events(events) => {
-                Response { status: 200, body: events.collect::<Vec<_>>().await.concat() }
+        let (status, form, pieces) = match reply {
+            Reply::Json { status, body } => {
+                (status, Form::Whole, stream::iter([body]).boxed_local())
             }
-        })
+            Reply::Events(body) => (200, Form::Whole, body.boxed_local()),
+            Reply::Lines(body) => (200, Form::Lines, body.boxed_local()),
+        };
+        Ok(Response { status, form, pieces })
+    }
+
+    async fn word(&self, _key: &AgentKey, _word: String) -> Result<bool, Error> {
+        Ok(false)
     }
 
     fn is_ok(response: &Response) -> bool {
         response.status == 200
+    }
+
+    fn form(response: &Response) -> Form {
+        response.form
+    }
+
+    fn pieces(
+        response: Response,
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + Unpin + 'static, Error> {
+        Ok(response.pieces.map(|piece| Ok(piece.into_bytes())))
+    }
+
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>) {
+        self.0.tasks.borrow_mut().push(work);
+    }
+
+    fn send(&self, _stream: StreamId, _events: &str) {}
+
+    fn hang_up(&self, _stream: StreamId) {}
+
+    fn is_connected(&self, _stream: StreamId) -> bool {
+        false
     }
 }
 
@@ -236,6 +300,22 @@ impl Platform for Near {
             let answer = world.user(&user).shared_notes(&hop);
             world.pause().await;
             if world.is_lost() { Err(unreachable_object()) } else { answer }
+        })
+    }
+
+    fn changed(
+        &self,
+        scope: &Scope,
+        changes: Vec<Change>,
+    ) -> LocalBoxFuture<'static, Result<(), Error>> {
+        let (world, user, scope) = (Rc::clone(&self.world), self.user.clone(), scope.clone());
+        Box::pin(async move {
+            world.pause().await;
+            if world.is_lost() {
+                return Err(unreachable_object());
+            }
+            let changes = Changes { user: user.clone(), scope, changes };
+            world.user(&user).changed(&Ways(Rc::clone(&world)), &changes)
         })
     }
 }

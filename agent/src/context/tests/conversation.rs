@@ -1,5 +1,6 @@
 //! Calls that talk: streams, questions in both eras, words for running calls, and what is left of
 //! all that when the object goes. With the fixture toolset, on a platform where time stands still.
+//! It must not know how a hop travels.
 
 mod skills;
 mod tasks;
@@ -8,6 +9,7 @@ use super::super::*;
 use crate::{reply::Body, toolset::tests::Still};
 use futures_executor::block_on;
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
+use proptest::prelude::*;
 use serde_json::{json, value::to_raw_value};
 use shared::{
     Scope, UserId,
@@ -534,6 +536,30 @@ fn a_state_is_good_for_its_own_request_only() {
 }
 
 #[test]
+fn answers_too_long_to_travel_are_asked_for_again() {
+    let tool = "test_input_required_result_multi_round";
+    let long = "x".repeat(limits::STATE_BYTES_MAX);
+    let name = json!({ "step1": accept(json!({ "name": long })) });
+    let color = json!({ "step2": accept(json!({ "color": "blue" })) });
+    for evicted in [false, true] {
+        let mut world = modern();
+        let first = world.round(1, tool, &json!({}), None);
+        let second = world.round(2, tool, &name, Some(&first["result"]["requestState"]));
+        let state = &second["result"]["requestState"];
+        assert!(state.as_str().unwrap().len() < 1_000);
+        if evicted {
+            world.evict();
+        }
+        let third = world.round(3, tool, &color, Some(state));
+        if evicted {
+            assert!(third["result"]["inputRequests"]["step1"].is_object(), "{third}");
+        } else {
+            assert!(text(&third).ends_with("likes blue"));
+        }
+    }
+}
+
+#[test]
 fn prompts_and_resources_ask_the_same_way() {
     let world = modern();
     for (method, mut params, key, content, part) in [
@@ -690,5 +716,150 @@ fn whatever_comes_back_as_a_state_or_an_answer_is_no_panic() {
     for answers in [json!(5), json!([]), json!("x")] {
         let params = json!({ "name": "test_simple_text", "inputResponses": answers });
         assert_eq!(world.json(1, "tools/call", params).1["error"]["code"], -32602, "{answers}");
+    }
+}
+
+/// What may happen to an Agent between two polls of what it is doing.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Begin(u8),
+    Poll,
+    Answer(u8, u8),
+    Cancel,
+    Pass(u8),
+    Later,
+    Drop,
+    Evict,
+    Retry(u8, u8),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => (0..24_u8).prop_map(Event::Begin),
+        6 => Just(Event::Poll),
+        3 => (0..3_u8, 0..6_u8).prop_map(|(n, answer)| Event::Answer(n, answer)),
+        1 => Just(Event::Cancel),
+        3 => (0..5_u8).prop_map(Event::Pass),
+        1 => Just(Event::Later),
+        1 => Just(Event::Drop),
+        1 => Just(Event::Evict),
+        3 => (0..24_u8, 0..6_u8).prop_map(|(tool, answer)| Event::Retry(tool, answer)),
+    ]
+}
+
+fn some_answer(which: u8) -> Value {
+    match which {
+        0 => json!({ "result": accept(json!({ "username": "u", "email": "e", "name": "n" })) }),
+        1 => json!({ "result": { "action": "decline" } }),
+        2 => json!({ "error": { "code": -1, "message": "no" } }),
+        3 => json!({ "result": { "roots": [] } }),
+        4 => json!({ "result": { "role": "assistant", "model": "m",
+            "content": { "type": "text", "text": "t" } } }),
+        _ => json!({ "result": null }),
+    }
+}
+
+/// The replies among what a body said, each of which ends it.
+fn replies(said: &[String]) -> usize {
+    said.iter().filter(|part| part.contains(r#""id":1,"#) || part.contains(r#""id":1}"#)).count()
+}
+
+fn tools(world: &World) -> Vec<String> {
+    let (_, list) = world.json(1, "tools/list", json!({}));
+    let tools = list["result"]["tools"].as_array().unwrap();
+    tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The parameters of a call that goes on with an earlier one, or does as if.
+fn retry(tool: &str, state: &Value, answer: u8) -> Value {
+    let answer = some_answer(answer)["result"].take();
+    let keys = ["user_name", "confirm", "step1", "step2", "client_roots"];
+    let answers: serde_json::Map<_, _> =
+        keys.into_iter().map(|key| (key.to_owned(), answer.clone())).collect();
+    json!({ "name": tool, "requestState": state, "inputResponses": answers })
+}
+
+fn play(is_modern: bool, happenings: &[Event]) -> Result<(), TestCaseError> {
+    let mut world = if is_modern { modern() } else { world() };
+    let tools = tools(&world);
+    let mut streams: Vec<(Body, Vec<String>)> = Vec::new();
+    let mut state = Value::Null;
+    for happening in happenings {
+        match *happening {
+            Event::Begin(tool) | Event::Retry(tool, _) => {
+                let tool = tools.iter().cycle().nth(tool.into()).unwrap();
+                let params = match *happening {
+                    Event::Retry(_, answer) => retry(tool, &state, answer),
+                    _ => json!({ "name": tool, "_meta": { "progressToken": 1 } }),
+                };
+                let served = world.serve(1, "tools/call", params).now_or_never();
+                match served {
+                    // It waits; whoever began it goes away.
+                    None => {}
+                    Some(Err(error)) => prop_assert_eq!(error.kind, Kind::Conflict),
+                    Some(Ok(Reply::Json { body, .. })) => {
+                        let body: Value = serde_json::from_str(&body).unwrap();
+                        prop_assert_eq!(&body["id"], &json!(1));
+                        let result = &body["result"];
+                        if let Some(sealed) = result.get("requestState") {
+                            prop_assert!(is_modern && *sealed != state);
+                            state = sealed.clone();
+                        }
+                    }
+                    Some(Ok(Reply::Events(body) | Reply::Lines(body))) => {
+                        streams.push((body, Vec::new()));
+                    }
+                }
+            }
+            Event::Poll => {
+                for (body, said) in &mut streams {
+                    while let Some(Some(part)) = now(body) {
+                        prop_assert_eq!(replies(said), 0, "something after the reply");
+                        said.push(part);
+                    }
+                }
+            }
+            Event::Answer(n, answer) => {
+                world.answer(n.into(), &some_answer(answer));
+            }
+            Event::Cancel => {
+                world.word(Word::Cancel);
+                prop_assert!(!world.answer(0, &some_answer(0)), "nobody is there");
+            }
+            Event::Pass(which) => {
+                let lengths = [50, 200, limits::SILENCE_MS, limits::KEEP_ALIVE_MS];
+                let length = lengths.get(usize::from(which)).copied();
+                world.still.pass(length.unwrap_or(limits::ASK_MS_MAX));
+            }
+            Event::Later => {
+                world.still.now.update(|now| now.saturating_add(limits::STATE_MS_MAX / 2))
+            }
+            Event::Drop => streams.clear(),
+            Event::Evict => {
+                streams.clear();
+                world.evict();
+            }
+        }
+    }
+    streams.clear();
+    prop_assert!(world.context.calls.borrow().is_empty());
+    world.evict();
+    prop_assert_eq!(world.still.waiting(), NO_TIMERS, "something is left running");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(600),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn whatever_happens_a_reply_is_the_last_word(
+        is_modern: bool,
+        happenings in prop::collection::vec(event(), 1..40),
+    ) {
+        play(is_modern, &happenings)?;
     }
 }

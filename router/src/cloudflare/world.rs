@@ -1,0 +1,124 @@
+//! The world of a McpRouter: the Agents as stubs, and the sockets of the clients that listen.
+
+use crate::{
+    streams::StreamId,
+    world::{Form, World},
+};
+use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use shared::{
+    AgentKey, Error, Kind, Millis,
+    cloudflare::{failure, fetch, log, now},
+    hop::{AGENT_URL, FAILED_HEADER, LINES, WORD_URL},
+};
+use worker::{
+    ObjectNamespace,
+    wasm_bindgen::JsValue,
+    wasm_bindgen_futures::spawn_local,
+    web_sys::{Response, WebSocket},
+    worker_sys::DurableObjectState,
+};
+
+/// Production's world.
+#[derive(Debug)]
+pub(super) struct Platform {
+    pub(super) agents: ObjectNamespace,
+    pub(super) state: DurableObjectState,
+}
+
+impl Platform {
+    /// The sockets of a stream. One that is closing is none.
+    fn sockets(&self, stream: StreamId) -> Vec<WebSocket> {
+        let mut sockets =
+            self.state.get_websockets_with_tag(&stream.to_string()).unwrap_or_default();
+        sockets.retain(|socket| socket.ready_state() == WebSocket::OPEN);
+        sockets
+    }
+
+    /// Takes a socket for a stream. The object may sleep while it is open.
+    ///
+    /// # Errors
+    /// The platform's own.
+    pub(super) fn accept(&self, socket: &WebSocket, stream: StreamId) -> Result<(), Error> {
+        let tags = vec![JsValue::from_str(&stream.to_string())];
+        self.state
+            .accept_websocket_with_tags(socket, tags)
+            .map_err(|error| failure("taking a socket", &error.into()))
+    }
+
+    async fn post(&self, key: &AgentKey, url: &str, hop: &str) -> Result<Response, Error> {
+        let failed = |error: worker::Error| {
+            Error::new(Kind::Unavailable, "this context cannot be reached now; try again")
+                .with_detail(error.to_string())
+        };
+        let agent = self.agents.get_by_name(&key.object_name()).map_err(failed)?.into_rpc();
+        let response = fetch::post(&agent, url, hop).await.map_err(failed)?;
+        // Only a failure is read here; everything else is the client's.
+        if response.status() == 500 && response.headers().has(FAILED_HEADER).unwrap_or(false) {
+            let text = fetch::text(response.text()).await.map_err(failed)?;
+            let error = serde_json::from_str::<Error>(&text);
+            return Err(error.unwrap_or_else(|error| Error::internal(error.to_string())));
+        }
+        Ok(response)
+    }
+}
+
+impl World for Platform {
+    type Response = Response;
+
+    fn now(&self) -> Millis {
+        now()
+    }
+
+    fn log(&self, error: &Error) {
+        log("router", error);
+    }
+
+    async fn forward(&self, key: &AgentKey, hop: String) -> Result<Response, Error> {
+        self.post(key, AGENT_URL, &hop).await
+    }
+
+    async fn word(&self, key: &AgentKey, word: String) -> Result<bool, Error> {
+        Ok(self.post(key, WORD_URL, &word).await?.status() == 204)
+    }
+
+    fn is_ok(response: &Response) -> bool {
+        response.status() == 200
+    }
+
+    fn form(response: &Response) -> Form {
+        match response.headers().get("content-type") {
+            Ok(Some(kind)) if kind == LINES => Form::Lines,
+            _ => Form::Whole,
+        }
+    }
+
+    fn pieces(
+        response: Response,
+    ) -> Result<impl futures_util::Stream<Item = Result<Vec<u8>, Error>> + Unpin + 'static, Error>
+    {
+        let broken = |error: worker::Error| failure("the answer of an Agent", &error);
+        let stream = worker::Response::from(response).stream().map_err(broken)?;
+        Ok(stream.map(move |piece| piece.map_err(broken)))
+    }
+
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>) {
+        spawn_local(work);
+    }
+
+    fn send(&self, stream: StreamId, events: &str) {
+        for socket in self.sockets(stream) {
+            // One that has gone in the meantime is missed by nobody.
+            let _ = socket.send_with_str(events);
+        }
+    }
+
+    fn hang_up(&self, stream: StreamId) {
+        for socket in self.sockets(stream) {
+            let _ = socket.close_with_code(1000);
+        }
+    }
+
+    fn is_connected(&self, stream: StreamId) -> bool {
+        !self.sockets(stream).is_empty()
+    }
+}

@@ -1,0 +1,490 @@
+//! Streams that outlive a request, and the log of what was said on them, in SQLite: a client that
+//! lost its connection, or whose router did, asks for the rest by the id of the last event that it
+//! has. It must not know what a message means, nor who is connected.
+//!
+//! An event's id is `stream-number`. Numbers grow over all streams of a user, so an id is unique
+//! in every session and names its stream (all revisions since 2025-03-26 ask for that).
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shared::{
+    Error, Millis, Scope, SessionId,
+    database::{Database, Row, Value},
+    limits,
+};
+use std::{cell::Cell, fmt};
+
+/// Which stream of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(i64);
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An event: its stream, and its number. Number zero is before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    /// The stream.
+    pub stream: StreamId,
+    /// The number.
+    pub number: i64,
+}
+
+impl EventId {
+    /// Before the first event of a stream.
+    #[must_use]
+    pub const fn start(stream: StreamId) -> Self {
+        Self { stream, number: 0 }
+    }
+
+    /// Reads an id; `None` if it is none of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (stream, number) = text.split_once('-')?;
+        let plain = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
+        if !plain(stream) || !plain(number) {
+            return None;
+        }
+        Some(Self { stream: StreamId(stream.parse().ok()?), number: number.parse().ok()? })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.stream, self.number)
+    }
+}
+
+/// What a stream of the modern era is for (2026-07-28, subscriptions).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Filter {
+    /// Changes of the list of tools.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tools_list_changed: bool,
+    /// Changes of the list of prompts.
+    #[serde(skip_serializing_if = "is_false")]
+    pub prompts_list_changed: bool,
+    /// Changes of the list of resources.
+    #[serde(skip_serializing_if = "is_false")]
+    pub resources_list_changed: bool,
+    /// Changes of these resources.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_subscriptions: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone)]
+pub enum Purpose {
+    /// The replies to these requests of a session, and what comes before them.
+    Calls {
+        /// The session.
+        session: SessionId,
+        /// The ids of the requests.
+        ids: Vec<Box<RawValue>>,
+    },
+    /// What a session hears outside of its requests.
+    Session(SessionId),
+    /// Everything that a session of the 2024-11-05 transport is told. Nothing of it is kept.
+    Old(SessionId),
+    /// What a client of the modern era asked to hear. Nothing of it is kept.
+    Listen {
+        /// The id of the request that opened it.
+        id: Box<RawValue>,
+        /// What it asked for.
+        filter: Filter,
+    },
+}
+
+/// A stream that is open or can be resumed.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Which.
+    pub id: StreamId,
+    /// Where.
+    pub scope: Scope,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a client missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missed {
+    /// These events.
+    Events(Vec<(EventId, String)>),
+    /// Some of it is kept no more.
+    Gone,
+}
+
+/// The streams of one user.
+#[derive(Debug)]
+pub struct Streams<D> {
+    database: D,
+    /// Whether the tables are there.
+    is_made: Cell<bool>,
+    /// Whether anybody would hear of a change; unknown until it is asked for.
+    is_heard: Cell<Option<bool>>,
+    /// Events kept, and their bytes; unknown until it is asked for.
+    kept: Cell<Option<(usize, usize)>>,
+}
+
+const TABLES: [&str; 3] = [
+    "CREATE TABLE IF NOT EXISTS streams (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, session TEXT, scope TEXT NOT NULL,
+        requests TEXT, filter TEXT, opened INTEGER NOT NULL, gone INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS events (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, message TEXT,
+        is_last INTEGER NOT NULL, at INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS events_of_stream ON events (stream)",
+];
+
+/// Stands for a filter where a stream is of the 2024-11-05 transport.
+const OLD: &str = "old";
+
+const COLUMNS: &str = "id, session, scope, requests, filter";
+
+fn internal(error: &serde_json::Error) -> Error {
+    Error::internal(format!("a stored stream: {error}"))
+}
+
+impl<D: Database> Streams<D> {
+    /// The streams in a database. Its tables are made when the first stream opens.
+    pub const fn new(database: D) -> Self {
+        let (is_heard, kept) = (Cell::new(None), Cell::new(None));
+        Self { database, is_made: Cell::new(false), is_heard, kept }
+    }
+
+    fn exists(&self) -> Result<bool, Error> {
+        if !self.is_made.get() {
+            let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'streams'";
+            self.is_made.set(!self.database.run(statement, &[])?.is_empty());
+        }
+        Ok(self.is_made.get())
+    }
+
+    /// Opens a stream. Where there are too many, the oldest go; they are named in the answer.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn open(
+        &self,
+        scope: &Scope,
+        purpose: &Purpose,
+        now: Millis,
+    ) -> Result<(StreamId, Vec<StreamId>), Error> {
+        if !self.exists()? {
+            TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(drop))?;
+            self.is_made.set(true);
+        }
+        self.is_heard.set(None);
+        let json = |value: serde_json::Result<String>| value.map_err(|error| internal(&error));
+        let scope = json(serde_json::to_string(scope))?;
+        let (session, requests, filter) = match purpose {
+            Purpose::Calls { session, ids } => {
+                (session.as_str().into(), json(serde_json::to_string(ids))?.into(), Value::Null)
+            }
+            Purpose::Session(session) => (session.as_str().into(), Value::Null, Value::Null),
+            Purpose::Old(session) => (session.as_str().into(), Value::Null, OLD.into()),
+            Purpose::Listen { id, filter } => {
+                (Value::Null, id.get().into(), json(serde_json::to_string(filter))?.into())
+            }
+        };
+        let rows = self.database.run(
+            "INSERT INTO streams (session, scope, requests, filter, opened, gone)
+             VALUES (?, ?, ?, ?, ?, 0) RETURNING id",
+            &[session, scope.into(), requests, filter, now.into()],
+        )?;
+        let row = rows.first().ok_or_else(|| Error::internal("a stream without an id"))?;
+        let keep = i64::try_from(limits::STREAMS_MAX).unwrap_or(i64::MAX);
+        let crowded = self.database.run(
+            "DELETE FROM streams WHERE id IN
+                (SELECT id FROM streams ORDER BY id DESC LIMIT -1 OFFSET ?) RETURNING id",
+            &[Value::Integer(keep)],
+        )?;
+        Ok((StreamId(row.integer(0)?), self.forget(&crowded)?))
+    }
+
+    /// The stream of this id.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn find(&self, id: StreamId) -> Result<Option<Stream>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let statement = format!("SELECT {COLUMNS} FROM streams WHERE id = ?");
+        let rows = self.database.run(&statement, &[Value::Integer(id.0)])?;
+        rows.first().map(read).transpose()
+    }
+
+    /// The stream of a session of the 2024-11-05 transport.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn of_old_transport(&self, session: &SessionId) -> Result<Option<StreamId>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let statement = "SELECT id FROM streams WHERE session = ? AND filter = ?";
+        let rows = self.database.run(statement, &[session.as_str().into(), OLD.into()])?;
+        rows.first().map(|row| row.integer(0).map(StreamId)).transpose()
+    }
+
+    /// Every stream that hears of changes, the newest first.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn hearing(&self) -> Result<Vec<Stream>, Error> {
+        if !self.exists()? {
+            return Ok(Vec::new());
+        }
+        let statement = format!(
+            "SELECT {COLUMNS} FROM streams WHERE requests IS NULL OR filter IS NOT NULL
+             ORDER BY id DESC"
+        );
+        self.database.run(&statement, &[])?.iter().map(read).collect()
+    }
+
+    /// Whether [`Self::hearing`] names any.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn is_heard(&self) -> Result<bool, Error> {
+        if let Some(known) = self.is_heard.get() {
+            return Ok(known);
+        }
+        let heard = !self.hearing()?.is_empty();
+        self.is_heard.set(Some(heard));
+        Ok(heard)
+    }
+
+    /// Keeps a message and numbers it. `is_last` says that nothing follows on its stream.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn append(
+        &self,
+        stream: StreamId,
+        message: &str,
+        is_last: bool,
+        now: Millis,
+    ) -> Result<EventId, Error> {
+        let (events, bytes) = self.kept()?;
+        let kept = message.len() <= limits::EVENT_BYTES_MAX;
+        let rows = self.database.run(
+            "INSERT INTO events (stream, message, is_last, at) VALUES (?, ?, ?, ?)
+             RETURNING number",
+            &[
+                Value::Integer(stream.0),
+                if kept { message.into() } else { Value::Null },
+                Value::Integer(is_last.into()),
+                now.into(),
+            ],
+        )?;
+        let row = rows.first().ok_or_else(|| Error::internal("an event without a number"))?;
+        let number = row.integer(0)?;
+        let bytes = if kept { bytes.saturating_add(message.len()) } else { bytes };
+        self.kept.set(Some((events.saturating_add(1), bytes)));
+        self.trim()?;
+        Ok(EventId { stream, number })
+    }
+
+    /// Events kept and their bytes.
+    fn kept(&self) -> Result<(usize, usize), Error> {
+        if let Some(kept) = self.kept.get() {
+            return Ok(kept);
+        }
+        let statement = "SELECT count(*), sum(length(CAST(message AS BLOB))) FROM events";
+        let rows = self.database.run(statement, &[])?;
+        let row = rows.first().ok_or_else(|| Error::internal("no count of events"))?;
+        let size = |column| row.integer(column).map(|n| usize::try_from(n).unwrap_or(0));
+        Ok((size(0)?, size(1)?))
+    }
+
+    /// Lets the oldest events go until the rest is within bounds.
+    fn trim(&self) -> Result<(), Error> {
+        while let Some((events, bytes)) = self.kept.get().filter(|(events, bytes)| {
+            *events > limits::STREAM_EVENTS_MAX || *bytes > limits::STREAM_BYTES_MAX
+        }) {
+            let gone = self.drop_events(
+                "number IN (SELECT number FROM events ORDER BY number LIMIT ?)",
+                limits::STREAM_TRIM_EVENTS.into(),
+            )?;
+            let (fewer, less) = gone;
+            self.kept.set(Some((events.saturating_sub(fewer), bytes.saturating_sub(less))));
+            if fewer == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes events and marks their streams as no longer whole; says how many, and their bytes.
+    fn drop_events(&self, which: &str, argument: Value) -> Result<(usize, usize), Error> {
+        let statement = format!(
+            "DELETE FROM events WHERE {which}
+             RETURNING stream, number, length(CAST(message AS BLOB))"
+        );
+        let rows = self.database.run(&statement, &[argument])?;
+        let mut bytes = 0_usize;
+        for row in &rows {
+            bytes = bytes.saturating_add(usize::try_from(row.integer(2)?).unwrap_or(0));
+            let gone = [Value::Integer(row.integer(1)?), Value::Integer(row.integer(0)?)];
+            self.database.run("UPDATE streams SET gone = max(gone, ?) WHERE id = ?", &gone)?;
+        }
+        Ok((rows.len(), bytes))
+    }
+
+    /// What was said on a stream after an event.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn missed(&self, after: EventId) -> Result<Missed, Error> {
+        let stream = Value::Integer(after.stream.0);
+        let statement = "SELECT gone FROM streams WHERE id = ?";
+        let gone = self.database.run(statement, std::slice::from_ref(&stream))?;
+        if gone.first().map_or(Ok(0), |row| row.integer(0))? > after.number {
+            return Ok(Missed::Gone);
+        }
+        let rows = self.database.run(
+            "SELECT number, message FROM events WHERE stream = ? AND number > ? ORDER BY number",
+            &[stream, Value::Integer(after.number)],
+        )?;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = EventId { stream: after.stream, number: row.integer(0)? };
+            match row.0.get(1) {
+                Some(Value::Text(message)) => events.push((id, message.clone())),
+                _ => return Ok(Missed::Gone),
+            }
+        }
+        Ok(Missed::Events(events))
+    }
+
+    /// Whether the last message of a stream has been said.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn is_done(&self, stream: StreamId) -> Result<bool, Error> {
+        let statement = "SELECT 1 FROM events WHERE stream = ? AND is_last = 1";
+        Ok(!self.database.run(statement, &[Value::Integer(stream.0)])?.is_empty())
+    }
+
+    /// Forgets a stream.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn close(&self, stream: StreamId) -> Result<(), Error> {
+        let statement = "DELETE FROM streams WHERE id = ? RETURNING id";
+        let rows = self.database.run(statement, &[Value::Integer(stream.0)])?;
+        self.forget(&rows).map(drop)
+    }
+
+    /// Forgets every stream of one session, and says which they were.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn end(&self, session: &SessionId) -> Result<Vec<StreamId>, Error> {
+        if !self.exists()? {
+            return Ok(Vec::new());
+        }
+        let statement = "DELETE FROM streams WHERE session = ? RETURNING id";
+        let rows = self.database.run(statement, &[session.as_str().into()])?;
+        self.forget(&rows)
+    }
+
+    /// Forgets the streams of sessions that are no more, and says which they were.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn end_orphans(&self) -> Result<Vec<StreamId>, Error> {
+        // Where a stream has a session there is a table of sessions.
+        let of_sessions = "SELECT 1 FROM streams WHERE session IS NOT NULL LIMIT 1";
+        if !self.exists()? || self.database.run(of_sessions, &[])?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.database.run(
+            "DELETE FROM streams WHERE session IS NOT NULL
+                AND session NOT IN (SELECT id FROM sessions) RETURNING id",
+            &[],
+        )?;
+        self.forget(&rows)
+    }
+
+    /// Lets go what is too old. A stream that is in use stays. Says when to look again; `None` if
+    /// there is nothing left.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn expire(
+        &self,
+        is_used: impl Fn(StreamId) -> bool,
+        now: Millis,
+    ) -> Result<Option<Millis>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let oldest: Value = Millis(now.0.saturating_sub(limits::EVENT_AGE_MS)).into();
+        self.drop_events("at < ?", oldest.clone())?;
+        let old = self.database.run(
+            "SELECT id FROM streams WHERE opened < ? AND NOT EXISTS
+                (SELECT 1 FROM events WHERE events.stream = streams.id)",
+            &[oldest],
+        )?;
+        for row in &old {
+            let id = StreamId(row.integer(0)?);
+            if !is_used(id) {
+                self.close(id)?;
+            }
+        }
+        self.kept.set(None);
+        let left = !self.database.run("SELECT 1 FROM streams LIMIT 1", &[])?.is_empty();
+        Ok(left.then(|| now.after(limits::EVENT_AGE_MS)))
+    }
+
+    /// Forgets what was kept of streams that are no more.
+    fn forget(&self, rows: &[Row]) -> Result<Vec<StreamId>, Error> {
+        self.is_heard.set(None);
+        let ids = rows.iter().map(|row| row.integer(0).map(StreamId));
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        for id in &ids {
+            self.database.run("DELETE FROM events WHERE stream = ?", &[Value::Integer(id.0)])?;
+        }
+        if !ids.is_empty() {
+            self.kept.set(None);
+        }
+        Ok(ids)
+    }
+}
+
+fn read(row: &Row) -> Result<Stream, Error> {
+    let text = |column: usize| match row.0.get(column) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let broken = || Error::internal("a stored stream is of no kind");
+    let session = text(1).and_then(SessionId::parse);
+    let purpose = match (session, text(3), text(4)) {
+        (Some(session), Some(ids), None) => {
+            let ids = serde_json::from_str(ids).map_err(|error| internal(&error))?;
+            Purpose::Calls { session, ids }
+        }
+        (Some(session), None, None) => Purpose::Session(session),
+        (Some(session), None, Some(OLD)) => Purpose::Old(session),
+        (None, Some(id), Some(filter)) => Purpose::Listen {
+            id: RawValue::from_string(id.to_owned()).map_err(|error| internal(&error))?,
+            filter: serde_json::from_str(filter).map_err(|error| internal(&error))?,
+        },
+        _ => return Err(broken()),
+    };
+    let scope = serde_json::from_str(row.text(2)?).map_err(|error| internal(&error))?;
+    Ok(Stream { id: StreamId(row.integer(0)?), scope, purpose })
+}

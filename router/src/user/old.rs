@@ -1,0 +1,175 @@
+//! The transport of 2024-11-05: one stream for everything that a server says, and a second address
+//! for what a client says. A session lives as long as its stream, and nothing of it can be asked
+//! for again. It must not know what a message does.
+
+use super::{Outgoing, Planned, User, Visit};
+use crate::{
+    http::{Incoming, Reply},
+    lines::lines,
+    message::{Body, Message, Request, Unreadable},
+    plan::{Opening, Place, Plan, note, plan},
+    protocol::Era,
+    refusal::Refusal,
+    session::Session,
+    sse,
+    streams::{EventId, Purpose, StreamId},
+    world::World,
+};
+use futures_util::StreamExt as _;
+use serde_json::value::RawValue;
+use shared::{
+    Error, Scope, SessionId,
+    database::Database,
+    hop::{Line, OLDEST_REVISION, Peer},
+};
+use std::{borrow::Cow, rc::Rc};
+
+/// A message on its way after its post is answered.
+struct Taken {
+    scope: Scope,
+    incoming: Incoming,
+    moment: super::Moment,
+    session: Session,
+    stream: StreamId,
+}
+
+impl<D: Database + 'static> User<D> {
+    /// Opens a stream, and with it a session.
+    pub(super) fn open_old<W: World>(
+        &self,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+    ) -> Result<EventId, Refusal> {
+        visit.incoming.check_stream()?;
+        let nothing: &RawValue =
+            serde_json::from_str("null").map_err(|e| Error::internal(format!("null: {e}")))?;
+        let session = Session {
+            id: SessionId::from_random(visit.moment.random).of_old_transport(),
+            scope: visit.scope.clone(),
+            revision: OLDEST_REVISION.to_owned(),
+            client: nothing.to_owned().into(),
+            level: None,
+            seen: visit.moment.now,
+        };
+        let purpose = Purpose::Old(session.id.clone());
+        self.sessions.begin(session, visit.moment.now)?;
+        self.hang_up_orphans(world.as_ref())?;
+        Ok(EventId::start(self.open(world.as_ref(), visit.scope, &purpose)?))
+    }
+
+    /// The first thing that a stream says: where to post to.
+    pub(super) fn endpoint(scope: &Scope, session: &SessionId) -> String {
+        let path = scope.to_string();
+        let tail = path.strip_prefix("/mcp").unwrap_or_default();
+        sse::named("endpoint", &format!("/messages{tail}?sessionId={}", session.as_str()))
+    }
+
+    /// Takes a message. Its answer goes to the stream of its session.
+    pub(super) async fn post_old<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+        session: Option<&str>,
+    ) -> Result<Reply, Refusal> {
+        visit.incoming.check_content()?;
+        let id = session.and_then(SessionId::parse).filter(SessionId::is_of_old_transport);
+        let id = id.ok_or(Refusal::SessionUnknown)?;
+        let found = self.sessions.find(&id, visit.scope, visit.moment.now)?;
+        let session = found.ok_or(Refusal::SessionUnknown)?;
+        self.sessions.touch(&id, visit.moment.now)?;
+        let stream = self.streams.of_old_transport(&id)?.ok_or(Refusal::SessionUnknown)?;
+        let Body::One(raw) = Body::parse(&visit.incoming.body)? else {
+            return Err(Refusal::InvalidRequest("send one message at a time".to_owned()));
+        };
+        match Message::parse(raw) {
+            Err(Unreadable { refusal, .. }) => return Err(refusal),
+            Ok(Message::Notification { method, params }) => {
+                self.note(world, &session, note(&method, &params)).await?;
+            }
+            Ok(Message::Response { id, raw }) => self.answered(world, &session, id, raw).await?,
+            Ok(Message::Request(_)) => {
+                let (user, near) = (Rc::clone(self), Rc::clone(world));
+                let (scope, incoming) = (visit.scope.clone(), visit.incoming.clone());
+                let moment = visit.moment.clone();
+                let taken = Taken { scope, incoming, moment, session, stream };
+                world.spawn(Box::pin(async move { user.serve_old(&near, &taken).await }));
+            }
+        }
+        Ok(Reply::empty(202))
+    }
+
+    async fn serve_old<W: World>(self: &Rc<Self>, world: &Rc<W>, taken: &Taken) {
+        let Ok(Body::One(raw)) = Body::parse(&taken.incoming.body) else { return };
+        let Ok(Message::Request(request)) = Message::parse(raw) else { return };
+        if let Err(refusal) = self.reply_old(world, taken, &request).await {
+            if let Refusal::Below(error) = &refusal {
+                world.log(error);
+            }
+            let body = refusal.reply(Some(request.id), false).body.unwrap_or_default();
+            self.send(world.as_ref(), taken.stream, &sse::message(None, &body));
+        }
+    }
+
+    /// Serves a request and sends its answer, and what comes before it.
+    async fn reply_old<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        taken: &Taken,
+        request: &Request<'_>,
+    ) -> Result<(), Refusal> {
+        let Taken { scope, incoming, moment, session, stream } = taken;
+        let visit = Visit { scope, incoming, moment };
+        let begins = request.method == "initialize" && session.client.get() == "null";
+        let outgoing = if begins {
+            Outgoing::Piped(self.begin_old(world, visit, session, request).await?)
+        } else {
+            let call = moment.call(0);
+            let planned = self.planned(world, visit, Some(session), request, Era::Handshake, &call);
+            match planned.await? {
+                Planned::Done(outgoing) => outgoing,
+                Planned::Said { response, running, .. } => {
+                    let mut said = Box::pin(lines(W::pieces(response)?));
+                    while let Some(line) = said.next().await {
+                        if let Line::Message(message) = Line::read(&line?) {
+                            self.send(world.as_ref(), *stream, &sse::message(None, message));
+                        }
+                    }
+                    drop(running);
+                    return Ok(());
+                }
+            }
+        };
+        let body = super::batch::body::<W>(outgoing).await?;
+        self.send(world.as_ref(), *stream, &sse::message(None, &body));
+        Ok(())
+    }
+
+    /// Asks the Agent to agree, and notes what was agreed on.
+    async fn begin_old<W: World>(
+        &self,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+        session: &Session,
+        request: &Request<'_>,
+    ) -> Result<W::Response, Refusal> {
+        let call = visit.moment.call(0);
+        let place = Place { config: &self.config, user: &self.id, scope: visit.scope, call: &call };
+        let (key, Opening { revision, client }) = match plan(place, Era::Handshake, None, request) {
+            Plan::Begin(key, opening) => (key, opening),
+            Plan::Reject(refusal) => return Err(refusal),
+            _ => return Err(Refusal::InvalidRequest("this is no `initialize`".to_owned())),
+        };
+        let peer = Peer::Handshake {
+            call: call.clone(),
+            revision: Cow::Borrowed(revision),
+            client: Cow::Borrowed(client),
+            level: None,
+        };
+        let hop = self.hop(&key, peer, visit.incoming, request.raw)?;
+        let response = world.forward(&key, hop).await?;
+        if W::is_ok(&response) {
+            self.sessions.set_client(&session.id, revision, client)?;
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,366 @@
+//! What is said on streams: kept where it can be asked for again, and sent to whoever is
+//! connected. A message goes to one stream, and a stream to one connection. It must not know what
+//! a call does.
+
+use super::{User, Visit};
+use crate::{
+    calls::{RequestId, Running},
+    http::Door,
+    notify,
+    refusal::Refusal,
+    session::Session,
+    sse,
+    streams::{EventId, Filter, Missed, Purpose, Stream, StreamId},
+    world::World,
+};
+use futures_channel::mpsc;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::{
+    Error, Kind, Millis, Scope, SessionId,
+    database::Database,
+    hop::{Change, Changes, Line},
+    limits,
+};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+/// Server-sent events for one client, each whole.
+pub type Events = mpsc::Receiver<String>;
+
+/// What is going on now, in memory only.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// The responses that requests are being answered with.
+    responses: RefCell<BTreeMap<StreamId, mpsc::Sender<String>>>,
+    /// The streams that somebody is still talking on.
+    talking: RefCell<BTreeSet<StreamId>>,
+}
+
+/// What a client gets that connects to a stream, before what comes later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Events, as text.
+    pub events: String,
+    /// Whether nothing comes later.
+    pub is_done: bool,
+}
+
+/// As much of a message as says whether it is a reply, and to which request.
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+}
+
+/// The request that a message replies to.
+fn replies_to(message: &str) -> Option<RequestId> {
+    let said: Said<'_> = serde_json::from_str(message).ok()?;
+    said.id.filter(|_| said.method.is_none()).map(RequestId::read)
+}
+
+/// The reply to a request that nobody works on any more.
+fn interrupted(id: &RawValue) -> String {
+    let text = "the call was interrupted and its result is lost; it may have taken effect";
+    let refusal = Refusal::Below(Error::new(Kind::Unavailable, text));
+    refusal.reply(Some(id), false).body.unwrap_or_default()
+}
+
+/// Whether clients of a revision come back to a stream that was ended before its reply.
+fn comes_back(revision: &str) -> bool {
+    revision == "2025-11-25"
+}
+
+impl<D: Database + 'static> User<D> {
+    /// Answers requests of a session with a stream, and keeps what is said on it. The call goes on
+    /// whether or not the client stays: a disconnect is no cancellation.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub(super) fn stream<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        session: &Session,
+        running: Vec<Running>,
+        said: impl futures_util::Stream<Item = Result<String, Error>> + Unpin + 'static,
+    ) -> Result<Events, Error> {
+        let ids = running.iter().map(|running| running.call.raw.clone()).collect();
+        let purpose = Purpose::Calls { session: session.id.clone(), ids };
+        let stream = self.open(world.as_ref(), &session.scope, &purpose)?;
+        let (sender, events) = mpsc::channel(limits::STREAM_BACKLOG_MAX);
+        self.live.responses.borrow_mut().insert(stream, sender);
+        self.live.talking.borrow_mut().insert(stream);
+        let comes_back = comes_back(&session.revision);
+        if comes_back {
+            self.send(world.as_ref(), stream, &sse::priming(EventId::start(stream)));
+        }
+        let (user, near) = (Rc::clone(self), Rc::clone(world));
+        world.spawn(Box::pin(async move {
+            user.relay(near.as_ref(), stream, &running, comes_back, said).await;
+            user.live.talking.borrow_mut().remove(&stream);
+            user.hang_up(near.as_ref(), stream);
+        }));
+        Ok(events)
+    }
+
+    pub(super) fn open<W: World>(
+        &self,
+        world: &W,
+        scope: &Scope,
+        purpose: &Purpose,
+    ) -> Result<StreamId, Error> {
+        let (stream, crowded) = self.streams.open(scope, purpose, world.now())?;
+        crowded.into_iter().for_each(|stream| self.hang_up(world, stream));
+        Ok(stream)
+    }
+
+    /// Passes on what is said until every request has its reply.
+    async fn relay<W: World>(
+        &self,
+        world: &W,
+        stream: StreamId,
+        running: &[Running],
+        comes_back: bool,
+        mut said: impl futures_util::Stream<Item = Result<String, Error>> + Unpin,
+    ) {
+        let mut open: BTreeMap<&RequestId, &Running> =
+            running.iter().map(|running| (&running.call.request, running)).collect();
+        while !open.is_empty() {
+            let line = match said.next().await {
+                None => break,
+                Some(Ok(line)) => line,
+                Some(Err(error)) => {
+                    world.log(&error);
+                    break;
+                }
+            };
+            match Line::read(&line) {
+                Line::Message(message) => {
+                    if let Some(id) = replies_to(message) {
+                        open.remove(&id);
+                    }
+                    self.say(world, stream, message, open.is_empty());
+                }
+                Line::Pause if comes_back => {
+                    self.send(world, stream, &sse::retry(limits::RETRY_MS));
+                    self.hang_up(world, stream);
+                }
+                Line::Pause => {}
+                Line::Alive => self.send(world, stream, sse::COMMENT),
+            }
+        }
+        // Whoever cancelled waits for nothing; anybody else is told.
+        let lost = open.into_values().filter(|running| !running.call.is_cancelled.get());
+        for running in lost {
+            self.say(world, stream, &interrupted(&running.call.raw), true);
+        }
+    }
+
+    /// Says a message on a stream: kept first, then sent, so that whoever connects in between has
+    /// it once.
+    fn say<W: World>(&self, world: &W, stream: StreamId, message: &str, is_last: bool) {
+        let id = match self.streams.append(stream, message, is_last, world.now()) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                world.log(&error);
+                None
+            }
+        };
+        self.send(world, stream, &sse::message(id, message));
+    }
+
+    /// Sends events to the client of a stream, if it is there. One that is too slow has to resume.
+    pub(super) fn send<W: World>(&self, world: &W, stream: StreamId, events: &str) {
+        let mut responses = self.live.responses.borrow_mut();
+        let Some(sender) = responses.get_mut(&stream) else {
+            return world.send(stream, events);
+        };
+        if sender.try_send(events.to_owned()).is_err() {
+            responses.remove(&stream);
+        }
+    }
+
+    /// Ends whatever connection a stream has. What was sent arrives.
+    fn hang_up<W: World>(&self, world: &W, stream: StreamId) {
+        self.live.responses.borrow_mut().remove(&stream);
+        world.hang_up(stream);
+    }
+
+    /// Whether a stream may not be forgotten.
+    fn is_used<W: World>(&self, world: &W, stream: StreamId) -> bool {
+        self.live.talking.borrow().contains(&stream) || world.is_connected(stream)
+    }
+
+    /// Ends what streams have of sessions that are no more.
+    pub(super) fn hang_up_orphans<W: World>(&self, world: &W) -> Result<(), Error> {
+        let orphans = self.streams.end_orphans()?;
+        orphans.into_iter().for_each(|stream| self.hang_up(world, stream));
+        Ok(())
+    }
+
+    pub(super) fn expire_streams<W: World>(
+        &self,
+        world: &W,
+        now: Millis,
+    ) -> Result<Option<Millis>, Error> {
+        self.streams.expire(|stream| self.is_used(world, stream), now)
+    }
+
+    /// A client asks for the stream of its session, or for the rest of one.
+    pub(super) fn listen<W: World>(
+        &self,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+    ) -> Result<EventId, Refusal> {
+        if visit.incoming.is_modern() {
+            return Err(Refusal::MethodNotAllowed(Door::Mcp.methods()));
+        }
+        visit.incoming.check_stream()?;
+        crate::protocol::check_handshake(visit.incoming)?;
+        let session = self.session(visit)?;
+        let Some(last) = visit.incoming.last_event.as_deref() else {
+            let purpose = Purpose::Session(session.id);
+            return Ok(EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?));
+        };
+        let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
+        let own = match self.streams.find(last.stream)?.map(|stream| stream.purpose) {
+            Some(Purpose::Calls { session, .. } | Purpose::Session(session)) => Some(session),
+            Some(Purpose::Listen { .. } | Purpose::Old(_)) | None => None,
+        };
+        if own != Some(session.id) || self.streams.missed(last)? == Missed::Gone {
+            return Err(Refusal::StreamGone);
+        }
+        Ok(last)
+    }
+
+    /// A client of the modern era asks to hear of changes. Its stream is not kept.
+    pub(super) fn hear<W: World>(
+        &self,
+        world: &Rc<W>,
+        scope: &Scope,
+        id: &RawValue,
+        filter: Filter,
+    ) -> Result<EventId, Error> {
+        let purpose = Purpose::Listen { id: id.to_owned(), filter };
+        Ok(EventId::start(self.open(world.as_ref(), scope, &purpose)?))
+    }
+
+    /// A client's connection is there: what it gets first. Whoever was connected to this stream
+    /// before is not any more. Nothing may happen between this and sending what it says.
+    ///
+    /// # Errors
+    /// The database's own, and [`Kind::NotFound`] for a stream that is no more.
+    pub fn attach<W: World>(&self, world: &W, after: EventId) -> Result<Attached, Error> {
+        self.hang_up(world, after.stream);
+        let gone = || Error::new(Kind::NotFound, "this stream is no more");
+        let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
+        if let Purpose::Listen { id, filter } = &stream.purpose {
+            let events = sse::message(None, &notify::acknowledged(id, filter));
+            return Ok(Attached { events, is_done: false });
+        }
+        if let Purpose::Old(session) = &stream.purpose {
+            let events = Self::endpoint(&stream.scope, session);
+            return Ok(Attached { events, is_done: false });
+        }
+        self.end_if_interrupted(&stream, world.now())?;
+        let Missed::Events(missed) = self.streams.missed(after)? else {
+            return Err(gone());
+        };
+        let mut events = sse::COMMENT.to_owned();
+        if after.number == 0 {
+            events = sse::priming(after);
+        }
+        events.extend(missed.iter().map(|(id, message)| sse::message(Some(*id), message)));
+        Ok(Attached { events, is_done: self.streams.is_done(after.stream)? })
+    }
+
+    /// A call does not outlive its router. A client that comes back for it is told so.
+    fn end_if_interrupted(&self, stream: &Stream, now: Millis) -> Result<(), Error> {
+        let Purpose::Calls { ids, .. } = &stream.purpose else {
+            return Ok(());
+        };
+        if self.live.talking.borrow().contains(&stream.id) || self.streams.is_done(stream.id)? {
+            return Ok(());
+        }
+        let Missed::Events(said) = self.streams.missed(EventId::start(stream.id))? else {
+            return Ok(());
+        };
+        let replied: BTreeSet<_> =
+            said.iter().filter_map(|(_, message)| replies_to(message)).collect();
+        let lost = ids.iter().filter(|id| !replied.contains(&RequestId::read(id)));
+        for id in lost {
+            self.streams.append(stream.id, &interrupted(id), true, now)?;
+        }
+        Ok(())
+    }
+
+    /// A client's connection is gone. A stream that nobody can come back to goes with it.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn detach<W: World>(&self, world: &W, stream: StreamId) -> Result<(), Error> {
+        let found = self.streams.find(stream)?.filter(|_| !world.is_connected(stream));
+        match found.map(|stream| stream.purpose) {
+            Some(Purpose::Listen { .. }) => self.streams.close(stream),
+            Some(Purpose::Old(session)) => self.end(world, &session).await,
+            Some(Purpose::Calls { .. } | Purpose::Session(_)) | None => Ok(()),
+        }
+    }
+
+    /// Tells every client that may see it what has changed.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] for an Agent of another user, and the database's own.
+    pub fn changed<W: World>(&self, world: &W, changes: &Changes) -> Result<(), Error> {
+        self.check_own(&changes.user)?;
+        let mut told: BTreeSet<SessionId> = BTreeSet::new();
+        let (connected, others): (Vec<Stream>, Vec<Stream>) =
+            self.streams.hearing()?.into_iter().partition(|s| world.is_connected(s.id));
+        for stream in connected.iter().chain(&others) {
+            let sees =
+                |change: &&Change| notify::is_everywhere(change) || stream.scope == changes.scope;
+            let seen = changes.changes.iter().filter(sees);
+            match &stream.purpose {
+                // One of the streams of a session: the newest that somebody listens to.
+                Purpose::Session(session) => {
+                    if told.insert(session.clone()) {
+                        for change in seen {
+                            if self.wants(session, change)? {
+                                self.say(world, stream.id, &notify::message(change), false);
+                            }
+                        }
+                    }
+                }
+                Purpose::Listen { id, filter } => {
+                    for message in seen.filter_map(|change| notify::heard(id, filter, change)) {
+                        self.send(world, stream.id, &sse::message(None, &message));
+                    }
+                }
+                Purpose::Old(session) => {
+                    for change in seen {
+                        if self.wants(session, change)? {
+                            let message = notify::message(change);
+                            self.send(world, stream.id, &sse::message(None, &message));
+                        }
+                    }
+                }
+                Purpose::Calls { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a session is to hear of a change.
+    fn wants(&self, session: &SessionId, change: &Change) -> Result<bool, Error> {
+        match notify::resource(change) {
+            Some(uri) => self.sessions.is_subscribed(session, uri),
+            None => Ok(true),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a user's state needs of the world: the way to the Agents, the connections of clients that
+//! listen, the time. It must not know which world it is: production's is a Durable Object, tests
+//! and the simulation bring their own.
+
+use crate::streams::StreamId;
+use futures_util::{Stream, future::LocalBoxFuture};
+use shared::{AgentKey, Error, Millis};
+use std::future::Future;
+
+/// What form an Agent's response has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The client's, as it is.
+    Whole,
+    /// A sequence of `shared::hop::Line`s.
+    Lines,
+}
+
+/// The world, as one user's state sees it.
+pub trait World: 'static {
+    /// An Agent's response, which is piped back without being read unless it is lines.
+    type Response: 'static;
+
+    /// The time.
+    fn now(&self) -> Millis;
+
+    /// Keeps what no client is told of a failure.
+    fn log(&self, error: &Error);
+
+    /// Sends a hop.
+    fn forward(
+        &self,
+        key: &AgentKey,
+        hop: String,
+    ) -> impl Future<Output = Result<Self::Response, Error>>;
+
+    /// Sends a word to a running call; whether the call was there to take it.
+    fn word(&self, key: &AgentKey, word: String) -> impl Future<Output = Result<bool, Error>>;
+
+    /// Whether a response has HTTP status 200.
+    fn is_ok(response: &Self::Response) -> bool;
+
+    /// What form a response has.
+    fn form(response: &Self::Response) -> Form;
+
+    /// The body, in pieces.
+    ///
+    /// # Errors
+    /// An internal error if there is none.
+    fn pieces(
+        response: Self::Response,
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + Unpin + 'static, Error>;
+
+    /// Goes on with something after the request is answered.
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>);
+
+    /// Sends events to whoever is connected to a stream.
+    fn send(&self, stream: StreamId, events: &str);
+
+    /// Ends the connections to a stream.
+    fn hang_up(&self, stream: StreamId);
+
+    /// Whether anybody is connected to a stream.
+    fn is_connected(&self, stream: StreamId) -> bool;
+}
