@@ -12,7 +12,7 @@ use crate::{
 use futures_util::Stream;
 use rmcp::model::{
     ClientResult, CustomResult, ErrorData, GetExtensions as _, JsonRpcMessage, MetaObject,
-    NumberOrString, RequestId, RequestMetaObject, ServerNotification, ServerResult,
+    NumberOrString, RequestId, RequestMetaObject, ServerNotification, ServerResult, TaskStatus,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -229,6 +229,7 @@ impl Talk {
             Era::Modern { .. } => {
                 if let JsonRpcMessage::Response(response) = &mut message {
                     stamp(&mut response.result);
+                    clean(&mut response.result);
                 }
                 address(&mut message, &self.id);
             }
@@ -393,10 +394,35 @@ fn stamp(result: &mut ServerResult) {
         ServerResult::ListPromptsResult(r) => &mut r.meta,
         ServerResult::GetPromptResult(r) => &mut r.meta,
         ServerResult::CompleteResult(r) => &mut r.meta,
+        ServerResult::CreateTaskResult(r) => &mut r.meta,
+        ServerResult::GetTaskResult(r) => &mut r.meta,
+        ServerResult::TaskAckResult(r) => &mut r.meta,
+        ServerResult::ListSkillsResult(r) => &mut r.meta,
+        ServerResult::GetSkillResult(r) => &mut r.meta,
         // These carry it already, or have no place for it.
         _ => return,
     };
     if let Ok(info) = serde_json::to_value(implementation()) {
         meta.get_or_insert_default().insert(SERVER_INFO.to_owned(), info);
     }
+}
+
+/// Takes out of a task's questions what `rmcp`'s types have and 2026-07-28 does not know.
+fn clean(result: &mut ServerResult) {
+    let ServerResult::GetTaskResult(task) = &*result else {
+        return;
+    };
+    if task.task.status() != TaskStatus::InputRequired {
+        return;
+    }
+    let Ok(mut task) = serde_json::to_value(task) else {
+        return;
+    };
+    let questions = task.get_mut("inputRequests").and_then(Value::as_object_mut);
+    for (_, question) in questions.into_iter().flatten() {
+        if let Some(params) = question.get_mut("params").and_then(Value::as_object_mut) {
+            params.remove("elicitationId");
+        }
+    }
+    *result = ServerResult::CustomResult(CustomResult(task));
 }

@@ -279,14 +279,20 @@ impl Rounds {
         .await
     }
 
-    /// Brings answers to what is open; whatever else the client says is ignored. What does not
-    /// fit stays open.
-    pub fn give(&self, answers: BTreeMap<String, Value>) {
+    /// Whether this is asked, and this an answer to it.
+    #[must_use]
+    pub fn admits(&self, key: &str, value: &Value) -> bool {
+        self.0.borrow().open.get(key).is_some_and(|question| question.read(value).is_some())
+    }
+
+    /// Brings answers to what is open, which at once is so no more; whatever else the client says
+    /// is ignored. What does not fit stays open.
+    pub fn give(&self, mut answers: BTreeMap<String, Value>) {
+        answers.retain(|key, value| self.admits(key, value));
         let mut table = self.0.borrow_mut();
         for (key, value) in answers {
-            if table.open.contains_key(&key) {
-                table.early.insert(key, value);
-            }
+            table.open.remove(&key);
+            table.accepted.insert(key, value);
         }
         let wakers = std::mem::take(&mut table.wakers);
         drop(table);

@@ -19,8 +19,9 @@ use shared::{
 };
 use std::{rc::Rc, time::Duration};
 use worker::{
-    Env, Headers, ObjectNamespace, ResponseBuilder, State,
+    Env, Headers, ObjectNamespace, ResponseBuilder, State, Storage,
     wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    wasm_bindgen_futures,
     web_sys::{Request, Response},
     worker_sys::DurableObjectState,
 };
@@ -30,9 +31,10 @@ use worker::{
 #[derive(Debug)]
 pub struct Agent {
     context: Result<Context, Error>,
+    storage: Storage,
 }
 
-// What `#[durable_object(fetch)]` would write, but for its wrappers: see `shared::cloudflare::fetch`.
+// What `#[durable_object(alarm)]` would write, but for its wrappers: see `shared::cloudflare::fetch`.
 #[wasm_bindgen(
     wasm_bindgen = worker::wasm_bindgen,
     wasm_bindgen_futures = worker::wasm_bindgen_futures,
@@ -44,7 +46,24 @@ impl Agent {
     #[must_use]
     pub fn new(state: DurableObjectState, env: Env) -> Self {
         queue_by_promise();
-        Self { context: open(&State::from(state), &env) }
+        let state = State::from(state);
+        Self { context: open(&state, &env), storage: state.storage() }
+    }
+
+    /// The platform says that it is time, and again after an error.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn alarm(&self) -> Result<(), JsValue> {
+        let context = self.context.as_ref().map_err(Clone::clone);
+        match context.and_then(Context::alarm) {
+            Ok(Some(next)) => Ok(set_alarm(&self.storage, next).await?),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                log("agent", &error);
+                Err(worker::Error::RustError(error.public).into())
+            }
+        }
     }
 
     /// The platform brings a hop.
@@ -82,7 +101,7 @@ fn open(state: &State, env: &Env) -> Result<Context, Error> {
     // The name begins with the user's own; it is the only thing an Agent needs of it.
     let name = state.id().name().unwrap_or_default();
     let router = name.split(':').next().unwrap_or_default().to_owned();
-    let world = World { routers, router };
+    let world = World { storage: Rc::new(state.storage()), routers, router };
     let database = Rc::new(Sqlite(state.storage().sql()));
     Ok(Context::new(Rc::new(config(env)?), database, Rc::new(world)))
 }
@@ -120,6 +139,7 @@ fn refuse(error: &Error) -> worker::Result<Response> {
 /// The platform, as an Agent sees it.
 #[derive(Debug)]
 struct World {
+    storage: Rc<Storage>,
     routers: ObjectNamespace,
     /// Name of the user's McpRouter.
     router: String,
@@ -137,6 +157,17 @@ impl Platform for World {
 
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
         Box::pin(worker::Delay::from(Duration::from_millis(milliseconds.into())))
+    }
+
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>) {
+        wasm_bindgen_futures::spawn_local(work);
+    }
+
+    fn wake(&self, at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
+        let storage = Rc::clone(&self.storage);
+        Box::pin(async move {
+            set_alarm(&storage, at).await.map_err(|error| failure("the alarm", &error))
+        })
     }
 
     fn log(&self, error: &Error) {
@@ -171,6 +202,11 @@ impl Platform for World {
             }
         })
     }
+}
+
+async fn set_alarm(storage: &Storage, at: Millis) -> worker::Result<()> {
+    // A distance from now: that is how the crate takes a number, too.
+    storage.set_alarm(Duration::from_millis(at.since(now()))).await
 }
 
 /// The user that a McpRouter is named after.

@@ -14,6 +14,7 @@ use crate::{
     platform::Platform,
     registry::Registry,
     reply::{self, Reply},
+    tasks::Tasks,
     toolsets,
 };
 use rmcp::model::{
@@ -22,7 +23,7 @@ use rmcp::model::{
 };
 use serde_json::Value;
 use shared::{
-    AgentKey, Error, Kind,
+    AgentKey, Error, Kind, Millis,
     config::Config,
     database::Database,
     hop::{self, CallId, Hop, Peer, WordHop},
@@ -46,6 +47,7 @@ pub struct Context {
 struct Opened {
     key: Rc<AgentKey>,
     registry: Rc<Registry>,
+    tasks: Rc<Tasks>,
 }
 
 impl fmt::Debug for Context {
@@ -110,6 +112,23 @@ impl Context {
         check(&opened, &hop.key)?;
         let running = self.calls.borrow().get(&hop.call).map(Rc::clone);
         Ok(running.is_some_and(|running| running.hear(hop.word)))
+    }
+
+    /// Does what is due at this time, and says when it wants to be called again.
+    ///
+    /// # Errors
+    /// As for [`Self::serve`].
+    pub fn alarm(&self) -> Result<Option<Millis>, Error> {
+        let opened = self.opened.borrow().clone();
+        let opened = match opened {
+            Some(opened) => opened,
+            None => match self.load()? {
+                Some(key) => self.open(&key)?,
+                // Nothing was ever served here.
+                None => return Ok(None),
+            },
+        };
+        opened.tasks.alarm()
     }
 
     /// Starts a call of the handshake era.
@@ -193,6 +212,8 @@ impl Context {
             rounds: Rc::clone(&rounds),
             shared_notes: hop.shared_notes,
             platform: Rc::clone(&self.platform),
+            tasks: opened.tasks,
+            is_task: false,
         };
         let driver = Driver::start(handler, Some(client), request)?;
         Ok(Work { driver, rounds, caller })
@@ -213,7 +234,14 @@ impl Context {
         let key_stored = Rc::new(stored);
         let placed = toolsets::place(&self.config, &key_stored, &self.database, &self.platform)?;
         let registry = Registry::new(&key_stored.scope, &self.config.levels, placed)?;
-        let opened = Opened { key: key_stored, registry: Rc::new(registry) };
+        let registry = Rc::new(registry);
+        let tasks = Rc::new(Tasks::new(
+            Rc::clone(&key_stored),
+            Rc::clone(&registry),
+            Rc::clone(&self.database),
+            Rc::clone(&self.platform),
+        ));
+        let opened = Opened { key: key_stored, registry, tasks };
         *self.opened.borrow_mut() = Some(opened.clone());
         check(&opened, key)
     }

@@ -3,9 +3,11 @@
 //! taken for an unknown method. It must not know what any method does.
 
 use rmcp::model::{
-    CallToolRequest, ClientRequest, CompleteRequest, DiscoverRequest, ErrorData, Extensions,
-    GetPromptRequest, InitializeRequest, ListPromptsRequest, ListResourceTemplatesRequest,
-    ListResourcesRequest, ListToolsRequest, ReadResourceRequest, RequestId, RequestMetaObject,
+    CallToolRequest, CancelTaskRequest, ClientRequest, CompleteRequest, DiscoverRequest, ErrorData,
+    Extensions, GetPromptRequest, GetSkillRequest, GetTaskRequest, InitializeRequest,
+    ListPromptsRequest, ListResourceTemplatesRequest, ListResourcesRequest, ListSkillsRequest,
+    ListToolsRequest, ReadResourceDirectoryRequest, ReadResourceRequest, RequestId,
+    RequestMetaObject, UpdateTaskRequest,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
@@ -76,6 +78,14 @@ fn request(method: &str, raw: Option<&RawValue>, modern: bool) -> Result<ClientR
         "completion/complete" => CompleteRequest::new(read(method, params)?).into(),
         "initialize" if !modern => InitializeRequest::new(read(method, params)?).into(),
         "server/discover" if modern => DiscoverRequest::new(read(method, params)?).into(),
+        "tasks/get" if modern => GetTaskRequest::new(read(method, params)?).into(),
+        "tasks/update" if modern => UpdateTaskRequest::new(read(method, params)?).into(),
+        "tasks/cancel" if modern => CancelTaskRequest::new(read(method, params)?).into(),
+        "skills/list" => optional(ListSkillsRequest::default(), method, params, raw)?,
+        "skills/get" => GetSkillRequest::new(read(method, params)?).into(),
+        "resources/directory/read" => {
+            ReadResourceDirectoryRequest::new(read(method, params)?).into()
+        }
         _ => {
             return Err(ErrorData::new(
                 rmcp::model::ErrorCode::METHOD_NOT_FOUND,

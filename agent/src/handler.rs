@@ -2,30 +2,37 @@
 //! for every toolset. It must not know which toolsets there are, nor how a request came.
 
 use crate::{
+    background::Background,
     caller::SharedCaller,
     client::{Client, Rounds},
     narrow,
     platform::Platform,
     registry::{Placed, Registry},
     report::Reporter,
-    toolset::{Call, Changed, Page, Subject, ToolError},
+    skills::Bundle,
+    tasks::{TaskCall, Tasks, Updated},
+    toolset::{Call, Changed, Page, Subject, TaskSupport, ToolError},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
-        CompletionInfo, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation,
-        InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        Prompt, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, Reference,
-        Resource, ServerCapabilities, ServerConfig, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientCapabilities,
+        CompleteRequestParams, CompleteResult, CompletionInfo, CreateTaskResult, DiscoverResult,
+        ExtensionCapabilities, GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams,
+        GetSkillResult, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
+        InitializeResult, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, ListSkillsResult, ListToolsResult, PaginatedRequestParams, Prompt,
+        ProtocolVersion, ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult,
+        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, Resource,
+        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, TASKS_EXTENSION_ID, Tool,
+        UpdateTaskParams,
     },
     service::RequestContext,
 };
 use serde_json::json;
-use shared::{AgentKey, error::shown, hop, limits};
-use std::{borrow::Cow, fmt, rc::Rc};
+use shared::{AgentKey, Error, error::shown, hop, limits};
+use std::{borrow::Cow, collections::BTreeMap, fmt, rc::Rc};
 
 /// One request's view of a context.
 #[derive(Clone)]
@@ -44,6 +51,10 @@ pub struct Handler {
     pub shared_notes: bool,
     /// Where failures are logged and changes told.
     pub platform: Rc<dyn Platform>,
+    /// The calls that go on without their caller.
+    pub tasks: Rc<Tasks>,
+    /// Whether this is the work of one of them.
+    pub is_task: bool,
 }
 
 impl fmt::Debug for Handler {
@@ -97,12 +108,50 @@ impl Handler {
         }
     }
 
+    /// Whether a call may go on without its caller, who must be able to come back for the result.
+    ///
+    /// # Errors
+    /// -32021 for a caller that cannot, where the tool does not work without.
+    fn check_tasks(
+        &self,
+        support: TaskSupport,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<bool, ErrorData> {
+        if self.is_task || support == TaskSupport::Never {
+            return Ok(false);
+        }
+        // `rmcp` looks at the request that began the call, the answer goes to its latest.
+        let knows = |capabilities: &ClientCapabilities| capabilities.supports_tasks();
+        let is_possible = self.is_modern()
+            && context.client_capabilities().as_ref().is_some_and(knows)
+            && knows(&self.caller.borrow().capabilities);
+        if support == TaskSupport::Must && !is_possible {
+            let needed = ClientCapabilities::builder().enable_tasks().build();
+            return Err(ErrorData::missing_required_client_capability(needed));
+        }
+        Ok(is_possible)
+    }
+
+    /// Lets a call go on in the background.
+    async fn begin_task(&self, call: TaskCall) -> Result<CallToolResponse, ErrorData> {
+        let call = TaskCall { answers: self.rounds.accepted(), ..call };
+        match self.tasks.create(call).await {
+            Ok(task) => Ok(CreateTaskResult::new(task).into()),
+            Err(error) => self.failed(error.into()).into_result().map(Into::into),
+        }
+    }
+
     /// A failure on its way to the client: what it is not told goes to the log.
     fn failed(&self, error: ToolError) -> ToolError {
         if let ToolError::Below(below) = &error {
             self.platform.log(below);
         }
         error
+    }
+
+    /// Our own failure, as a protocol error.
+    fn below(&self, error: Error) -> ErrorData {
+        self.failed(error.into()).into_protocol()
     }
 
     /// A call that names a narrower context belongs there. The router sent it here, so it read
@@ -133,7 +182,7 @@ impl Handler {
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
+        let mut capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
             .enable_resources()
@@ -144,6 +193,15 @@ impl ServerHandler for Handler {
             .enable_completions()
             .enable_logging()
             .build();
+        let mut extensions = ExtensionCapabilities::new();
+        if self.is_modern() && self.registry.has_tasks() {
+            extensions.insert(TASKS_EXTENSION_ID.to_owned(), JsonObject::new());
+        }
+        if self.registry.skills().next().is_some() {
+            let settings = [("directoryRead".to_owned(), true.into())];
+            extensions.insert(SKILLS_EXTENSION_ID.to_owned(), settings.into_iter().collect());
+        }
+        capabilities.extensions = (!extensions.is_empty()).then_some(extensions);
         ServerConfig::new(capabilities)
             .with_server_info(implementation())
             .with_protocol_version(self.revision.clone())
@@ -202,24 +260,34 @@ impl ServerHandler for Handler {
             || ErrorData::invalid_params(format!("there is no tool {}", shown(&name)), None);
         let entry = self.registry.entry(&name).ok_or_else(unknown)?;
         let placed = self.registry.toolsets.get(entry.toolset).ok_or_else(unknown)?;
+        let is_possible = self.check_tasks(entry.tasks, &context)?;
         let arguments = request.arguments.unwrap_or_default();
+        let task = is_possible.then(|| TaskCall {
+            name: name.clone(),
+            arguments: arguments.clone(),
+            meta: context.meta.clone(),
+            answers: BTreeMap::new(),
+        });
         let arguments = narrow::pin(&entry.schema, arguments, &self.registry.pins)
             .map_err(|conflict| ErrorData::invalid_params(conflict.to_string(), None))?;
         self.check_routed(&arguments)?;
-        let changed = Changed::default();
+        let (changed, background) = (Changed::default(), Background::new(task.is_some()));
         let call = Call {
             name: name.clone(),
             arguments,
             reporter: self.reporter(&context),
             client: self.client(&context),
             changed: changed.clone(),
+            background: background.clone(),
             shared_notes: self.shared_notes,
         };
-        let outcome = placed.toolset.call(call).await;
+        let outcome = background.run(placed.toolset.call(call)).await;
         self.tell(&changed).await;
-        match outcome {
-            Ok(result) => Ok(result.into()),
-            Err(error) => self.failed(error).into_result().map(Into::into),
+        match (outcome, task) {
+            (Some(Ok(result)), _) => Ok(result.into()),
+            (Some(Err(error)), _) => self.failed(error).into_result().map(Into::into),
+            (None, Some(task)) => self.begin_task(task).await,
+            (None, None) => Err(ErrorData::internal_error("the call has no background", None)),
         }
     }
 
@@ -237,6 +305,9 @@ impl ServerHandler for Handler {
             let Page { items, next: more } =
                 answer.map_err(|error| self.failed(error).into_protocol())?;
             resources.extend(items);
+            if offset == 0 {
+                resources.extend(placed.toolset.skills().iter().map(Bundle::manifest));
+            }
             if let Some(more) = more {
                 next = Some(Cursor::write(toolset, more));
                 break;
@@ -274,7 +345,12 @@ impl ServerHandler for Handler {
         let client = self.client(&context);
         for placed in &self.registry.toolsets {
             let found = placed.toolset.read(&request.uri, &client).await;
-            if let Some(mut result) = found.map_err(|error| self.failed(error).into_protocol())? {
+            let found = found.map_err(|error| self.failed(error).into_protocol())?;
+            let of_skill = || {
+                let contents = placed.toolset.skills().iter().find_map(|s| s.read(&request.uri));
+                contents.map(|contents| ReadResourceResult::new(vec![contents]))
+            };
+            if let Some(mut result) = found.or_else(of_skill) {
                 (result.ttl_ms, result.cache_scope) = self.hints(0);
                 return Ok(result.into());
             }
@@ -319,6 +395,84 @@ impl ServerHandler for Handler {
         prompt.map(Into::into).map_err(|error| self.failed(error).into_protocol())
     }
 
+    async fn list_skills(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        let all: Vec<Skill> = self.registry.skills().map(|skill| skill.entry().clone()).collect();
+        let (skills, next) = page(&all, request)?;
+        let mut result = ListSkillsResult::with_all_items(skills);
+        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
+        Ok(result)
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        let mut skills = self.registry.skills();
+        let Some(skill) = skills.find(|skill| skill.entry().uri == request.uri) else {
+            let text = format!("there is no skill {}", shown(&request.uri));
+            return Err(ErrorData::invalid_params(text, None));
+        };
+        let mut result = GetSkillResult::new(skill.entry().clone());
+        (result.ttl_ms, result.cache_scope) = self.list_ttl();
+        Ok(result)
+    }
+
+    async fn read_resource_directory(
+        &self,
+        request: ReadResourceDirectoryRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        let found = self.registry.skills().find_map(|skill| skill.directory(&request.uri));
+        let Some(children) = found else {
+            let text = format!("there is no directory {}", shown(&request.uri));
+            return Err(ErrorData::invalid_params(text, None));
+        };
+        let asked = request.cursor.map(|c| PaginatedRequestParams::default().with_cursor(Some(c)));
+        let (children, next) = page(&children, asked)?;
+        let mut result = ReadResourceDirectoryResult::with_all_items(children);
+        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
+        Ok(result)
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let found = self.tasks.get(&request.task_id).map_err(|error| self.below(error))?;
+        found.map(GetTaskResult::new).ok_or_else(|| no_task(&request.task_id))
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let updated = self.tasks.update(&request.task_id, request.input_responses).await;
+        match updated.map_err(|error| self.below(error))? {
+            Updated::Acknowledged => Ok(()),
+            Updated::Unknown => Err(no_task(&request.task_id)),
+            Updated::TooLarge => {
+                let text = "`inputResponses` are larger than a task may have";
+                Err(ErrorData::invalid_params(text, None))
+            }
+        }
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let found = self.tasks.cancel(&request.task_id).map_err(|error| self.below(error))?;
+        if found { Ok(()) } else { Err(no_task(&request.task_id)) }
+    }
+
     async fn complete(
         &self,
         request: CompleteRequestParams,
@@ -347,6 +501,10 @@ impl ServerHandler for Handler {
         let text = format!("nothing here has an argument {}", shown(&argument.name));
         Err(ErrorData::invalid_params(text, None))
     }
+}
+
+fn no_task(id: &str) -> ErrorData {
+    ErrorData::invalid_params(format!("there is no task {}", shown(id)), None)
 }
 
 /// The first argument that a prompt needs and was not given.

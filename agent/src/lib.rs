@@ -9,10 +9,12 @@
 //! - [`parking`]: calls that wait for their client between two requests
 //! - [`reply`]: what a call says, as JSON or as a stream
 //! - [`handler`]: the `rmcp` server, always under a scope
+//! - [`tasks`]: calls that go on without their caller
 //! - [`registry`]: the tools of all toolsets, narrowed to the scope
 //! - [`mirror`]: parameters that headers repeat
 //! - [`narrow`]: pinned parameters out of a schema, and back into arguments
 //! - [`toolset`], [`toolsets`]: what a family of tools is, and the families
+//! - [`background`], [`skills`]: more of what toolsets may do and have
 //! - [`caller`], [`report`], [`client`]: who listens to a running call, what it says on the way,
 //!   and what it asks
 //! - [`platform`]: what an Agent needs from the world, as values and futures
@@ -34,6 +36,8 @@ pub mod reply;
 
 pub mod handler;
 
+pub mod tasks;
+
 pub mod registry;
 
 pub mod mirror;
@@ -43,6 +47,10 @@ pub mod narrow;
 pub mod toolset;
 
 pub mod toolsets;
+
+pub mod background;
+
+pub mod skills;
 
 pub mod caller;
 

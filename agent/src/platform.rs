@@ -1,5 +1,5 @@
-//! What an Agent needs from the world besides its database: the time, randomness, waiting, and
-//! the user's router. It must not know which world it is.
+//! What an Agent needs from the world besides its database: the time, randomness, waiting, work
+//! without a client, being woken, and the user's router. It must not know which world it is.
 
 use futures_util::future::LocalBoxFuture;
 use shared::{
@@ -19,6 +19,13 @@ pub trait Platform {
 
     /// Resolves after a while.
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()>;
+
+    /// Lets a future run, for as long as the object is in memory, whether or not anybody is there.
+    /// It is polled later, never at once.
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>);
+
+    /// Has `Context::alarm` called at this time, and at none that was set before.
+    fn wake(&self, at: Millis) -> LocalBoxFuture<'static, Result<(), Error>>;
 
     /// Keeps what the client is not told of a failure.
     fn log(&self, error: &Error);

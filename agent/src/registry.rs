@@ -4,7 +4,8 @@
 use crate::{
     mirror::{self, Mirrored},
     narrow::{NarrowError, Pin, narrow},
-    toolset::Toolset,
+    skills::Bundle,
+    toolset::{TaskSupport, Toolset},
 };
 use rmcp::model::{JsonObject, Tool};
 use shared::{Error, Scope, config};
@@ -31,6 +32,8 @@ pub struct Entry {
     pub toolset: usize,
     /// The complete schema, before narrowing.
     pub schema: Arc<JsonObject>,
+    /// Whether its work may go on without its caller.
+    pub tasks: TaskSupport,
     /// The parameters that its caller mirrors into headers, as the tool is advertised.
     pub mirrored: Vec<Mirrored>,
 }
@@ -82,7 +85,8 @@ impl Registry {
                 })?;
                 let schema = Arc::clone(&tool.input_schema);
                 let mirrored = mirror::mirrored(&shown.input_schema);
-                let entry = Entry { toolset, schema, mirrored };
+                let tasks = placed.toolset.tasks(&tool.name);
+                let entry = Entry { toolset, schema, tasks, mirrored };
                 if entries.insert(tool.name.to_string(), entry).is_some() {
                     return Err(Error::internal(format!("two tools are named {}", tool.name)));
                 }
@@ -96,6 +100,17 @@ impl Registry {
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
+    }
+
+    /// Whether there is a tool whose work may go on without its caller.
+    #[must_use]
+    pub fn has_tasks(&self) -> bool {
+        self.entries.values().any(|entry| entry.tasks != TaskSupport::Never)
+    }
+
+    /// The skills of all toolsets.
+    pub fn skills(&self) -> impl Iterator<Item = &Bundle> {
+        self.toolsets.iter().flat_map(|placed| placed.toolset.skills())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a family of tools is, to an Agent. Schemas are complete here; the handler narrows them to
 //! the scope. It must not know scopes or which families there are.
 
-use crate::{client::Client, report::Reporter};
+use crate::{background::Background, client::Client, report::Reporter, skills::Bundle};
 use futures_util::future::LocalBoxFuture;
 use rmcp::model::{
     CallToolResult, ErrorData, GetPromptResult, JsonObject, Prompt, ReadResourceResult, Resource,
@@ -26,6 +26,8 @@ pub struct Call {
     pub client: Client,
     /// Where it announces what it changed.
     pub changed: Changed,
+    /// The way to go on without its caller.
+    pub background: Background,
     /// Whether the user has shared notes (see `shared::hop::Hop`).
     pub shared_notes: bool,
 }
@@ -110,17 +112,40 @@ impl<T> Default for Page<T> {
     }
 }
 
+/// Whether the work of a tool may go on without its caller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TaskSupport {
+    /// It does not: [`Call::background`] leads nowhere.
+    #[default]
+    Never,
+    /// It does where the client can come back for the result.
+    May,
+    /// It does, and a client that cannot come back cannot call it.
+    Must,
+}
+
 /// A family of tools that an Agent serves, with whatever else it offers.
 ///
 /// Calls, reads and prompts may ask the client, and the rule for them is: ask before you act. A
 /// call may be stopped wherever it waits, and while it waits for an answer it may be lost and run
-/// again from its start, with the answers it had (see [`Client`]).
+/// again from its start, with the answers it had (see [`Client`]). So may a call that goes on in
+/// the background, at any time: it does there what it may do twice.
 pub trait Toolset {
     /// Its tools, with complete schemas, always in the same order.
     fn tools(&self) -> &[Tool];
 
     /// Calls one of [`Self::tools`].
     fn call(&self, call: Call) -> Answer<'_, CallToolResult>;
+
+    /// Whether the work of one of [`Self::tools`] may go on without its caller.
+    fn tasks(&self, _tool: &str) -> TaskSupport {
+        TaskSupport::Never
+    }
+
+    /// Its skills, always in the same order.
+    fn skills(&self) -> &[Bundle] {
+        &[]
+    }
 
     /// Resources from an offset on.
     fn resources(&self, _offset: u32, _shared_notes: bool) -> Answer<'_, Page<Resource>> {
@@ -190,20 +215,43 @@ pub(crate) mod tests {
     };
     use std::{
         cell::{Cell, RefCell},
+        fmt,
         future::Future,
         pin::Pin,
         rc::Rc,
-        task::{Context, Poll, Waker},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::{Context, Poll, Wake, Waker},
     };
 
     /// A platform where nothing moves but what a test moves, and what asks for randomness.
     #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "moved by the fixture's tests"))]
-    #[derive(Debug)]
     pub(crate) struct Still {
         random: Cell<u8>,
         pub(crate) now: Cell<u64>,
         timers: RefCell<Vec<Rc<Timer>>>,
         pub(crate) told: RefCell<Vec<(Scope, Vec<Change>)>>,
+        pub(crate) alarm: Cell<Option<Millis>>,
+        spawned: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
+    }
+
+    impl fmt::Debug for Still {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Still").finish_non_exhaustive()
+        }
+    }
+
+    /// Whether anything was woken.
+    #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "as above"))]
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     impl Default for Still {
@@ -213,6 +261,8 @@ pub(crate) mod tests {
                 now: Cell::new(1),
                 timers: RefCell::default(),
                 told: RefCell::default(),
+                alarm: Cell::default(),
+                spawned: RefCell::default(),
             }
         }
     }
@@ -248,6 +298,33 @@ pub(crate) mod tests {
                 .collect()
         }
 
+        /// Lets what was spawned run until it can only wait, and says how much of it is left.
+        pub(crate) fn turn(&self) -> usize {
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            loop {
+                woken.0.store(false, Ordering::Relaxed);
+                let mut spawned = self.spawned.take();
+                spawned.retain_mut(|work| {
+                    work.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+                });
+                let fresh = self.spawned.take();
+                let is_still = fresh.is_empty() && !woken.0.load(Ordering::Relaxed);
+                spawned.extend(fresh);
+                let left = spawned.len();
+                self.spawned.replace(spawned);
+                if is_still {
+                    return left;
+                }
+            }
+        }
+
+        /// The object goes, and what was spawned with it.
+        pub(crate) fn evict(&self) {
+            let spawned = self.spawned.take();
+            drop(spawned);
+        }
+
         /// Timers that were ever made.
         pub(crate) fn made(&self) -> usize {
             self.timers.borrow().len()
@@ -278,6 +355,15 @@ pub(crate) mod tests {
             let timer = Rc::new(Timer { milliseconds, ..Timer::default() });
             self.timers.borrow_mut().push(Rc::clone(&timer));
             Box::pin(Sleep(timer))
+        }
+
+        fn spawn(&self, work: LocalBoxFuture<'static, ()>) {
+            self.spawned.borrow_mut().push(work);
+        }
+
+        fn wake(&self, at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
+            self.alarm.set(Some(at));
+            Box::pin(std::future::ready(Ok(())))
         }
 
         fn log(&self, _error: &Error) {}

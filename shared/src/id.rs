@@ -1,7 +1,7 @@
-//! Users, sessions, and the names of objects. Names are injective: two different keys never
+//! Users, sessions, tasks, and the names of objects. Names are injective: two different keys never
 //! share an object, whatever their parts contain. It must not know how a user proved who they are.
 
-use crate::{Scope, limits};
+use crate::{Scope, config::Level, limits};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -139,6 +139,55 @@ impl SessionId {
     }
 }
 
+/// A task: 128 random bits in hexadecimal, and before them the context that it runs in, so that a
+/// client of a wider one finds it: `acme:web:00112233445566778899aabbccddeeff`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskId {
+    scope: Scope,
+    random: String,
+}
+
+impl TaskId {
+    /// A fresh one from fresh randomness.
+    #[must_use]
+    pub fn from_random(scope: Scope, random: [u8; 16]) -> Self {
+        Self { scope, random: format!("{:032x}", u128::from_be_bytes(random)) }
+    }
+
+    /// What a client sent as the id of a task; `None` if no task can have that id.
+    #[must_use]
+    pub fn parse(text: &str, levels: &[Level]) -> Option<Self> {
+        if text.len() > limits::TASK_ID_BYTES_MAX {
+            return None;
+        }
+        let (slugs, random) = match text.rsplit_once(':') {
+            Some((slugs, random)) => (slugs.split(':').collect(), random),
+            None => (Vec::new(), text),
+        };
+        let plain = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        let is_random = random.len() == 32 && random.bytes().all(plain);
+        let scope = Scope::parse_slugs(slugs, levels).ok()?;
+        let id = Self { scope, random: random.to_owned() };
+        // An id is one text and no other: also in the case of its slugs.
+        (is_random && id.to_string() == text).then_some(id)
+    }
+
+    /// The context that it runs in.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for slug in self.scope.slugs() {
+            write!(f, "{slug}:")?;
+        }
+        f.write_str(&self.random)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +228,37 @@ mod tests {
         assert_eq!(SessionId::parse(""), None);
         assert_eq!(SessionId::parse("a b"), None);
         assert_eq!(SessionId::parse(&"a".repeat(129)), None);
+    }
+
+    #[test]
+    fn a_task_is_found_where_it_runs() {
+        let levels = default_levels();
+        let random = "00112233445566778899aabbccddeeff";
+        for (path, text) in [
+            ("/mcp", random.to_owned()),
+            ("/mcp/acme", format!("acme:{random}")),
+            ("/mcp/acme/web", format!("acme:web:{random}")),
+        ] {
+            let scope = Scope::parse_path(path, &levels).unwrap();
+            let bytes = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes();
+            let id = TaskId::from_random(scope.clone(), bytes);
+            assert_eq!(id.to_string(), text);
+            assert_eq!(TaskId::parse(&text, &levels), Some(id.clone()));
+            assert_eq!(*id.scope(), scope);
+        }
+        for text in [
+            "",
+            ":",
+            "tasks-conformance-nonexistent-12345",
+            "00112233445566778899AABBCCDDEEFF",
+            ":00112233445566778899aabbccddeeff",
+            "a:b:c:00112233445566778899aabbccddeeff",
+            "ACME:00112233445566778899aabbccddeeff",
+            "a b:00112233445566778899aabbccddeeff",
+            "acme:é",
+        ] {
+            assert_eq!(TaskId::parse(text, &levels), None, "{text}");
+        }
     }
 
     fn any_key() -> impl Strategy<Value = AgentKey> {

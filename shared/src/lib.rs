@@ -35,6 +35,6 @@ pub mod notes;
 pub mod cloudflare;
 
 pub use error::{Error, Kind};
-pub use id::{AgentKey, SessionId, UserId};
+pub use id::{AgentKey, SessionId, TaskId, UserId};
 pub use scope::Scope;
 pub use time::Millis;

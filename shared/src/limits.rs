@@ -176,6 +176,51 @@ pub const CHANGES_MAX: usize = 64;
 /// The largest integer that a header may mirror: every JSON reader has it exactly (2^53 - 1).
 pub const MIRRORED_INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// Tasks that one context keeps, over or not. None goes before its time.
+pub const TASKS_MAX: i64 = 1_000;
+
+/// Tasks of one context that are not over.
+pub const TASKS_OPEN_MAX: i64 = 64;
+
+/// How long a task can be asked about, from its beginning.
+pub const TASK_TTL_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How often a client should ask about a task.
+pub const TASK_POLL_MS: u64 = 1_000;
+
+/// How often an Agent looks whether the work of its tasks still runs. It also keeps the object in
+/// memory while there is such work: an idle one is gone after 70 seconds at the earliest.
+pub const TASK_CHECK_MS: u64 = 30 * 1000;
+
+/// Runs of one task without an answer of its client in between. Work that was lost as often is
+/// lost by its own doing.
+pub const TASK_RUNS_MAX: u32 = 4;
+
+/// Bytes of the call that a task does.
+pub const TASK_CALL_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes of what a task asks its client at a time.
+pub const TASK_ASKED_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of what a client answered a task.
+pub const TASK_ANSWERS_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a task's result.
+pub const TASK_RESULT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a task's id.
+pub const TASK_ID_BYTES_MAX: usize = SCOPE_LEVELS_MAX * (SLUG_CHARS_MAX + 1) + 32;
+
+/// Bytes of a row in an object's database.
+pub const ROW_BYTES_MAX: usize = 2_000_000;
+
+const _: () = assert!(
+    // A task that is over has no call, no questions and no answers any more.
+    TASK_CALL_BYTES_MAX + TASK_ASKED_BYTES_MAX + TASK_ANSWERS_BYTES_MAX < ROW_BYTES_MAX
+        && TASK_RESULT_BYTES_MAX < ROW_BYTES_MAX,
+    "a task fits a row"
+);
+const _: () = assert!(TASKS_OPEN_MAX < TASKS_MAX);
 const _: () = assert!(STATE_MS_MAX >= PARK_MS_MAX as u64, "what is parked may still be answered");
 const _: () = assert!(STATE_BYTES_MAX < BODY_BYTES_MAX / 2, "a state comes back in a body");
 const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);

@@ -4,12 +4,15 @@
 
 mod asking;
 mod content;
+mod jobs;
 mod schema;
+mod skill;
 
 use crate::{
     client::Client,
     platform::Platform,
-    toolset::{Answer, Call, Page, Subject, ToolError, Toolset},
+    skills::Bundle,
+    toolset::{Answer, Call, Page, Subject, TaskSupport, ToolError, Toolset},
 };
 use content::TEMPLATE;
 use rmcp::model::{
@@ -30,6 +33,7 @@ const AWAY_MS: u32 = 200;
 pub struct Fixture {
     tools: Vec<Tool>,
     prompts: Vec<Prompt>,
+    skills: Vec<Bundle>,
     platform: Rc<dyn Platform>,
 }
 
@@ -43,12 +47,16 @@ impl Fixture {
     /// The fixture, with a clock to wait by.
     #[must_use]
     pub fn new(platform: Rc<dyn Platform>) -> Self {
-        Self { tools: schema::tools(), prompts: schema::prompts(), platform }
+        let tools = schema::tools().into_iter().chain(jobs::tools()).collect();
+        Self { tools, prompts: schema::prompts(), skills: skill::skills(), platform }
     }
 
     async fn dispatch(&self, call: Call) -> Result<CallToolResult, ToolError> {
         if let Some(content) = content::of_tool(&call.name) {
             return Ok(CallToolResult::success(content));
+        }
+        if let Some(text) = jobs::call(&call, self.platform.as_ref()).await? {
+            return Ok(CallToolResult::success(vec![ContentBlock::text(text)]));
         }
         let text = match call.name.as_str() {
             "test_error_handling" => {
@@ -105,6 +113,14 @@ impl Toolset for Fixture {
 
     fn call(&self, call: Call) -> Answer<'_, CallToolResult> {
         Box::pin(self.dispatch(call))
+    }
+
+    fn tasks(&self, tool: &str) -> TaskSupport {
+        jobs::support(tool)
+    }
+
+    fn skills(&self) -> &[Bundle] {
+        &self.skills
     }
 
     fn resources(&self, _offset: u32, _shared_notes: bool) -> Answer<'_, Page<Resource>> {

@@ -2,6 +2,9 @@
 //! all that when the object goes. With the fixture toolset, on a platform where time stands still.
 //! It must not know how a hop travels.
 
+mod skills;
+mod tasks;
+
 use super::super::*;
 use crate::{reply::Body, toolset::tests::Still};
 use futures_executor::block_on;
