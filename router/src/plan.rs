@@ -12,7 +12,7 @@ use crate::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::{
-    AgentKey, Scope, UserId,
+    AgentKey, Scope, TaskId, UserId,
     config::{Config, Level},
     hop::{CallId, Peer},
     limits,
@@ -199,13 +199,22 @@ fn result(id: &RawValue) -> Reply {
 }
 
 /// Which Agent serves a request: the one of the URL's scope, or of a narrower one that a tool
-/// call names in its arguments.
+/// call names in its arguments or that a task's id carries.
 fn target(place: Place<'_>, request: &Request<'_>) -> Result<AgentKey, Refusal> {
     let scope = match request.method.as_ref() {
         "tools/call" => narrower(place.config, place.scope, &request.params)?,
+        "tasks/get" | "tasks/update" | "tasks/cancel" => of_task(place, &request.params),
         _ => place.scope.clone(),
     };
     Ok(place.agent(scope))
+}
+
+/// The scope that a task runs in. An id that is none, or of a place outside of the URL's scope,
+/// is as unknown as any other: the Agent at the URL says so.
+fn of_task(place: Place<'_>, params: &Params<'_>) -> Scope {
+    let named = text(params.task).and_then(|id| TaskId::parse(&id, &place.config.levels));
+    let scope = named.map(|id| id.scope().clone());
+    scope.filter(|scope| scope.is_within(place.scope)).unwrap_or_else(|| place.scope.clone())
 }
 
 /// Arguments of a tool call, as far as they may name a scope. A member that appears twice keeps
@@ -426,6 +435,22 @@ mod tests {
         );
         // An escaped name is the same name.
         check_call("/mcp", "{\"o\\u0072g\":\"acme\"}", "forward u:acme");
+    }
+
+    #[test]
+    fn a_task_is_found_from_every_wider_url_and_no_other() {
+        let scope = Scope::parse_path("/mcp/acme/web", &Config::default().levels).unwrap();
+        let id = TaskId::from_random(scope, [7; 16]).to_string();
+        let get = |path: &str, id: &str| {
+            let params = format!(r#"{{"taskId":"{id}"}}"#);
+            planned(path, Era::Modern, false, "tasks/get", &params)
+        };
+        for path in ["/mcp", "/mcp/acme", "/mcp/acme/web"] {
+            assert_eq!(get(path, &id), "forward u:acme:web");
+        }
+        assert_eq!(get("/mcp/other", &id), "forward u:other");
+        assert_eq!(get("/mcp/acme/other", &id), "forward u:acme:other");
+        assert_eq!(get("/mcp/acme", "nonsense"), "forward u:acme");
     }
 
     #[test]

@@ -55,7 +55,10 @@ pub fn class(method: &str, era: Era) -> Class {
             | "resources/read"
             | "prompts/list"
             | "prompts/get"
-            | "completion/complete",
+            | "completion/complete"
+            | "skills/list"
+            | "skills/get"
+            | "resources/directory/read",
             _,
         )
         | ("server/discover" | "tasks/get" | "tasks/update" | "tasks/cancel", Era::Modern) => {

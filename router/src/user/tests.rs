@@ -1,5 +1,5 @@
 //! One user's state in a world that does as it is told: what is said on streams, who hears it, and
-//! what is left of it after the router has gone.
+//! what is left of it after the router has gone. It must not know the platform.
 
 use super::*;
 use crate::{http::Address, streams::StreamId};

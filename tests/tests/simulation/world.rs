@@ -285,6 +285,14 @@ impl Platform for Near {
         Box::pin(Pause(2))
     }
 
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>) {
+        self.world.tasks.borrow_mut().push(work);
+    }
+
+    fn wake(&self, _at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn log(&self, error: &Error) {
         assert_ne!(error.kind, Kind::Internal, "our own mistake: {error}");
     }

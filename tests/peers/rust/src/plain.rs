@@ -11,6 +11,7 @@ use agent::{
     platform::Platform,
     registry::Registry,
     reply::{Reply, reply},
+    tasks::Tasks,
     toolsets,
 };
 use futures_util::future::LocalBoxFuture;
@@ -40,7 +41,11 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     client.protocol_version = revision.clone();
     let (id, rounds) = (request.id.clone(), Rc::new(Rounds::default()));
     let caller = Caller::of_meta(request.request.get_meta(), false).shared();
+    let (nothing, near) = (Rc::new(Nothing), Rc::clone(&platform));
+    let tasks = Rc::new(Tasks::new(Rc::clone(&key), Rc::clone(&registry), nothing, near));
     let handler = Handler {
+        tasks,
+        is_task: false,
         key,
         registry,
         revision,
@@ -98,6 +103,14 @@ impl Platform for Nothing {
 
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
         Box::pin(worker::Delay::from(Duration::from_millis(milliseconds.into())))
+    }
+
+    fn spawn(&self, work: LocalBoxFuture<'static, ()>) {
+        worker::wasm_bindgen_futures::spawn_local(work);
+    }
+
+    fn wake(&self, _at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
+        Box::pin(std::future::ready(Self::refuse()))
     }
 
     fn log(&self, error: &Error) {
