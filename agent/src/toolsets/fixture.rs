@@ -7,6 +7,7 @@ mod content;
 mod jobs;
 mod schema;
 mod skill;
+mod waiting;
 
 use crate::{
     client::Client,
@@ -21,7 +22,7 @@ use rmcp::model::{
 };
 use serde_json::{Value, json};
 use shared::hop::Change;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 /// What lies between two notifications of one call.
 const STEP_MS: u32 = 50;
@@ -34,6 +35,7 @@ pub struct Fixture {
     tools: Vec<Tool>,
     prompts: Vec<Prompt>,
     skills: Vec<Bundle>,
+    waiting: Rc<Cell<u32>>,
     platform: Rc<dyn Platform>,
 }
 
@@ -47,13 +49,17 @@ impl Fixture {
     /// The fixture, with a clock to wait by.
     #[must_use]
     pub fn new(platform: Rc<dyn Platform>) -> Self {
-        let tools = schema::tools().into_iter().chain(jobs::tools()).collect();
-        Self { tools, prompts: schema::prompts(), skills: skill::skills(), platform }
+        let tools = schema::tools().into_iter().chain(jobs::tools()).chain(waiting::tools());
+        let (tools, prompts, skills) = (tools.collect(), schema::prompts(), skill::skills());
+        Self { tools, prompts, skills, waiting: Rc::default(), platform }
     }
 
     async fn dispatch(&self, call: Call) -> Result<CallToolResult, ToolError> {
         if let Some(content) = content::of_tool(&call.name) {
             return Ok(CallToolResult::success(content));
+        }
+        if let Some(text) = waiting::call(&call, &self.waiting, &*self.platform).await {
+            return Ok(CallToolResult::success(vec![ContentBlock::text(text)]));
         }
         if let Some(text) = jobs::call(&call, self.platform.as_ref()).await? {
             return Ok(CallToolResult::success(vec![ContentBlock::text(text)]));

@@ -392,3 +392,63 @@ fn pages_of_allowed_origins_may_use_it() {
     assert_eq!(refused.status, 401);
     assert_eq!(refused.header("access-control-allow-origin"), Some(page));
 }
+
+/// How many calls of `test_wait` are at work in a context, once it is what is expected. A call
+/// that is noticed to be gone is so within two signs of life.
+#[track_caller]
+fn waits_for(url: &str, expected: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(12);
+    loop {
+        let answer = modern(url, "key-a", "tools/call", json!({ "name": "test_waiting" })).json();
+        let count = answer["result"]["content"][0]["text"].clone();
+        if count == expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{count} at work, not {expected}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_call_of_the_modern_era_stops_when_its_client_goes() {
+    let (server, _state) = fresh(Bundle::Fixture);
+    let url = server.url("/mcp/acme");
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    let params = json!({ "name": "test_wait", "_meta": meta });
+    let headers = [
+        ("authorization", "Bearer key-a"),
+        ("accept", "application/json, text/event-stream"),
+        ("content-type", "application/json"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "test_wait"),
+    ];
+    let call = || open("POST", &url, &headers, Some(message("tools/call", &params).into_bytes()));
+    // Silent for a second, it is answered with a stream: only so can the client be seen to go.
+    let (one, two) = (call(), call());
+    waits_for(&url, "2");
+    drop(one);
+    waits_for(&url, "1");
+    drop(two);
+    waits_for(&url, "0");
+}
+
+#[test]
+fn a_call_of_a_session_stops_when_it_is_cancelled_and_not_before() {
+    let (server, _state) = fresh(Bundle::Fixture);
+    let url = server.url("/mcp/acme");
+    let session = Session::begin(&url, "key-a");
+    let mut events = session.stream(7, "tools/call", &json!({ "name": "test_wait" }));
+    let primed = events.next().and_then(|event| event.id).expect("a priming event");
+    waits_for(&url, "1");
+    drop(events);
+    // The client is away and comes back; the work has gone on.
+    let resumed = session.listen(Some(&primed));
+    waits_for(&url, "1");
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+        "params": { "requestId": 7 } });
+    assert_eq!(session.post(&cancel.to_string()).status, 202);
+    waits_for(&url, "0");
+    assert!(words(resumed).is_empty(), "no reply follows a cancellation");
+}
