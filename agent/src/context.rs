@@ -95,7 +95,7 @@ impl Context {
                 }
             }
         };
-        reply::reply(talk, &self.platform).await
+        reply::reply(talk, &self.platform, hop.prefers_stream).await
     }
 
     /// Brings a word to a running call. False if there is none that could take it.
@@ -435,6 +435,7 @@ mod tests {
             peer,
             shared_notes: false,
             is_heard: false,
+            prefers_stream: false,
             mirrors: vec![],
             message: &message,
         })

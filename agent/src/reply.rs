@@ -53,18 +53,25 @@ impl fmt::Debug for Reply {
 }
 
 /// Waits for the first thing that a call says and lets it decide the form of the answer; but not
-/// for long.
+/// for long. A client that prefers a stream has one, but for an error that has an HTTP status.
 ///
 /// # Errors
 /// An internal error if the call ends without a word.
-pub async fn reply(mut talk: Talk, platform: &Rc<dyn Platform>) -> Result<Reply, Error> {
+pub async fn reply(
+    mut talk: Talk,
+    platform: &Rc<dyn Platform>,
+    prefers_stream: bool,
+) -> Result<Reply, Error> {
     let first = match first(&mut talk, platform.as_ref()).await {
         First::Said(Said::Reply { text, error }) => {
             let status = match error {
                 Some(code) if talk.is_modern() => hop::modern_status(code),
                 _ => 200,
             };
-            return Ok(Reply::Json { status, body: text });
+            if status != 200 || !prefers_stream {
+                return Ok(Reply::Json { status, body: text });
+            }
+            Some(Said::Reply { text, error })
         }
         First::Said(said) => Some(said),
         First::Silence => None,

@@ -235,6 +235,14 @@ impl Incoming {
         if fits { Ok(()) } else { Err(Refusal::StreamNotAcceptable) }
     }
 
+    /// Whether the client would rather have a stream than one body of JSON.
+    #[must_use]
+    pub fn prefers_stream(&self) -> bool {
+        let accept = self.accept.as_deref().unwrap_or_default();
+        let stream = wants(accept, "text/event-stream");
+        stream.is_some() && stream > wants(accept, "application/json")
+    }
+
     /// Checks that a message may be read at all.
     ///
     /// # Errors
@@ -260,6 +268,18 @@ impl Incoming {
             Err(Refusal::UnsupportedMediaType)
         }
     }
+}
+
+/// How much an `Accept` header wants a media type that it names: its weight in thousandths, and
+/// how early it comes (RFC 9110, 12.5.1; among equals the first is taken for the dearest).
+fn wants(header: &str, wanted: &str) -> Option<(u32, std::cmp::Reverse<usize>)> {
+    header.split(',').enumerate().find_map(|(place, range)| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+        let weight = weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
+        named.then_some(((weight * 1000.0) as u32, std::cmp::Reverse(place)))
+    })
 }
 
 /// Whether an `Accept` header allows a media type, by name or by wildcard.
@@ -393,6 +413,22 @@ mod tests {
                 };
                 let _ = admit(&arrival, &admission(), &default_levels());
             }
+        }
+    }
+
+    #[test]
+    fn a_client_says_which_form_it_would_rather_have() {
+        for (accept, expected) in [
+            ("application/json, text/event-stream", false),
+            ("text/event-stream, application/json", true),
+            ("text/event-stream;q=0.5, application/json", false),
+            ("application/json;q=0.9, Text/Event-Stream ; q=1", true),
+            ("application/json;q=x, text/event-stream;q=7", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let incoming = Incoming { accept: Some(accept.to_owned()), ..Incoming::default() };
+            assert_eq!(incoming.prefers_stream(), expected, "{accept}");
         }
     }
 }

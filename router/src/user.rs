@@ -290,7 +290,9 @@ impl<D: Database + 'static> User<D> {
             client: Cow::Borrowed(opening.client),
             level: None,
         };
-        let response = world.forward(key, self.hop(key, peer, visit.incoming, raw)?).await?;
+        // What begins a session has one form.
+        let hop = self.hop(key, peer, &Incoming::default(), raw)?;
+        let response = world.forward(key, hop).await?;
         if !W::is_ok(&response) || W::form(&response) == Form::Lines {
             return Ok(Outgoing::Piped(response));
         }
@@ -437,6 +439,7 @@ impl<D: Database + 'static> User<D> {
             peer,
             shared_notes: self.has_shared_notes()?,
             is_heard: self.streams.is_heard()?,
+            prefers_stream: incoming.prefers_stream(),
             mirrors: incoming.mirrors.clone(),
             message,
         };

@@ -57,6 +57,9 @@ pub struct Hop<'a> {
     pub shared_notes: bool,
     /// Whether anybody would hear of [`Changes`]; an Agent need not tell where nobody would.
     pub is_heard: bool,
+    /// Whether the client would rather have a stream than one body of JSON, where both will do.
+    #[serde(default)]
+    pub prefers_stream: bool,
     /// The `Mcp-Param-*` headers of a modern tool call: the name's tail in lower case, and the
     /// value as it came. Only the Agent knows which parameters are to be mirrored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -146,6 +146,8 @@ impl Response {
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
         let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
+        // A priming event has none.
+        let data = data.filter(|json| !json.is_empty());
         data.map(|json| serde_json::from_str(json).expect("JSON in an event")).collect()
     }
 }

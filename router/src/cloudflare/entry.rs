@@ -95,7 +95,7 @@ fn route(request: &web_sys::Request, origin: Option<&str>, env: &Env) -> Result<
     let length = header("content-length");
     // A preflight is admitted as what it announces. It carries no credential.
     let announced = match method.as_str() {
-        "OPTIONS" => header("access-control-request-method"),
+        "OPTIONS" if origin.is_some() => header("access-control-request-method"),
         _ => None,
     };
     let arrival = Arrival {

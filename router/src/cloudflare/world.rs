@@ -1,4 +1,5 @@
-//! The world of a McpRouter: the Agents as stubs, and the sockets of the clients that listen.
+//! The world of a McpRouter: the Agents as stubs, and the sockets of the clients that listen. It must not
+//! know messages or sessions.
 
 use crate::{
     streams::StreamId,

@@ -165,7 +165,7 @@ impl<D: Database + 'static> User<D> {
             client: Cow::Borrowed(client),
             level: None,
         };
-        let hop = self.hop(&key, peer, visit.incoming, request.raw)?;
+        let hop = self.hop(&key, peer, &Incoming::default(), request.raw)?;
         let response = world.forward(&key, hop).await?;
         if W::is_ok(&response) {
             self.sessions.set_client(&session.id, revision, client)?;

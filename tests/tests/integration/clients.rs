@@ -21,9 +21,13 @@ const PATHS: [&str; 3] = ["/mcp", "/mcp/acme", "/mcp/acme/web"];
 
 /// Runs a client's program at every scope, for two users at once.
 fn run(program: &str, script: &str, era: &str) {
+    run_at(&PATHS, program, script, era);
+}
+
+fn run_at(paths: &[&str], program: &str, script: &str, era: &str) {
     let state = tempfile::tempdir().unwrap();
     let server = Server::start(Bundle::Fixture, state.path(), crate::KEYS, None);
-    for path in PATHS {
+    for path in paths {
         let start = |key: &str| {
             Command::new(program)
                 .arg(root().join("tests/clients").join(script))
@@ -71,6 +75,27 @@ fn inspector_handshake() {
 #[test]
 fn inspector_modern() {
     run(&setting("SIGNALBOX_NODE"), "inspector.mjs", "modern");
+}
+
+/// The server asks, pauses and tells; the oldest transport does, too.
+const OLD_PATHS: [&str; 3] = ["/sse", "/sse/acme", "/sse/acme/web"];
+
+#[test]
+fn typescript_sdk_2_talks() {
+    run(&setting("SIGNALBOX_NODE"), "talk.mjs", "handshake");
+    run(&setting("SIGNALBOX_NODE"), "talk.mjs", "modern");
+}
+
+#[test]
+fn python_sdk_talks() {
+    run(&setting("SIGNALBOX_PYTHON"), "talk.py", "handshake");
+    run(&setting("SIGNALBOX_PYTHON"), "talk.py", "modern");
+}
+
+#[test]
+fn the_oldest_transport_talks() {
+    run_at(&OLD_PATHS, &setting("SIGNALBOX_NODE"), "old.mjs", "old");
+    run_at(&OLD_PATHS, &setting("SIGNALBOX_PYTHON"), "talk.py", "old");
 }
 
 type Client = RunningService<RoleClient, ClientConfig>;

@@ -27,6 +27,7 @@ mod clients;
 mod edge;
 mod golden;
 mod isolation;
+mod letter;
 mod memory;
 mod restart;
 mod storage;

@@ -110,6 +110,7 @@ impl World {
             peer,
             shared_notes: false,
             is_heard: self.is_heard,
+            prefers_stream: false,
             mirrors: self.mirrors.clone(),
             message: &to_raw_value(&message).unwrap(),
         });

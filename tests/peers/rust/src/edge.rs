@@ -4,7 +4,7 @@
 use router::{
     auth::Keys,
     http::{Admission, Arrival, Incoming, Reply, admit, list},
-    message::{Message, Request},
+    message::{Body, Message, Request},
     plan::{Place, Plan, plan},
     protocol::{self, Era},
     refusal::Refusal,
@@ -13,7 +13,7 @@ use shared::{
     AgentKey, Error, Scope, UserId,
     cloudflare::{config, fetch, queue_by_promise, variable},
     config::Config,
-    hop::Peer,
+    hop::{CallId, Peer},
 };
 use worker::{Env, web_sys};
 
@@ -72,17 +72,24 @@ impl Edge {
             revision: header("mcp-protocol-version"),
             mcp_method: header("mcp-method"),
             mcp_name: header("mcp-name"),
+            last_event: None,
+            mirrors: Vec::new(),
             body: fetch::text(request.text()).await.map_err(failed)?,
         };
         incoming.check_message()?;
-        Ok(Call { user: identity.user, scope: admitted.scope, incoming })
+        Ok(Call { user: identity.user, scope: admitted.address.scope, incoming })
     }
 }
 
 impl Call {
     /// The request in the body.
     pub(crate) fn request(&self) -> Result<Request<'_>, Reply> {
-        match Message::parse(&self.incoming.body) {
+        let raw = match Body::parse(&self.incoming.body) {
+            Ok(Body::One(raw)) => raw,
+            Ok(Body::Batch(_)) => return Err(Reply::empty(400)),
+            Err(refusal) => return Err(refusal.reply(None, true)),
+        };
+        match Message::parse(raw) {
             Ok(Message::Request(request)) => Ok(request),
             Ok(_) => Err(Reply::empty(202)),
             Err(unreadable) => Err(unreadable.refusal.reply(unreadable.id, true)),
@@ -97,7 +104,9 @@ impl Call {
     ) -> Result<(AgentKey, Peer<'a>), Reply> {
         let refuse = |refusal: Refusal| refusal.reply(Some(request.id), true);
         protocol::check_modern(&self.incoming, request).map_err(refuse)?;
-        let place = Place { config, user: &self.user, scope: &self.scope };
+        // Nothing is said to a call of this era while it runs.
+        let call = CallId::from_random([0; 8]);
+        let place = Place { config, user: &self.user, scope: &self.scope, call: &call };
         match plan(place, Era::Modern, None, request) {
             Plan::Forward(key, peer) => Ok((key, peer)),
             Plan::Reject(refusal) => Err(refuse(refusal)),

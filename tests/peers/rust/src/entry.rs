@@ -57,7 +57,15 @@ async fn one(env: &Env, key: AgentKey, peer: Peer<'_>, body: &str) -> Result<Res
     };
     let name = key.object_name();
     let message = serde_json::from_str::<&RawValue>(body).map_err(internal)?;
-    let hop = Hop { key, peer, shared_notes: false, is_heard: false, mirrors: Vec::new(), message };
+    let hop = Hop {
+        key,
+        peer,
+        shared_notes: false,
+        is_heard: false,
+        prefers_stream: false,
+        mirrors: Vec::new(),
+        message,
+    };
     let hop = serde_json::to_string(&hop).map_err(internal)?;
     let agents = env.durable_object("AGENT").map_err(failed)?;
     let agent = agents.get_by_name(&name).map_err(failed)?.into_rpc();

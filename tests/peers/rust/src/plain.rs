@@ -2,6 +2,9 @@
 //! requests but the tools of the context that was last called. It must not know HTTP.
 
 use agent::{
+    caller::Caller,
+    calls::{Talk, Work},
+    client::Rounds,
     decode,
     driver::Driver,
     handler::Handler,
@@ -11,13 +14,13 @@ use agent::{
     toolsets,
 };
 use futures_util::future::LocalBoxFuture;
-use rmcp::model::{InitializeRequestParams, ProtocolVersion};
+use rmcp::model::{GetMeta as _, InitializeRequestParams, ProtocolVersion};
 use shared::{
-    AgentKey, Error, Kind, Millis,
+    AgentKey, Error, Kind, Millis, Scope,
     cloudflare::{log, now, random},
     config::Config,
     database::{Database, Row, Value},
-    hop::NotesAnswer,
+    hop::{Change, NotesAnswer},
     notes,
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -30,13 +33,24 @@ thread_local! {
 pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Result<Reply, Error> {
     let platform: Rc<dyn Platform> = Rc::new(Nothing);
     let (key, registry) = place(config, key, &platform)?;
-    let request = decode::decode(message)
+    let request = decode::decode(message, true)
         .map_err(|undecodable| Error::new(Kind::Invalid, undecodable.error.message))?;
     let revision = ProtocolVersion::V_2026_07_28;
     let mut client = InitializeRequestParams::default();
     client.protocol_version = revision.clone();
-    let handler = Handler { key, registry, revision, level: None, shared_notes: false, platform };
-    reply(Driver::start(handler, Some(client), request)?, true).await
+    let (id, rounds) = (request.id.clone(), Rc::new(Rounds::default()));
+    let caller = Caller::of_meta(request.request.get_meta(), false).shared();
+    let handler = Handler {
+        key,
+        registry,
+        revision,
+        caller: caller.clone(),
+        rounds: Rc::clone(&rounds),
+        shared_notes: false,
+        platform: Rc::clone(&platform),
+    };
+    let driver = Driver::start(handler, Some(client), request)?;
+    reply(Talk::modern(Work { driver, rounds, caller }, id, None), &platform, false).await
 }
 
 /// The context's tools.
@@ -91,6 +105,14 @@ impl Platform for Nothing {
     }
 
     fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
+        Box::pin(std::future::ready(Self::refuse()))
+    }
+
+    fn changed(
+        &self,
+        _scope: &Scope,
+        _changes: Vec<Change>,
+    ) -> LocalBoxFuture<'static, Result<(), Error>> {
         Box::pin(std::future::ready(Self::refuse()))
     }
 }
