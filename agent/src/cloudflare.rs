@@ -2,7 +2,7 @@
 //! nothing is decided here.
 
 use crate::{
-    context::Context,
+    context::{Context, stored},
     platform::Platform,
     reply::{Body, Reply},
 };
@@ -98,11 +98,14 @@ impl Agent {
 fn open(state: &State, env: &Env) -> Result<Context, Error> {
     let routers =
         env.durable_object("ROUTER").map_err(|error| failure("the binding ROUTER", &error))?;
-    // The name begins with the user's own; it is the only thing an Agent needs of it.
-    let name = state.id().name().unwrap_or_default();
-    let router = name.split(':').next().unwrap_or_default().to_owned();
-    let world = World { storage: Rc::new(state.storage()), routers, router };
     let database = Rc::new(Sqlite(state.storage().sql()));
+    // The name begins with the user's own; it is the only thing an Agent needs of it.
+    let router = match state.id().name() {
+        Some(name) => name.split(':').next().unwrap_or_default().to_owned(),
+        // An object that its alarm woke may not be told its name.
+        None => stored(&*database)?.map(|key| key.user.object_name()).unwrap_or_default(),
+    };
+    let world = World { storage: Rc::new(state.storage()), routers, router };
     Ok(Context::new(Rc::new(config(env)?), database, Rc::new(world)))
 }
 

@@ -122,7 +122,7 @@ impl Context {
         let opened = self.opened.borrow().clone();
         let opened = match opened {
             Some(opened) => opened,
-            None => match self.load()? {
+            None => match stored(&*self.database)? {
                 Some(key) => self.open(&key)?,
                 // Nothing was ever served here.
                 None => return Ok(None),
@@ -224,7 +224,7 @@ impl Context {
         if let Some(opened) = self.opened.borrow().as_ref() {
             return check(opened, key);
         }
-        let stored = match self.load()? {
+        let stored = match stored(&*self.database)? {
             Some(stored) => stored,
             None => {
                 self.store(key)?;
@@ -246,20 +246,6 @@ impl Context {
         check(&opened, key)
     }
 
-    fn load(&self) -> Result<Option<AgentKey>, Error> {
-        let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'context'";
-        if self.database.run(table, &[])?.is_empty() {
-            return Ok(None);
-        }
-        let rows = self.database.run("SELECT key FROM context", &[])?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        serde_json::from_str(row.text(0)?)
-            .map(Some)
-            .map_err(|error| Error::internal(format!("the stored key: {error}")))
-    }
-
     fn store(&self, key: &AgentKey) -> Result<(), Error> {
         let text =
             serde_json::to_string(key).map_err(|error| Error::internal(error.to_string()))?;
@@ -269,6 +255,25 @@ impl Context {
         self.database.run("INSERT INTO context (one, key) VALUES (1, ?)", &[text.into()])?;
         Ok(())
     }
+}
+
+/// Which context a database belongs to; `None` where it has served none yet. An object that was
+/// woken by its alarm may not know its own name.
+///
+/// # Errors
+/// Internal ones.
+pub fn stored(database: &dyn Database) -> Result<Option<AgentKey>, Error> {
+    let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'context'";
+    if database.run(table, &[])?.is_empty() {
+        return Ok(None);
+    }
+    let rows = database.run("SELECT key FROM context", &[])?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    serde_json::from_str(row.text(0)?)
+        .map(Some)
+        .map_err(|error| Error::internal(format!("the stored key: {error}")))
 }
 
 fn check(opened: &Opened, key: &AgentKey) -> Result<Opened, Error> {

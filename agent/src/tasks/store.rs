@@ -50,7 +50,7 @@ pub(super) struct Sum {
     pub(super) oldest: Millis,
 }
 
-/// The statuses, as they are stored. Those of [`OPEN`] are the first two.
+/// The statuses, as they are stored. A task with one of the first two is open.
 const WORDS: [(TaskStatus, &str); 5] = [
     (TaskStatus::Working, "working"),
     (TaskStatus::InputRequired, "input_required"),

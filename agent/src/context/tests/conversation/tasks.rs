@@ -2,6 +2,7 @@
 //! the object goes.
 
 use super::*;
+use proptest::prelude::*;
 
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
@@ -478,4 +479,109 @@ fn a_url_is_asked_for_in_the_words_of_its_revision() {
     let arguments = [asked.to_string().into(), id.as_str().into()];
     world.database.run("UPDATE task SET asked = ? WHERE id = ?", &arguments).unwrap();
     assert_eq!(world.get(&id)["inputRequests"], asked);
+}
+
+/// What may happen to an Agent that has tasks.
+#[derive(Debug, Clone)]
+enum Happening {
+    Begin(usize),
+    Answer(usize, bool, bool),
+    Cancel(usize),
+    Turn,
+    Pass,
+    Lose,
+    Ring,
+}
+
+const JOBS: [&str; 4] = ["slow_compute", "failing_job", "protocol_error_job", "multi_input"];
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        3 => (0..JOBS.len()).prop_map(Happening::Begin),
+        3 => (0..8_usize, any::<bool>(), any::<bool>())
+            .prop_map(|(task, first, fits)| Happening::Answer(task, first, fits)),
+        1 => (0..8_usize).prop_map(Happening::Cancel),
+        3 => Just(Happening::Turn),
+        2 => Just(Happening::Pass),
+        2 => Just(Happening::Lose),
+        2 => Just(Happening::Ring),
+    ]
+}
+
+impl World {
+    fn happens(&mut self, happening: &Happening, ids: &mut Vec<String>) {
+        match happening {
+            Happening::Begin(job) => {
+                let name = JOBS[*job];
+                ids.push(self.begin(name, slow(60)));
+            }
+            Happening::Answer(task, is_first, fits) => {
+                let (key, name) = if *is_first { ("first", "A") } else { ("second", "B") };
+                let content = if *fits { json!({ "name": name }) } else { json!({}) };
+                if let Some(id) = ids.get(*task) {
+                    self.update(id, json!({ key: accept(content) }));
+                }
+            }
+            Happening::Cancel(task) => {
+                if let Some(id) = ids.get(*task) {
+                    self.cancel(id);
+                    assert!(["cancelled", "completed", "failed"].contains(&&*self.status(id)));
+                }
+            }
+            Happening::Turn => {
+                self.still.turn();
+            }
+            Happening::Pass => [1_000, 60_000].into_iter().for_each(|ms| self.still.pass(ms)),
+            Happening::Lose => self.lose(),
+            // Time goes on, and the alarm comes if it was set for then.
+            Happening::Ring => {
+                let now = Millis(self.still.now.get()).after(limits::TASK_CHECK_MS);
+                self.still.now.set(now.0);
+                if self.still.alarm.get().is_some_and(|at| at <= now) {
+                    self.still.alarm.set(self.context.alarm().unwrap());
+                }
+            }
+        }
+    }
+
+    /// Every task is there, and what is over stays as it is.
+    fn check(&self, ids: &[String], over: &mut BTreeMap<String, Value>) {
+        for id in ids {
+            let task = self.get(id);
+            if ["cancelled", "completed", "failed"].contains(&task["status"].as_str().unwrap()) {
+                assert_eq!(*over.entry(id.clone()).or_insert_with(|| task.clone()), task);
+            } else {
+                assert!(!over.contains_key(id), "{task}");
+            }
+            let text = task["result"]["content"][0]["text"].as_str().unwrap_or("A and B");
+            assert!(["A and B", "x: done after 60 s", "this job always fails"].contains(&text));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_every_task_ends_and_ends_once(
+        happenings in proptest::collection::vec(happening(), 0..60),
+    ) {
+        let mut world = world_of_tasks();
+        let (mut ids, mut over) = (Vec::new(), BTreeMap::new());
+        for happening in &happenings {
+            world.happens(happening, &mut ids);
+            world.check(&ids, &mut over);
+        }
+        // From here on nothing is lost, and every question has its answer.
+        for _ in 0..4 {
+            for happening in [Happening::Ring, Happening::Turn, Happening::Pass, Happening::Turn] {
+                world.happens(&happening, &mut ids);
+            }
+            for task in 0..ids.len() {
+                world.happens(&Happening::Answer(task, true, true), &mut ids);
+                world.happens(&Happening::Answer(task, false, true), &mut ids);
+            }
+            world.check(&ids, &mut over);
+        }
+        prop_assert_eq!(over.len(), ids.len());
+        prop_assert_eq!(world.still.turn(), 0);
+    }
 }
