@@ -94,6 +94,7 @@ impl Moment {
 pub struct User<D> {
     config: Rc<Config>,
     id: UserId,
+    database: Rc<D>,
     sessions: Sessions<Rc<D>>,
     streams: Streams<Rc<D>>,
     calls: Rc<Calls>,
@@ -101,6 +102,23 @@ pub struct User<D> {
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
+}
+
+const OWNER: &str = "CREATE TABLE IF NOT EXISTS owner (
+    one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL)";
+
+/// Whose database this is, if anything in it has to happen by itself: the platform does not tell
+/// an object its name whenever it wakes it.
+///
+/// # Errors
+/// The database's own.
+pub fn owner(database: &impl Database) -> Result<Option<UserId>, Error> {
+    let exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'owner'";
+    if database.run(exists, &[])?.is_empty() {
+        return Ok(None);
+    }
+    let rows = database.run("SELECT name FROM owner", &[])?;
+    rows.first().map_or(Ok(None), |row| row.text(0).map(|name| UserId::parse(name).ok()))
 }
 
 /// What a request came with.
@@ -121,7 +139,8 @@ impl<D: Database + 'static> User<D> {
             streams: Streams::new(Rc::clone(&database)),
             calls: Rc::default(),
             live: Live::default(),
-            notes: notes::Store::new(database),
+            notes: notes::Store::new(Rc::clone(&database)),
+            database,
             has_notes: Cell::new(None),
         }
     }
@@ -474,6 +493,16 @@ impl<D: Database + 'static> User<D> {
             return Ok(());
         }
         Err(Error::new(Kind::Conflict, "this request reached another user and was refused"))
+    }
+
+    /// Notes whose database this is (see [`owner`]).
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn keep_owner(&self) -> Result<(), Error> {
+        self.database.run(OWNER, &[])?;
+        let statement = "INSERT OR IGNORE INTO owner (one, name) VALUES (1, ?)";
+        self.database.run(statement, &[self.id.as_str().into()]).map(drop)
     }
 
     /// Ends what has been idle for too long, and says when to look again.

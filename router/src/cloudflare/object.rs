@@ -6,7 +6,7 @@ use crate::{
     http::{Address, Incoming, Method},
     refusal::Refusal,
     streams::EventId,
-    user::{Moment, Outgoing, User},
+    user::{Moment, Outgoing, User, owner},
 };
 use futures_util::TryStreamExt as _;
 use serde::de::DeserializeOwned;
@@ -215,6 +215,7 @@ impl McpRouter {
         if self.state.storage().get_alarm().await.map_err(failed)?.is_none() {
             let next = opened.user.expire(&*opened.world, now())?;
             if let Some(next) = next {
+                opened.user.keep_owner()?;
                 self.set_alarm(next).await.map_err(failed)?;
             }
         }
@@ -228,13 +229,16 @@ impl McpRouter {
 }
 
 fn open(state: &State, env: &Env) -> Result<Opened, Error> {
-    let name = state.id().name().unwrap_or_default();
-    let user = UserId::from_object_name(&name)
-        .ok_or_else(|| Error::internal("this McpRouter has no user's name"))?;
+    let database = Rc::new(Sqlite(state.storage().sql()));
+    let named = state.id().name().and_then(|name| UserId::from_object_name(&name));
+    let user = match named {
+        Some(user) => Some(user),
+        None => owner(&*database)?,
+    };
+    let user = user.ok_or_else(|| Error::internal("this McpRouter has no user's name"))?;
     let agents =
         env.durable_object("AGENT").map_err(|error| failure("the binding AGENT", &error))?;
     let config = Rc::new(config(env)?);
-    let database = Rc::new(Sqlite(state.storage().sql()));
     let user = Rc::new(User::new(Rc::clone(&config), user, database));
     let state: &JsValue = state.as_raw().as_ref();
     let state = state.clone().unchecked_into();

@@ -293,6 +293,15 @@ fn last_id(text: &str) -> String {
 }
 
 #[test]
+fn a_database_knows_whose_it_is_once_something_happens_by_itself() {
+    let home = Home::new();
+    assert_eq!(owner(&home.database).unwrap(), None);
+    home.user.keep_owner().unwrap();
+    home.user.keep_owner().unwrap();
+    assert_eq!(owner(&home.database).unwrap(), Some(home.user.id.clone()));
+}
+
+#[test]
 fn a_stream_names_itself_in_every_event_and_ends_after_the_reply() {
     let home = Home::new();
     let session = home.begin("2025-11-25");
