@@ -33,6 +33,7 @@ mod restart;
 mod storage;
 mod streaming;
 mod streams;
+mod tasks;
 
 use tests::{Bundle, Server};
 
