@@ -221,16 +221,30 @@ impl Events {
 /// Where the answer is none.
 #[must_use]
 pub fn open(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Events {
-    let response = fetch(method, url, headers, body);
+    try_open(method, url, headers, body).expect("a response")
+}
+
+/// Opens a stream; `None` where the server is not there.
+///
+/// # Panics
+/// Where the answer is no stream.
+#[must_use]
+pub fn try_open(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<Vec<u8>>,
+) -> Option<Events> {
+    let response = request(method, url, headers, body).send().ok()?;
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     assert_eq!(kind, Some("text/event-stream"), "{response:?}");
-    Events(BufReader::new(response))
+    Some(Events(BufReader::new(response)))
 }
 
 /// Sends one request, exactly as it is given.
 #[must_use]
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Response {
-    let response = fetch(method, url, headers, body);
+    let response = request(method, url, headers, body).send().expect("a response");
     let headers = response.headers().iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
@@ -241,12 +255,12 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<Vec<
     }
 }
 
-fn fetch(
+fn request(
     method: &str,
     url: &str,
     headers: &[(&str, &str)],
     body: Option<Vec<u8>>,
-) -> reqwest::blocking::Response {
+) -> reqwest::blocking::RequestBuilder {
     let method = method.parse().expect("a method");
     let mut request = reqwest::blocking::Client::new().request(method, url);
     for (name, value) in headers {
@@ -256,7 +270,7 @@ fn fetch(
     if let Some(body) = body {
         request = request.body(body);
     }
-    request.send().expect("a response")
+    request
 }
 
 /// A client of the handshake era that speaks plain HTTP.
@@ -319,9 +333,7 @@ impl Session {
     /// Sends a request with an id, and reads its answer as it comes.
     #[must_use]
     pub fn stream(&self, id: u64, method: &str, params: &Value) -> Events {
-        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        let headers = [("content-type", "application/json")];
-        self.open("POST", &headers, Some(body.to_string().into_bytes()))
+        self.try_stream(id, method, params).expect("a response")
     }
 
     /// Listens to the session, or for what it missed of a stream.
@@ -332,6 +344,29 @@ impl Session {
     }
 
     fn open(&self, method: &str, more: &[(&str, &str)], body: Option<Vec<u8>>) -> Events {
+        self.try_open(method, more, body).expect("a response")
+    }
+
+    /// The same as [`Self::stream`], where the server may not be there.
+    #[must_use]
+    pub fn try_stream(&self, id: u64, method: &str, params: &Value) -> Option<Events> {
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let headers = [("content-type", "application/json")];
+        self.try_open("POST", &headers, Some(body.to_string().into_bytes()))
+    }
+
+    /// The same as [`Self::listen`], where the server may not be there.
+    #[must_use]
+    pub fn try_listen(&self, last_event: &str) -> Option<Events> {
+        self.try_open("GET", &[("last-event-id", last_event)], None)
+    }
+
+    fn try_open(
+        &self,
+        method: &str,
+        more: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Option<Events> {
         let authorization = format!("Bearer {}", self.key);
         let mut headers = vec![
             ("authorization", authorization.as_str()),
@@ -340,7 +375,7 @@ impl Session {
             ("mcp-protocol-version", &self.revision),
         ];
         headers.extend_from_slice(more);
-        open(method, &self.url, &headers, body)
+        try_open(method, &self.url, &headers, body)
     }
 
     /// Sends a request.

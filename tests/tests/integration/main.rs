@@ -24,6 +24,7 @@
 
 mod bundle;
 mod clients;
+mod cuts;
 mod edge;
 mod golden;
 mod isolation;
