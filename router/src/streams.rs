@@ -488,3 +488,110 @@ fn read(row: &Row) -> Result<Stream, Error> {
     let scope = serde_json::from_str(row.text(2)?).map_err(|error| internal(&error))?;
     Ok(Stream { id: StreamId(row.integer(0)?), scope, purpose })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::database::native::Embedded;
+
+    fn session(n: u8) -> SessionId {
+        SessionId::from_random([n; 32])
+    }
+
+    fn calls(n: u8) -> Purpose {
+        let id = RawValue::from_string("1".to_owned()).unwrap();
+        Purpose::Calls { session: session(n), ids: vec![id] }
+    }
+
+    fn open(streams: &Streams<Embedded>, purpose: &Purpose) -> StreamId {
+        streams.open(&Scope::default(), purpose, Millis(0)).unwrap().0
+    }
+
+    fn count(streams: &Streams<Embedded>, statement: &str) -> i64 {
+        streams.database.run(statement, &[]).unwrap()[0].integer(0).unwrap()
+    }
+
+    #[test]
+    fn an_event_id_is_read_as_it_was_written() {
+        let id = EventId { stream: StreamId(12), number: 34 };
+        assert_eq!(EventId::parse(&id.to_string()), Some(id));
+        for text in
+            ["", "-", "1", "1-", "-1", "1--1", "+1-1", "1-1-1", "a-1", "1-99999999999999999999"]
+        {
+            assert_eq!(EventId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_log_is_bounded_in_events_and_says_what_is_gone() {
+        let streams = Streams::new(Embedded::in_memory());
+        let (old, new) = (open(&streams, &calls(1)), open(&streams, &calls(1)));
+        streams.append(old, "{}", false, Millis(0)).unwrap();
+        let mut middle = EventId::start(new);
+        for n in 0..limits::STREAM_EVENTS_MAX {
+            let id = streams.append(new, "{}", false, Millis(0)).unwrap();
+            if n == limits::STREAM_EVENTS_MAX / 2 {
+                middle = id;
+            }
+        }
+        let kept = usize::try_from(count(&streams, "SELECT count(*) FROM events")).unwrap();
+        assert!(kept <= limits::STREAM_EVENTS_MAX && kept > limits::STREAM_EVENTS_MAX * 9 / 10);
+        assert_eq!(streams.missed(EventId::start(old)).unwrap(), Missed::Gone);
+        assert_eq!(streams.missed(EventId::start(new)).unwrap(), Missed::Gone);
+        let Missed::Events(events) = streams.missed(middle).unwrap() else { panic!() };
+        assert_eq!(events.len(), limits::STREAM_EVENTS_MAX / 2 - 1);
+    }
+
+    #[test]
+    fn the_log_is_bounded_in_bytes() {
+        let streams = Streams::new(Embedded::in_memory());
+        let stream = open(&streams, &calls(1));
+        let message = "x".repeat(limits::EVENT_BYTES_MAX);
+        let most = limits::STREAM_BYTES_MAX / limits::EVENT_BYTES_MAX;
+        let last: Vec<EventId> = (0..most * 2)
+            .map(|_| streams.append(stream, &message, false, Millis(0)).unwrap())
+            .collect();
+        let bytes = count(&streams, "SELECT sum(length(message)) FROM events");
+        assert!(usize::try_from(bytes).unwrap() <= limits::STREAM_BYTES_MAX, "{bytes}");
+        assert_eq!(streams.missed(last[most * 2 - 1]).unwrap(), Missed::Events(vec![]));
+        // One that is too large for the log is missed by whoever is away, and they are told.
+        let before = streams.append(stream, "{}", false, Millis(0)).unwrap();
+        let large = "x".repeat(limits::EVENT_BYTES_MAX + 1);
+        let large = streams.append(stream, &large, true, Millis(0)).unwrap();
+        assert_eq!(streams.missed(before).unwrap(), Missed::Gone);
+        assert_eq!(streams.missed(large).unwrap(), Missed::Events(vec![]));
+        assert!(streams.is_done(stream).unwrap());
+        // The counts are those of the database, also after a restart.
+        let again = Streams::new(streams.database);
+        let kept = count(&again, "SELECT count(*) FROM events");
+        assert_eq!(again.kept().unwrap().0, usize::try_from(kept).unwrap());
+    }
+
+    #[test]
+    fn the_oldest_stream_makes_room() {
+        let streams = Streams::new(Embedded::in_memory());
+        let first = open(&streams, &Purpose::Session(session(1)));
+        streams.append(first, "{}", false, Millis(0)).unwrap();
+        for _ in 1..limits::STREAMS_MAX {
+            open(&streams, &calls(1));
+        }
+        assert!(streams.find(first).unwrap().is_some());
+        let (_, gone) = streams.open(&Scope::default(), &calls(2), Millis(0)).unwrap();
+        assert_eq!(gone, [first]);
+        assert!(streams.find(first).unwrap().is_none());
+        assert_eq!(count(&streams, "SELECT count(*) FROM events"), 0);
+    }
+
+    #[test]
+    fn an_old_stream_that_is_in_use_stays() {
+        let streams = Streams::new(Embedded::in_memory());
+        let (used, unused) =
+            (open(&streams, &Purpose::Session(session(1))), open(&streams, &calls(1)));
+        let later = Millis(limits::EVENT_AGE_MS + 1);
+        let next = streams.expire(|stream| stream == used, later).unwrap();
+        assert!(next.is_some());
+        assert!(streams.find(used).unwrap().is_some());
+        assert!(streams.find(unused).unwrap().is_none());
+        assert_eq!(streams.expire(|_| false, later).unwrap(), None);
+    }
+}

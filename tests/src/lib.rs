@@ -70,15 +70,28 @@ impl Server {
     /// Serves a bundle with some settings more (see scripts/serve).
     #[must_use]
     pub fn start_with(bundle: Bundle, state: &Path, keys: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_from(&bundle.folder(), state, keys, settings, Stdio::inherit())
+    }
+
+    /// Serves the bundle in a folder, and has its log go somewhere.
+    #[must_use]
+    pub fn start_from(
+        folder: &Path,
+        state: &Path,
+        keys: &str,
+        settings: &[(&str, &str)],
+        log: Stdio,
+    ) -> Self {
         let mut command = Command::new(root().join("scripts/serve"));
         command
-            .env("BUNDLE", bundle.folder())
+            .env("BUNDLE", folder)
             .env("STATE", state)
             .env("PORT", "0")
             .env("DEV_KEYS", keys)
             .env_remove("DEV_USER")
             .envs(settings.iter().copied())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut script = command.spawn().expect("scripts/serve starts");
         let output = script.stdout.take().expect("its output");
         let mut lines = BufReader::new(output).lines().map(|line| line.expect("a line"));

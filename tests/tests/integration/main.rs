@@ -31,6 +31,7 @@ mod isolation;
 mod letter;
 mod memory;
 mod restart;
+mod sleep;
 mod storage;
 mod streaming;
 mod streams;
