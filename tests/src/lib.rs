@@ -218,6 +218,18 @@ impl Iterator for Events {
 }
 
 impl Events {
+    /// Waits for a comment: the sign of life of a stream that has nothing to say.
+    ///
+    /// # Panics
+    /// Where something is said before, or the stream ends.
+    pub fn comment(&mut self) {
+        let mut line = String::new();
+        let read = self.0.read_line(&mut line).expect("a line");
+        assert!(read > 0 && line.starts_with(':'), "no comment: {line:?}");
+        let mut end = String::new();
+        let _ = self.0.read_line(&mut end);
+    }
+
     /// Waits for the next message.
     ///
     /// # Panics

@@ -8,11 +8,10 @@ use std::{
     fs,
     path::Path,
     sync::{
-        RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
 };
 use tests::{Bundle, Events, Server, Session};
 
@@ -30,6 +29,40 @@ impl Random {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// Where the server is, and how far the clients are: whoever waits for either is told.
+#[derive(Default)]
+struct Scene {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default, Clone)]
+struct State {
+    origin: String,
+    /// How often the server was started.
+    starts: u64,
+    /// How many streams were begun.
+    begun: u64,
+}
+
+impl Scene {
+    fn now(&self) -> State {
+        self.state.lock().expect("the scene").clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) -> State {
+        let mut state = self.state.lock().expect("the scene");
+        change(&mut state);
+        self.changed.notify_all();
+        state.clone()
+    }
+
+    fn wait(&self, until: impl Fn(&State) -> bool) {
+        let state = self.state.lock().expect("the scene");
+        drop(self.changed.wait_while(state, |state| !until(state)).expect("the scene"));
     }
 }
 
@@ -82,23 +115,28 @@ impl Had {
 /// never learned that it began.
 fn one(
     session: &Session,
-    origin: &RwLock<String>,
+    scene: &Scene,
     random: &mut Random,
     id: u64,
     counts: &Counts,
 ) -> Option<Had> {
-    let here = || session.at(&format!("{}/mcp/acme", origin.read().unwrap()));
+    let at_server = |state: &State| session.at(&format!("{}/mcp/acme", state.origin));
     let call = json!({ "name": "test_tool_with_progress", "_meta": { "progressToken": id } });
     let (mut had, mut last) = (Had::default(), None);
-    let mut events = here().try_stream(id, "tools/call", &call)?;
+    let state = scene.now();
+    let Some(mut events) = at_server(&state).try_stream(id, "tools/call", &call) else {
+        scene.wait(|now| now.starts > state.starts);
+        return None;
+    };
     let mut done = had.read(&mut events, random.below(5), &mut last);
     drop(events);
     let mut at = last?;
     while !done {
         counts.cuts.fetch_add(1, Ordering::Relaxed);
-        let Some(mut events) = here().try_listen(&at) else {
+        let state = scene.now();
+        let Some(mut events) = at_server(&state).try_listen(&at) else {
             // The server is away.
-            thread::sleep(Duration::from_millis(20));
+            scene.wait(|now| now.starts > state.starts);
             continue;
         };
         let mut last = None;
@@ -159,18 +197,17 @@ fn a_thousand_cut_streams_lose_nothing_and_repeat_nothing() {
     let server = start();
     let sessions: Vec<Session> =
         (0..USERS).map(|n| Session::begin(&server.url("/mcp/acme"), &format!("key-{n}"))).collect();
-    let origin = RwLock::new(server.origin.clone());
-    let (counts, begun, over) = (Counts::default(), AtomicU64::new(0), AtomicBool::new(false));
+    let (scene, counts) = (Scene::default(), Counts::default());
+    scene.change(|state| state.origin.clone_from(&server.origin));
     let work = |n: u64| {
         let (session, mut random) = (&sessions[(n % USERS) as usize], Random(n));
         let mut all = Vec::new();
         let mut id = n * 1_000_000;
-        while begun.fetch_add(1, Ordering::Relaxed) < STREAMS {
+        while scene.change(|state| state.begun += 1).begun <= STREAMS {
             let had = loop {
                 id += 1;
-                match one(session, &origin, &mut random, id, &counts) {
-                    Some(had) => break had,
-                    None => thread::sleep(Duration::from_millis(20)),
+                if let Some(had) = one(session, &scene, &mut random, id, &counts) {
+                    break had;
                 }
             };
             check(&had);
@@ -187,19 +224,17 @@ fn a_thousand_cut_streams_lose_nothing_and_repeat_nothing() {
             let mut server = server;
             for kill in 1..=KILLS {
                 // Spread over the whole run, by how much of it is done.
-                while begun.load(Ordering::Relaxed) < STREAMS * kill / (KILLS + 1)
-                    && !over.load(Ordering::Relaxed)
-                {
-                    thread::sleep(Duration::from_millis(5));
-                }
+                scene.wait(|state| state.begun >= STREAMS * kill / (KILLS + 1));
                 server.kill();
                 server = start();
-                server.origin.clone_into(&mut origin.write().unwrap());
+                scene.change(|state| {
+                    state.origin.clone_from(&server.origin);
+                    state.starts += 1;
+                });
             }
             server
         });
         let had = clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
-        over.store(true, Ordering::Relaxed);
         killer.join().expect("the killer").kill();
         had
     });

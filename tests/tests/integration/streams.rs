@@ -405,7 +405,6 @@ fn waits_for(url: &str, expected: &str) {
             return;
         }
         assert!(std::time::Instant::now() < deadline, "{count} at work, not {expected}");
-        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 

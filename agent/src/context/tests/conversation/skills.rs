@@ -1,4 +1,4 @@
-//! Skills, as clients of both eras read them.
+//! Skills, as clients of both eras read them. It must not know tasks.
 
 use super::*;
 

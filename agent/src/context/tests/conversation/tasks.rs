@@ -1,5 +1,5 @@
 //! Calls that go on without their caller: their life, what they ask, and what becomes of them when
-//! the object goes.
+//! the object goes. It must not know skills.
 
 use super::*;
 use proptest::prelude::*;
