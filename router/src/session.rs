@@ -38,6 +38,13 @@ impl Session {
 /// old, and no session ends before it has been idle for the whole time.
 const OVER_MS: u64 = limits::SESSION_IDLE_MS + limits::SESSION_SEEN_STEP_MS;
 
+/// When a session that is used now may be over.
+#[must_use]
+pub fn over_after(now: Millis) -> Millis {
+    // One millisecond later it is over, not just about to be.
+    now.after(OVER_MS).after(1)
+}
+
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, scope TEXT NOT NULL, revision TEXT NOT NULL, client TEXT NOT NULL,
     level TEXT, created INTEGER NOT NULL, seen INTEGER NOT NULL
@@ -246,8 +253,7 @@ impl<D: Database> Sessions<D> {
         let Some(Value::Integer(seen)) = rows.first().and_then(|row| row.0.first()) else {
             return Ok(None);
         };
-        // One millisecond later it is over, not just about to be.
-        Ok(Some(Millis::from_i64(*seen).after(OVER_MS).after(1)))
+        Ok(Some(over_after(Millis::from_i64(*seen))))
     }
 
     fn forget(&self, rows: &[Row]) -> Result<(), Error> {

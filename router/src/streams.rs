@@ -124,6 +124,12 @@ pub enum Missed {
     Gone,
 }
 
+/// When what is said now may be forgotten.
+#[must_use]
+pub fn forgotten_after(now: Millis) -> Millis {
+    now.after(limits::EVENT_AGE_MS).after(1)
+}
+
 /// The streams of one user.
 #[derive(Debug)]
 pub struct Streams<D> {
@@ -179,7 +185,7 @@ impl<D: Database> Streams<D> {
         scope: &Scope,
         purpose: &Purpose,
         now: Millis,
-    ) -> Result<(StreamId, Vec<StreamId>), Error> {
+    ) -> Result<(StreamId, Vec<Stream>), Error> {
         if !self.exists()? {
             TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(drop))?;
             self.is_made.set(true);
@@ -204,12 +210,14 @@ impl<D: Database> Streams<D> {
         )?;
         let row = rows.first().ok_or_else(|| Error::internal("a stream without an id"))?;
         let keep = i64::try_from(limits::STREAMS_MAX).unwrap_or(i64::MAX);
-        let crowded = self.database.run(
+        let statement = format!(
             "DELETE FROM streams WHERE id IN
-                (SELECT id FROM streams ORDER BY id DESC LIMIT -1 OFFSET ?) RETURNING id",
-            &[Value::Integer(keep)],
-        )?;
-        Ok((StreamId(row.integer(0)?), self.forget(&crowded)?))
+                (SELECT id FROM streams ORDER BY id DESC LIMIT -1 OFFSET ?) RETURNING {COLUMNS}"
+        );
+        let crowded = self.database.run(&statement, &[Value::Integer(keep)])?;
+        self.forget(&crowded)?;
+        let crowded = crowded.iter().map(read).collect::<Result<_, _>>()?;
+        Ok((StreamId(row.integer(0)?), crowded))
     }
 
     /// The stream of this id.
@@ -447,7 +455,7 @@ impl<D: Database> Streams<D> {
         }
         self.kept.set(None);
         let left = !self.database.run("SELECT 1 FROM streams LIMIT 1", &[])?.is_empty();
-        Ok(left.then(|| now.after(limits::EVENT_AGE_MS)))
+        Ok(left.then(|| forgotten_after(now)))
     }
 
     /// Forgets what was kept of streams that are no more.
@@ -577,7 +585,7 @@ mod tests {
         }
         assert!(streams.find(first).unwrap().is_some());
         let (_, gone) = streams.open(&Scope::default(), &calls(2), Millis(0)).unwrap();
-        assert_eq!(gone, [first]);
+        assert_eq!(gone.iter().map(|stream| stream.id).collect::<Vec<_>>(), [first]);
         assert!(streams.find(first).unwrap().is_none());
         assert_eq!(count(&streams, "SELECT count(*) FROM events"), 0);
     }

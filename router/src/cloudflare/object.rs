@@ -5,7 +5,8 @@ use super::{edge, world::Platform, write};
 use crate::{
     http::{Address, Incoming, Method},
     refusal::Refusal,
-    streams::EventId,
+    session::over_after,
+    streams::{EventId, forgotten_after},
     user::{Moment, Outgoing, User, owner},
 };
 use futures_util::TryStreamExt as _;
@@ -157,15 +158,15 @@ impl McpRouter {
             }
             Outgoing::Piped(response) => Ok(response),
             Outgoing::Begun(response, id) => {
-                self.wake_to_expire(opened).await?;
+                self.wake_at(opened, over_after(now())).await?;
                 fetch::with_headers(&response, &[("mcp-session-id", id.as_str())])
             }
             Outgoing::Stream(events) => {
-                self.wake_to_expire(opened).await?;
+                self.wake_at(opened, forgotten_after(now())).await?;
                 fetch::stream(&fetch::EVENT_STREAM, events)
             }
             Outgoing::Listen(event) => {
-                self.wake_to_expire(opened).await?;
+                self.wake_at(opened, forgotten_after(now())).await?;
                 fetch::respond(204, &[(LISTEN_HEADER, &event.to_string())], None)
             }
         };
@@ -210,14 +211,12 @@ impl McpRouter {
     }
 
     /// Makes sure that what is idle ends although nobody calls any more.
-    async fn wake_to_expire(&self, opened: &Opened) -> Result<(), Error> {
+    async fn wake_at(&self, opened: &Opened, at: Millis) -> Result<(), Error> {
         let failed = |error: worker::Error| failure("the alarm", &error);
-        if self.state.storage().get_alarm().await.map_err(failed)?.is_none() {
-            let next = opened.user.expire(&*opened.world, now())?;
-            if let Some(next) = next {
-                opened.user.keep_owner()?;
-                self.set_alarm(next).await.map_err(failed)?;
-            }
+        let set = self.state.storage().get_alarm().await.map_err(failed)?;
+        if set.is_none_or(|set| Millis::from_i64(set) > at) {
+            opened.user.keep_owner()?;
+            self.set_alarm(at).await.map_err(failed)?;
         }
         Ok(())
     }

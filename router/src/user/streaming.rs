@@ -116,7 +116,13 @@ impl<D: Database + 'static> User<D> {
         purpose: &Purpose,
     ) -> Result<StreamId, Error> {
         let (stream, crowded) = self.streams.open(scope, purpose, world.now())?;
-        crowded.into_iter().for_each(|stream| self.hang_up(world, stream));
+        for stream in crowded {
+            // A stream of the modern era ends with the reply to the request that opened it.
+            if let Purpose::Listen { id, .. } = &stream.purpose {
+                self.send(world, stream.id, &sse::message(None, &notify::ended(id)));
+            }
+            self.hang_up(world, stream.id);
+        }
         Ok(stream)
     }
 

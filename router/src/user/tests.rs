@@ -31,6 +31,8 @@ struct Fake {
     words: RefCell<Vec<Value>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
+    /// Takes what was said to a socket before it was hung up.
+    farewell: RefCell<Option<Rc<RefCell<String>>>>,
 }
 
 impl Fake {
@@ -120,7 +122,10 @@ impl World for Fake {
     }
 
     fn hang_up(&self, stream: StreamId) {
-        self.sockets.borrow_mut().remove(&stream);
+        let said = self.sockets.borrow_mut().remove(&stream);
+        if let (Some(said), Some(farewell)) = (said, self.farewell.borrow().as_ref()) {
+            farewell.borrow_mut().push_str(&said);
+        }
     }
 
     fn is_connected(&self, stream: StreamId) -> bool {
@@ -555,6 +560,25 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
     home.world.hang_up(event.stream);
     now_of(home.user.detach(&*home.world, event.stream)).unwrap();
     assert!(home.user.attach(&*home.world, event).is_err());
+}
+
+#[test]
+fn a_stream_of_the_modern_era_that_makes_room_ends_with_its_reply() {
+    let home = Home::new();
+    let id = RawValue::from_string("5".to_owned()).unwrap();
+    let hear = || home.user.hear(&home.world, &Scope::default(), &id, Default::default()).unwrap();
+    let first = hear();
+    home.attach(first);
+    for _ in 1..shared::limits::STREAMS_MAX {
+        hear();
+    }
+    assert!(home.world.is_connected(first.stream));
+    let said = Rc::new(RefCell::new(String::new()));
+    *home.world.farewell.borrow_mut() = Some(Rc::clone(&said));
+    hear();
+    assert!(!home.world.is_connected(first.stream));
+    let said = said.borrow();
+    assert!(said.contains(r#""id":5"#) && said.contains("complete"), "{said}");
 }
 
 #[test]
