@@ -2,10 +2,9 @@
 //! whoever routes by a header routes by what the tool gets. It must not know where headers or
 //! schemas come from.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rmcp::model::{ErrorData, JsonObject};
 use serde_json::Value;
-use shared::{error::shown, limits};
+use shared::{error::shown, header::decode, limits};
 
 /// A parameter that has a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,15 +138,6 @@ fn integer(text: &str) -> Option<i64> {
     #[allow(clippy::cast_possible_truncation, reason = "it is whole and within the bound")]
     let whole = (number.fract() == 0.0 && number.abs() <= max).then_some(number as i64);
     whole
-}
-
-/// A header's value: what stands between the marks of base64, or else the text as it is.
-fn decode(header: &str) -> Option<String> {
-    let inner = header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
-    match inner {
-        None => Some(header.to_owned()),
-        Some(inner) => String::from_utf8(STANDARD.decode(inner).ok()?).ok(),
-    }
 }
 
 #[cfg(test)]

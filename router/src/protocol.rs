@@ -7,10 +7,12 @@ use crate::{
     message::{Params, Request, text},
     refusal::Refusal,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::hop::{HANDSHAKE_REVISIONS, MODERN_REVISION};
+use shared::{
+    header::decode,
+    hop::{HANDSHAKE_REVISIONS, MODERN_REVISION},
+};
 use std::borrow::Cow;
 
 /// Which half of MCP's history a request belongs to.
@@ -161,20 +163,6 @@ fn check_mirror(name: &str, header: Option<&str>, body: Option<&str>) -> Result<
         // Where the body has no such value the Agent says what is wrong with the body.
         (Some(Some(_)), None) => Ok(()),
         (Some(Some(_)), Some(_)) => mismatch(format!("`{name}` is not what the body says")),
-    }
-}
-
-/// A header's value: as it is, or from base64 where it is marked so (`=?base64?…?=`), as clients
-/// send what is no plain ASCII.
-fn decode(value: &str) -> Option<Cow<'_, str>> {
-    let marked = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
-    match marked {
-        None => Some(Cow::Borrowed(value)),
-        Some(encoded) => STANDARD
-            .decode(encoded)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .map(Cow::Owned),
     }
 }
 

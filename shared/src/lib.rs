@@ -8,6 +8,7 @@
 //! - [`scope`]: the fence, its grammar and its order
 //! - [`id`]: users, sessions, and the names of objects
 //! - [`config`]: levels and toolsets, validated at start
+//! - [`header`]: values of headers that mirror a body
 //! - [`hop`]: the contract between the tiers
 //! - [`database`]: the little of SQL that both tiers need
 //! - [`notes`]: durable notes, kept by an Agent for its context and by a McpRouter for its user
@@ -24,6 +25,8 @@ pub mod scope;
 pub mod id;
 
 pub mod config;
+
+pub mod header;
 
 pub mod hop;
 
