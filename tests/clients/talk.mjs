@@ -86,11 +86,12 @@ async function talk() {
   await step('one question after the other', async () => {
     const said = await call('test_input_required_result_multi_round');
     assert.equal(said, 'Alice likes teal');
-    assert.deepEqual(asked.splice(0).map(text => text.slice(0, 19)), ['elicitation: Step 1', 'elicitation: Step 2']);
+    assert.deepEqual(asked.splice(0).map(text => text.split(':')[1]), [' Step 1', ' Step 2']);
   });
   await step('three questions at once', async () => {
-    assert.match(await call('test_input_required_result_multiple_inputs'), /Alice.*Paris.*project|Paris/);
-    assert.deepEqual(asked.splice(0).map(text => text.split(':')[0]).sort(), ['elicitation', 'roots', 'sampling']);
+    assert.match(await call('test_input_required_result_multiple_inputs'), /alice.*; Paris; .*project/);
+    const kinds = asked.splice(0).map(text => text.split(':')[0]);
+    assert.deepEqual(kinds.sort(), ['elicitation', 'roots', 'sampling']);
   });
   await step('the user declines, and cancels', async () => {
     for (action of ['decline', 'cancel']) {
