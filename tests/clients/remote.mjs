@@ -6,7 +6,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Client } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 
 const TALK_MS = 60_000;
@@ -37,15 +37,15 @@ client.setRequestHandler('sampling/createMessage', () => {
 });
 client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///home/alice/project' }] }));
 
-async function call(name, args = {}, options = {}) {
-  const result = await client.callTool({ name, arguments: args }, { timeout, ...options });
+async function call(name, args = {}, { by = client, ...options } = {}) {
+  const result = await by.callTool({ name, arguments: args }, { timeout, ...options });
   assert.notEqual(result.isError, true, JSON.stringify(result));
   return result.structuredContent ?? result.content[0].text;
 }
 
 /** Waits until this many calls of test_wait are at work. */
-async function waiting(count) {
-  for (;;) if ((await call('test_waiting')) === String(count)) return;
+async function waiting(count, by = client) {
+  for (;;) if ((await call('test_waiting', {}, { by })) === String(count)) return;
 }
 
 /** The next notification of this kind. */
@@ -53,6 +53,17 @@ function heard(method) {
   return new Promise(resolve => {
     client.setNotificationHandler(method, ({ params }) => resolve(params));
   });
+}
+
+/**
+ * Does what must be told of, and waits until it is. In the modern era the bridge says that it
+ * listens before it does (0.15.1), so what is done until then is lost and has to be done again.
+ */
+async function told(change, work) {
+  let done = false;
+  void change.then(() => { done = true; });
+  do await work(); while (way === 'modern' && !done);
+  return await change;
 }
 
 async function talk() {
@@ -94,15 +105,14 @@ async function talk() {
   await step('a paused stream', () => call('test_reconnection'));
   await step('list changes', async () => {
     const changed = heard('notifications/tools/list_changed');
-    await call('test_trigger_tool_change');
-    await changed;
+    await told(changed, () => call('test_trigger_tool_change'));
   });
   await step('a resource changes', async () => {
     const { id, uri } = await call('remember', { text: 'the first text' });
     const updated = heard('notifications/resources/updated');
     await client.subscribeResource({ uri });
-    await call('remember', { id, text: 'the second text' });
-    assert.equal((await updated).uri, uri);
+    const params = await told(updated, () => call('remember', { id, text: 'the second text' }));
+    assert.equal(params.uri, uri);
     await client.unsubscribeResource({ uri });
     await call('forget', { id });
   });
@@ -112,12 +122,24 @@ async function talk() {
     await waiting(1);
     stop.abort('enough');
     await refused;
-    await waiting(0);
+    // In the modern era the bridge (0.15.1) sends a notification, which names nothing there, and
+    // leaves the stream open: the call goes on until the bridge ends.
+    if (way !== 'modern') await waiting(0);
   });
   await step('end', async () => {
     await client.close();
-    assert.deepEqual((await readdir(home)).filter(name => name.includes('token')), []);
+    if (way !== 'sse-only') await waiting(0, await directly());
+    const kept = await readdir(home, { recursive: true });
+    assert.deepEqual(kept.filter(name => name.includes('tokens')), [], 'it signed in somewhere');
   });
+}
+
+/** A client without the bridge. */
+async function directly() {
+  const direct = new Client({ name: 'direct', version: '1.0.0' });
+  const requestInit = { headers: { authorization: `Bearer ${key}` } };
+  await direct.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit }), { timeout });
+  return direct;
 }
 
 async function fail(error) {
