@@ -1,5 +1,8 @@
 //! Real clients, each doing the whole job at every width of scope: the Rust SDK here, the
-//! TypeScript and Python SDKs and the Inspector as programs of their own (tests/clients).
+//! TypeScript and Python SDKs and the Inspector as programs of their own (tests/clients). Each then
+//! holds a conversation: what a server asks and tells, as far as the client can hear it.
+
+mod talk;
 
 use rmcp::{
     RoleClient,
@@ -98,6 +101,13 @@ fn the_oldest_transport_talks() {
     run_at(&OLD_PATHS, &setting("SIGNALBOX_PYTHON"), "talk.py", "old");
 }
 
+#[test]
+fn mcp_remote_talks() {
+    run(&setting("SIGNALBOX_NODE"), "remote.mjs", "http-only");
+    run(&setting("SIGNALBOX_NODE"), "remote.mjs", "modern");
+    run_at(&OLD_PATHS, &setting("SIGNALBOX_NODE"), "remote.mjs", "sse-only");
+}
+
 type Client = RunningService<RoleClient, ClientConfig>;
 
 async fn connect(url: &str, lifecycle: ClientLifecycleMode) -> Client {
@@ -173,6 +183,10 @@ fn rust_sdk_handshake() {
 
 #[test]
 fn rust_sdk_modern() {
+    rust_sdk(&modern());
+}
+
+fn modern() -> ClientLifecycleMode {
     let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
-    rust_sdk(&ClientLifecycleMode::Discover { preferred_versions });
+    ClientLifecycleMode::Discover { preferred_versions }
 }
