@@ -10,13 +10,26 @@ use super::{
 const REVISION: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
 const CAPABILITIES: &str = r#""io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}"#;
 
-pub(super) fn rows(_place: &Place) -> Vec<Row> {
-    [metas(), revisions(), methods(), names(), values(), tasks(), subscriptions()].concat()
+const TASKS: &str = r#""io.modelcontextprotocol/clientCapabilities":{"extensions":{
+    "io.modelcontextprotocol/tasks":{}}}"#;
+
+pub(super) fn rows(place: &Place) -> Vec<Row> {
+    let mut rows = [metas(), revisions(), methods(), names(), values(), subscriptions()].concat();
+    rows.extend(tasks(place));
+    if let Some(ids) = &place.tasks {
+        rows.extend([mirrors(), rounds(), real_tasks(ids)].concat());
+    }
+    rows
 }
 
-/// Those that need the tools of the conformance suite.
-pub(super) fn fixture_rows(_place: &Place) -> Vec<Row> {
-    [mirrors(), rounds(), asked_tasks()].concat()
+/// A task that somebody has.
+pub(super) fn begin_task(origin: &str, key: &str, path: &str) -> String {
+    let host = origin.trim_start_matches("http://");
+    let call = with_tasks("tools/call", r#""name":"slow_compute","arguments":{"seconds":1}"#)
+        .with("Mcp-Name", "slow_compute")
+        .set("Authorization", format!("Bearer {key}"));
+    let answer = call.to(path).send(host);
+    answer.json()["result"]["taskId"].as_str().expect(&answer.body).to_owned()
 }
 
 /// A request with the headers that it needs, and `_meta` of one's own.
@@ -30,6 +43,11 @@ fn with_meta(method: &str, params: &str, meta: &str) -> Ask {
 /// A request as it should be.
 fn modern(method: &str, params: &str) -> Ask {
     with_meta(method, params, &format!("{{{REVISION},{CAPABILITIES}}}"))
+}
+
+/// A request of a client that knows tasks.
+fn with_tasks(method: &str, params: &str) -> Ask {
+    with_meta(method, params, &format!("{{{REVISION},{TASKS}}}"))
 }
 
 fn call(name: &str, more: &str) -> Ask {
@@ -203,7 +221,7 @@ fn values() -> Vec<Row> {
         ("modern: a number past all bounds", recall(r#"{"query":"x","limit":1e999}"#), invalid()),
         ("modern: a cursor of a letter", modern("tools/list", r#""cursor":"x""#), invalid()),
         ("modern: a cursor in a number", modern("tools/list", r#""cursor":5"#), invalid()),
-        ("modern: an id of minus zero", minus_zero(), Error(400, -32600)),
+        ("modern: an id of minus zero", minus_zero(), Result),
         ("modern: a state for a list", modern("tools/list", r#""requestState":"x""#), Result),
     ]
 }
@@ -215,33 +233,36 @@ fn minus_zero() -> Ask {
 }
 
 /// Tasks that are not there.
-fn tasks() -> Vec<Row> {
+fn tasks(place: &Place) -> Vec<Row> {
     let task = |method: &str, id: &str, more: &str| {
-        modern(method, &format!(r#""taskId":"{id}"{more}"#)).with("Mcp-Name", id)
+        with_tasks(method, &format!(r#""taskId":"{id}"{more}"#)).with("Mcp-Name", id)
     };
     let get = |id: &str| task("tasks/get", id, "");
+    // Where no tool goes on as a task there are no such methods.
+    let unknown = || if place.tasks.is_some() { invalid() } else { Error(404, -32601) };
     let random = "00112233445566778899aabbccddeeff";
-    let odd =
-        |value: &str| modern("tasks/get", &format!(r#""taskId":{value}"#)).with("Mcp-Name", "x");
+    let odd = |value: &str| {
+        with_tasks("tasks/get", &format!(r#""taskId":{value}"#)).with("Mcp-Name", "x")
+    };
     let answers =
         |value: &str| task("tasks/update", random, &format!(r#","inputResponses":{value}"#));
     let long = "a".repeat(1_000_000);
     vec![
-        ("modern: no task", modern("tasks/get", "").with("Mcp-Name", "x"), invalid()),
+        ("modern: no task", with_tasks("tasks/get", "").with("Mcp-Name", "x"), invalid()),
         ("modern: a task that is a number", odd("5"), invalid()),
         ("modern: a task that is a list", odd("[]"), invalid()),
-        ("modern: an unknown task", get(random), invalid()),
-        ("modern: an unknown task elsewhere", get(&format!("acme:web:{random}")), invalid()),
+        ("modern: an unknown task", get(random), unknown()),
+        ("modern: an unknown task elsewhere", get(&format!("acme:web:{random}")), unknown()),
         (
             "modern: a task outside of the scope",
             get(&format!("other:{random}")).to("/mcp/acme"),
-            invalid(),
+            unknown(),
         ),
-        ("modern: a task of dots", get("../../x"), invalid()),
-        ("modern: a task of too many levels", get(&format!("a:b:c:{random}")), invalid()),
-        ("modern: a task in other case", get(&random.to_uppercase()), invalid()),
-        ("modern: a task of SQL", get("' OR 1=1 --"), invalid()),
-        ("modern: a task of nothing", get(":"), invalid()),
+        ("modern: a task of dots", get("../../x"), unknown()),
+        ("modern: a task of too many levels", get(&format!("a:b:c:{random}")), unknown()),
+        ("modern: a task in other case", get(&random.to_uppercase()), unknown()),
+        ("modern: a task of SQL", get("' OR 1=1 --"), unknown()),
+        ("modern: a task of nothing", get(":"), unknown()),
         (
             "modern: a task of 1 MB",
             get("x").body(request("tasks/get", &meta_with(&long))),
@@ -249,8 +270,8 @@ fn tasks() -> Vec<Row> {
         ),
         ("modern: another task in the header", get("a").set("Mcp-Name", "b"), mismatch()),
         ("modern: no task in the header", get("a").without("Mcp-Name"), mismatch()),
-        ("modern: the end of no task", task("tasks/cancel", random, ""), invalid()),
-        ("modern: an answer to no task", answers("{}"), invalid()),
+        ("modern: the end of no task", task("tasks/cancel", random, ""), unknown()),
+        ("modern: an answer to no task", answers("{}"), unknown()),
         ("modern: no answer to a task", task("tasks/update", random, ""), invalid()),
         ("modern: a list of answers to a task", answers("[]"), invalid()),
         ("modern: a text of answers to a task", answers("\"x\""), invalid()),
@@ -258,7 +279,7 @@ fn tasks() -> Vec<Row> {
 }
 
 fn meta_with(task: &str) -> String {
-    format!(r#"{{"taskId":"{task}","_meta":{{{REVISION},{CAPABILITIES}}}}}"#)
+    format!(r#"{{"taskId":"{task}","_meta":{{{REVISION},{TASKS}}}}}"#)
 }
 
 /// What a client may ask to hear of.
@@ -379,14 +400,31 @@ fn rounds() -> Vec<Row> {
     ]
 }
 
-/// Tasks that are there, of clients that do not know tasks.
-fn asked_tasks() -> Vec<Row> {
+/// Tasks that are there, and whom they are nothing to.
+fn real_tasks([of_bob, of_acme]: &[String; 2]) -> Vec<Row> {
+    let get =
+        |id: &str| with_tasks("tasks/get", &format!(r#""taskId":"{id}""#)).with("Mcp-Name", id);
+    let failing = || call("failing_job", r#","arguments":{}"#);
+    let ending = |id: &str| get(id).body(request("tasks/cancel", &meta_with(id)));
+    let lacking = modern("tasks/get", &format!(r#""taskId":"{of_acme}""#));
     vec![
+        ("tasks: one of bob", get(of_bob), invalid()),
+        ("tasks: one of bob at a scope", get(of_bob).to("/mcp/acme"), invalid()),
+        ("tasks: one of another scope", get(of_acme).to("/mcp/other"), invalid()),
+        ("tasks: one of a wider scope", get(of_acme).to("/mcp/acme/web"), invalid()),
+        ("tasks: one of a narrower scope", get(of_acme), Result),
         (
-            "tasks: a client that does not know them",
-            call("failing_job", r#","arguments":{}"#),
-            Error(400, -32021),
+            "tasks: the end of one of bob",
+            ending(of_bob).set("Mcp-Method", "tasks/cancel"),
+            invalid(),
         ),
+        (
+            "tasks: one of alice for bob",
+            get(of_acme).set("Authorization", "Bearer key-b"),
+            invalid(),
+        ),
+        ("tasks: a client that does not know them", failing(), Error(400, -32021)),
+        ("tasks: a question of one", lacking.with("Mcp-Name", of_acme), Error(400, -32021)),
         (
             "tasks: a task of old that nobody begins",
             call("test_simple_text", r#","task":{"ttl":"x"}"#),

@@ -173,20 +173,12 @@ impl Answer {
 
 /// Reads a response. `None` where there is none, or none that ends.
 fn read(stream: &mut BufReader<TcpStream>, is_head: bool) -> Option<Answer> {
-    let mut line = String::new();
-    stream.read_line(&mut line).ok()?;
-    let status = line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let mut answer = Answer { status: Some(status), ..Answer::default() };
-    loop {
-        let mut line = Vec::new();
-        stream.read_until(b'\n', &mut line).ok()?;
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if line.is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':')?;
-        answer.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    let mut answer = head(stream)?;
+    if answer.status == Some(100) {
+        // The client may go on, and the answer follows.
+        answer = head(stream)?;
     }
+    let status = answer.status?;
     let is_stream = answer.header("content-type") == Some("text/event-stream");
     if is_head || is_stream || matches!(status, 204 | 304 | 101) {
         return Some(answer);
@@ -202,6 +194,25 @@ fn read(stream: &mut BufReader<TcpStream>, is_head: bool) -> Option<Answer> {
     };
     answer.body = String::from_utf8_lossy(&body).into_owned();
     Some(answer)
+}
+
+/// Reads a response up to its body.
+fn head(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
+    let mut line = String::new();
+    stream.read_line(&mut line).ok()?;
+    let (version, rest) = line.split_once(' ')?;
+    let status = rest.get(..3)?.parse().ok().filter(|_| version.starts_with("HTTP/1."))?;
+    let mut answer = Answer { status: Some(status), ..Answer::default() };
+    loop {
+        let mut line = Vec::new();
+        stream.read_until(b'\n', &mut line).ok()?;
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if line.is_empty() {
+            return Some(answer);
+        }
+        let (name, value) = line.split_once(':')?;
+        answer.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
 }
 
 fn sized(stream: &mut BufReader<TcpStream>, length: usize) -> Option<Vec<u8>> {
