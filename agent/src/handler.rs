@@ -296,7 +296,11 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let (mut toolset, mut offset) = Cursor::of(request)?.unwrap_or_default();
+        let cursor = Cursor::of(request)?;
+        let (mut toolset, mut offset) = cursor.unwrap_or_default();
+        if cursor.is_some() && toolset >= self.registry.toolsets.len() {
+            return Err(Cursor::foreign());
+        }
         let mut resources: Vec<Resource> = Vec::new();
         let mut next = None;
         // Toolset after toolset; a page ends where one of them says that there is more.
@@ -532,11 +536,12 @@ impl Cursor {
             let (toolset, offset) = text.split_once('.')?;
             Some((toolset.parse().ok()?, offset.parse().ok()?))
         };
-        let invalid = || {
-            let text = "this cursor is none of ours; leave it out to begin at the first page";
-            ErrorData::invalid_params(text, None)
-        };
-        read().map(Some).ok_or_else(invalid)
+        read().map(Some).ok_or_else(Self::foreign)
+    }
+
+    fn foreign() -> ErrorData {
+        let text = "this cursor is none of ours; leave it out to begin at the first page";
+        ErrorData::invalid_params(text, None)
     }
 }
 
@@ -545,10 +550,41 @@ fn page<T: Clone>(
     all: &[T],
     request: Option<PaginatedRequestParams>,
 ) -> Result<(Vec<T>, Option<String>), ErrorData> {
-    let (_, offset) = Cursor::of(request)?.unwrap_or_default();
+    let cursor = Cursor::of(request)?;
+    let (list, offset) = cursor.unwrap_or_default();
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    // A next page is offered only where there is something on it.
+    if cursor.is_some() && (list != 0 || offset >= all.len()) {
+        return Err(Cursor::foreign());
+    }
     let items: Vec<T> = all.iter().skip(offset).take(limits::PAGE_ITEMS_MAX).cloned().collect();
     let end = offset.saturating_add(items.len());
     let next = (end < all.len()).then(|| Cursor::write(0, u32::try_from(end).unwrap_or(u32::MAX)));
     Ok((items, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_begins_where_the_last_one_said_and_nowhere_else() {
+        let all: Vec<usize> = (0..250).collect();
+        let at = |cursor: String| {
+            page(&all, Some(PaginatedRequestParams::default().with_cursor(Some(cursor))))
+        };
+        let (mut items, mut next) = page(&all, None).unwrap();
+        while let Some(cursor) = next {
+            let more = at(cursor).unwrap();
+            items.extend(more.0);
+            next = more.1;
+        }
+        assert_eq!(items, all);
+        let foreign = ["", "x", "../..", "MC4w=", "LTEuLTE"].map(ToOwned::to_owned);
+        let past = [Cursor::write(0, 250), Cursor::write(0, u32::MAX), Cursor::write(1, 0)];
+        for cursor in foreign.into_iter().chain(past) {
+            assert_eq!(at(cursor.clone()).unwrap_err().code.0, -32602, "{cursor}");
+        }
+        assert_eq!(page::<usize>(&[], None).unwrap(), (Vec::new(), None));
+    }
 }

@@ -154,14 +154,21 @@ pub fn path(url: &str) -> &str {
     split(url).map_or("", |(_, _, path)| path)
 }
 
-/// A host without its port.
+/// A host without its port. What follows a colon and is no port belongs to the host, which is none
+/// that anybody serves: `Host` comes as the client wrote it.
 fn host(authority: &str) -> &str {
-    let port_at = authority.rfind(':').filter(|&at| !authority.ends_with(']') && at > 0);
-    port_at.and_then(|at| authority.get(..at)).unwrap_or(authority)
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.is_empty() || is_port(port) => host,
+        _ => authority,
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 fn is_loopback(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| host.eq_ignore_ascii_case(own))
 }
 
 /// Decides whether an arrival may go on.
@@ -179,11 +186,13 @@ pub fn admit(
     let method = Method::parse(arrival.method)
         .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let host = host(authority);
-    if !admission.hosts.is_empty() && !admission.hosts.iter().any(|served| served == host) {
+    // Hosts have no case (RFC 9110, 4.2.3).
+    let is_host = |served: &String| served.eq_ignore_ascii_case(host);
+    if !admission.hosts.is_empty() && !admission.hosts.iter().any(is_host) {
         return Err(Refusal::ForeignHost);
     }
     if let Some(origin) = arrival.origin {
-        let own = origin == base;
+        let own = origin.eq_ignore_ascii_case(base);
         if !own && !admission.origins.iter().any(|allowed| allowed == origin) {
             return Err(Refusal::ForeignOrigin);
         }
@@ -274,23 +283,39 @@ impl Incoming {
 /// how early it comes (RFC 9110, 12.5.1; among equals the first is taken for the dearest).
 fn wants(header: &str, wanted: &str) -> Option<(u32, std::cmp::Reverse<usize>)> {
     header.split(',').enumerate().find_map(|(place, range)| {
-        let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
-        let weight = weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
-        named.then_some(((weight * 1000.0) as u32, std::cmp::Reverse(place)))
+        let named = essence(range).eq_ignore_ascii_case(wanted);
+        named.then_some(((weight(range) * 1000.0) as u32, std::cmp::Reverse(place)))
     })
 }
 
-/// Whether an `Accept` header allows a media type, by name or by wildcard.
+/// What a range of media types is called, without its parameters.
+fn essence(range: &str) -> &str {
+    range.split(';').next().unwrap_or_default().trim()
+}
+
+/// The weight of a range of media types. One that cannot be read is none.
+fn weight(range: &str) -> f32 {
+    let mut parameters = range.split(';').skip(1).map(str::trim);
+    let weight = parameters.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+    weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
+}
+
+/// Whether an `Accept` header allows a media type, by name or by wildcard. The closest range that
+/// fits it says so, and a weight of zero says no (RFC 9110, 12.4.2 and 12.5.1).
 fn accepts(header: &str, kind: &str, subtype: &str) -> bool {
-    header.split(',').any(|range| {
-        let essence = range.split(';').next().unwrap_or_default().trim();
-        essence.split_once('/').is_some_and(|(k, s)| {
-            (k == "*" && s == "*")
-                || (k.eq_ignore_ascii_case(kind) && (s == "*" || s.eq_ignore_ascii_case(subtype)))
-        })
-    })
+    let closeness = |range: &str| {
+        let (k, s) = essence(range).split_once('/')?;
+        match (k.eq_ignore_ascii_case(kind), s.eq_ignore_ascii_case(subtype)) {
+            (true, true) => Some(2),
+            (true, false) if s == "*" => Some(1),
+            _ if k == "*" && s == "*" => Some(0),
+            _ => None,
+        }
+    };
+    let fitting = header.split(',').filter_map(|range| Some((closeness(range)?, weight(range))));
+    let closest = fitting
+        .max_by(|(one, of_one), (other, of_other)| one.cmp(other).then(of_one.total_cmp(of_other)));
+    closest.is_some_and(|(_, weight)| weight > 0.0)
 }
 
 /// A reply that is ours from beginning to end.
@@ -363,6 +388,16 @@ mod tests {
         check(post("http://localhost/mcp/a%20b"), Err(400));
         check(post("http://evil.example/mcp"), Err(403));
         check(post("http://localhost.evil.example/mcp"), Err(403));
+        // What is no port is no way around the host.
+        check(post("http://localhost:80.evil.example/mcp"), Err(403));
+        check(post("http://localhost:80, evil.example/mcp"), Err(403));
+        check(post("http://localhost:65536/mcp"), Err(403));
+        check(post("http://localhost:+80/mcp"), Err(403));
+        check(post("http://[::1]:80:80/mcp"), Err(403));
+        check(post("http://[::1]/mcp"), Ok(("/mcp", true)));
+        check(post("http://localhost:/mcp"), Ok(("/mcp", true)));
+        check(post("http://LocalHost:80/mcp"), Ok(("/mcp", true)));
+        check(post("https://MCP.Example.com/mcp"), Ok(("/mcp", false)));
         check(post("nonsense"), Err(404));
         check(Arrival { method: "PUT", ..post("http://localhost/mcp") }, Err(405));
         let origin = |origin| Arrival { origin: Some(origin), ..post("http://localhost:1/mcp") };
@@ -392,6 +427,13 @@ mod tests {
         check(Some("text/event-stream;q=0.5,APPLICATION/JSON"), json, 200);
         check(Some("*/*"), json, 200);
         check(Some("application/json, text/*"), json, 200);
+        // A weight of zero is a refusal; the closest range decides, not the first.
+        check(Some("application/json, text/event-stream;q=0"), json, 406);
+        check(Some("application/json; q=0.0, text/event-stream"), json, 406);
+        check(Some("*/*;q=0"), json, 406);
+        check(Some("*/*, text/event-stream;q=0"), json, 406);
+        check(Some("*/*;q=0, application/json, text/*;q=0.001"), json, 200);
+        check(Some("*/*;q=none"), json, 200);
         check(Some("application/json"), json, 406);
         check(Some("text/event-stream"), json, 406);
         check(Some("application/jsonp, text/event-stream"), json, 406);

@@ -156,7 +156,7 @@ impl<'a> Message<'a> {
             }
         };
         let id = written.id.filter(|id| is_id(id));
-        if written.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
+        if text(written.jsonrpc).as_deref() != Some("2.0") {
             return refuse(id, invalid("`jsonrpc` must be \"2.0\""));
         }
         if written.id.is_some() && id.is_none() {
@@ -276,6 +276,8 @@ mod tests {
         assert_eq!(request.params.arguments.unwrap().get(), "{\"a\":1}");
         let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         assert!(matches!(parse(notification), Ok(Message::Notification { .. })));
+        let escaped = r#"{"jsonrpc":"\u0032.0","id":1,"method":"p\u0069ng"}"#;
+        assert!(matches!(parse(escaped), Ok(Message::Request(r)) if r.method == "ping"));
         let response = r#"{"jsonrpc":"2.0","id":0,"result":null}"#;
         assert!(matches!(parse(response), Ok(Message::Response { id, .. }) if id.get() == "0"));
     }

@@ -173,8 +173,14 @@ fn subscribe<'a>(request: &Request<'_>, wanted: bool) -> Plan<'a> {
 }
 
 fn hear<'a>(request: &Request<'_>) -> Plan<'a> {
-    let written = request.params.notifications.map_or("null", RawValue::get);
-    match serde_json::from_str::<Filter>(written) {
+    // An array would be read as the members in order.
+    let object = request.params.notifications.filter(|raw| raw.get().starts_with('{'));
+    let Some(object) = object else {
+        return Plan::Reject(Refusal::InvalidParams(
+            "`notifications` must be an object".to_owned(),
+        ));
+    };
+    match serde_json::from_str::<Filter>(object.get()) {
         Err(error) => Plan::Reject(Refusal::InvalidParams(format!("`notifications`: {error}"))),
         Ok(filter)
             if filter.resource_subscriptions.len() > limits::SUBSCRIPTIONS_MAX
@@ -365,6 +371,21 @@ mod tests {
         let params = format!(r#"{{"name":"recall","arguments":{arguments}}}"#);
         assert_eq!(planned(path, Era::Handshake, true, "tools/call", &params), expected);
         assert_eq!(planned(path, Era::Modern, false, "tools/call", &params), expected);
+    }
+
+    #[test]
+    fn a_filter_is_an_object() {
+        let hear = |filter: &str| {
+            let params = format!(r#"{{"notifications":{filter}}}"#);
+            planned("/mcp", Era::Modern, false, "subscriptions/listen", &params)
+        };
+        assert!(hear(r#"{"toolsListChanged":true}"#).starts_with("hear"));
+        assert!(hear("{}").starts_with("hear"));
+        for filter in ["null", "[]", "[true]", "[true,true,true,[]]", "\"all\"", "1"] {
+            assert_eq!(hear(filter), "reject -32602 `notifications` must be an object");
+        }
+        let none = planned("/mcp", Era::Modern, false, "subscriptions/listen", "{}");
+        assert_eq!(none, "reject -32602 `notifications` must be an object");
     }
 
     #[test]

@@ -111,6 +111,11 @@ impl Server {
         format!("{}{path}", self.origin)
     }
 
+    /// Whether the process that was started still runs: its script ends with it and starts no other.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.script.try_wait(), Ok(None))
+    }
+
     /// Kills the server as a power cut would.
     pub fn kill(mut self) {
         self.end();

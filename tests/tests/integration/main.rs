@@ -1,6 +1,7 @@
 //! The real bundle on real workerd, driven from outside.
 //!
 //! - `edge`: what is refused, with its exact status and code
+//! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
 //! - `memory`: the toolset through two tiers, and routing by argument
 //! - `isolation`: users, scopes and names that must not meet
 //! - `restart`: a server that is killed in the middle of a conversation
@@ -30,6 +31,7 @@ mod golden;
 mod isolation;
 mod letter;
 mod memory;
+mod probes;
 mod restart;
 mod sleep;
 mod storage;
