@@ -214,6 +214,7 @@ impl Context {
             platform: Rc::clone(&self.platform),
             tasks: opened.tasks,
             is_task: false,
+            began: self.platform.now(),
         };
         let driver = Driver::start(handler, Some(client), request)?;
         Ok(Work { driver, rounds, caller })

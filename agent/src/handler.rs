@@ -31,7 +31,7 @@ use rmcp::{
     service::RequestContext,
 };
 use serde_json::json;
-use shared::{AgentKey, Error, error::shown, hop, limits};
+use shared::{AgentKey, Error, Millis, error::shown, hop, limits};
 use std::{borrow::Cow, collections::BTreeMap, fmt, rc::Rc};
 
 /// One request's view of a context.
@@ -55,6 +55,8 @@ pub struct Handler {
     pub tasks: Rc<Tasks>,
     /// Whether this is the work of one of them.
     pub is_task: bool,
+    /// When its work began.
+    pub began: Millis,
 }
 
 impl fmt::Debug for Handler {
@@ -99,7 +101,10 @@ impl Handler {
     /// Tells what a call changed, where somebody would hear of it. A call has done its work
     /// whether or not that can be told.
     async fn tell(&self, changed: &Changed) {
-        let (changes, is_heard) = (changed.take(), self.caller.borrow().is_heard);
+        let changes = changed.take();
+        // Somebody may have begun to listen while a call took its time.
+        let is_heard = self.caller.borrow().is_heard
+            || self.platform.now().since(self.began) > u64::from(limits::SILENCE_MS);
         if is_heard
             && !changes.is_empty()
             && let Err(error) = self.platform.changed(&self.key.scope, changes).await

@@ -32,8 +32,8 @@ pub enum Reply {
         /// One JSON-RPC message.
         body: String,
     },
-    /// Server-sent events for the client, the last of which is the reply (modern era). Dropping
-    /// them cancels the call.
+    /// Server-sent events for the client, the last of which is the reply (modern era, and wherever
+    /// the reply is all there is). Dropping them cancels the call.
     Events(Body),
     /// [`Line`]s for the router, the last of which is the reply (handshake era). None at all where
     /// the client cancelled the call before it said anything.
@@ -71,7 +71,9 @@ pub async fn reply(
             if status != 200 || !prefers_stream {
                 return Ok(Reply::Json { status, body: text });
             }
-            Some(Said::Reply { text, error })
+            // All of it at once: there is nothing to come back for in any era.
+            let whole = event(Some(&Said::Reply { text, error }));
+            return Ok(Reply::Events(Box::pin(stream::once(std::future::ready(whole)))));
         }
         First::Said(said) => Some(said),
         First::Silence => None,

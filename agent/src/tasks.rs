@@ -295,6 +295,7 @@ impl Tasks {
             platform: Rc::clone(&self.platform),
             tasks: Rc::clone(self),
             is_task: true,
+            began: self.platform.now(),
         }
     }
 

@@ -15,17 +15,18 @@ use std::{
 pub enum RequestId {
     /// A string.
     Text(String),
-    /// An integer, as it was written.
-    Number(String),
+    /// An integer.
+    Number(i64),
 }
 
 impl RequestId {
     /// Reads an id.
     #[must_use]
     pub fn read(raw: &RawValue) -> Self {
-        match text(Some(raw)) {
-            Some(text) => Self::Text(text.into_owned()),
-            None => Self::Number(raw.get().to_owned()),
+        match (text(Some(raw)), raw.get().parse()) {
+            (None, Ok(number)) => Self::Number(number),
+            // No id is anything else than a string or such an integer.
+            (text, _) => Self::Text(text.unwrap_or_default().into_owned()),
         }
     }
 }
@@ -145,7 +146,8 @@ mod tests {
         };
         let running = begin(1, &one, "\"a\"").unwrap();
         assert!(matches!(begin(2, &one, r#""\u0061""#), Err(Refusal::InvalidRequest(_))));
-        let _number = begin(3, &one, "1").unwrap();
+        let _number = begin(3, &one, "0").unwrap();
+        assert!(begin(3, &one, "-0").is_err());
         let _elsewhere = begin(4, &other, "\"a\"").unwrap();
         let _text = begin(5, &one, "\"1\"").unwrap();
         assert_eq!(calls.by_request(&one, &raw("\"a\"")).unwrap().id, id(1));

@@ -174,7 +174,8 @@ fn is_loopback(host: &str) -> bool {
 /// Decides whether an arrival may go on.
 ///
 /// # Errors
-/// The refusal, in this order: path, scope, method, host, origin, size.
+/// The refusal, in this order: host, origin, path, scope, method, size. A page of an origin that is
+/// not allowed learns nothing else.
 pub fn admit(
     arrival: &Arrival<'_>,
     admission: &Admission,
@@ -182,9 +183,6 @@ pub fn admit(
 ) -> Result<Admitted, Refusal> {
     let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
     let (base, authority, _) = split(arrival.url).ok_or_else(nothing)?;
-    let address = Address::parse(arrival.url, levels)?;
-    let method = Method::parse(arrival.method)
-        .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let host = host(authority);
     // Hosts have no case (RFC 9110, 4.2.3).
     let is_host = |served: &String| served.eq_ignore_ascii_case(host);
@@ -197,6 +195,9 @@ pub fn admit(
             return Err(Refusal::ForeignOrigin);
         }
     }
+    let address = Address::parse(arrival.url, levels)?;
+    let method = Method::parse(arrival.method)
+        .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let length = arrival.content_length.map_or(Some(0), |length| length.parse::<u64>().ok());
     if length.is_none_or(|length| length > limits::BODY_BYTES_MAX as u64) {
         return Err(Refusal::TooLarge);
@@ -280,7 +281,7 @@ impl Incoming {
 }
 
 /// How much an `Accept` header wants a media type that it names: its weight in thousandths, and
-/// how early it comes (RFC 9110, 12.5.1; among equals the first is taken for the dearest).
+/// how early it comes (RFC 9110, 12.5.1 has weights only; among equals we take the first for the dearest).
 fn wants(header: &str, wanted: &str) -> Option<(u32, std::cmp::Reverse<usize>)> {
     header.split(',').enumerate().find_map(|(place, range)| {
         let named = essence(range).eq_ignore_ascii_case(wanted);

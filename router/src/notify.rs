@@ -71,17 +71,6 @@ pub fn acknowledged(id: &RawValue, filter: &Filter) -> String {
     .to_string()
 }
 
-/// The last thing that a stream of the modern era says: the reply to the request that opened it.
-#[must_use]
-pub fn ended(id: &RawValue) -> String {
-    json!({
-        "jsonrpc": "2.0",
-        "id": id_value(id),
-        "result": { "resultType": "complete", "_meta": { SUBSCRIPTION: id_value(id) } },
-    })
-    .to_string()
-}
-
 fn id_value(id: &RawValue) -> Value {
     serde_json::from_str(id.get()).unwrap_or_default()
 }

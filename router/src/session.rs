@@ -167,6 +167,17 @@ impl<D: Database> Sessions<D> {
         Ok(())
     }
 
+    /// The revision of a session; `None` if there is none of this id.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn revision(&self, id: &SessionId) -> Result<Option<String>, Error> {
+        if let Some(session) = self.cache.borrow().get(id) {
+            return Ok(Some(session.revision.clone()));
+        }
+        Ok(self.load(id)?.map(|session| session.revision))
+    }
+
     /// Notes what a session agreed on that was begun before (2024-11-05 transport).
     ///
     /// # Errors

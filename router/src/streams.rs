@@ -8,11 +8,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::{
-    Error, Millis, Scope, SessionId,
+    Error, Kind, Millis, Scope, SessionId,
     database::{Database, Row, Value},
     limits,
 };
-use std::{cell::Cell, fmt};
+use std::{cell::Cell, collections::BTreeMap, fmt};
 
 /// Which stream of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,20 +176,23 @@ impl<D: Database> Streams<D> {
         Ok(self.is_made.get())
     }
 
-    /// Opens a stream. Where there are too many, the oldest go; they are named in the answer.
+    /// Opens a stream. Where there are too many, the oldest that nobody uses goes, those of calls
+    /// first; it is named in the answer.
     ///
     /// # Errors
-    /// The database's own.
+    /// [`Kind::Limit`] where all are in use, and the database's own.
     pub fn open(
         &self,
         scope: &Scope,
         purpose: &Purpose,
+        is_used: impl Fn(StreamId) -> bool,
         now: Millis,
-    ) -> Result<(StreamId, Vec<Stream>), Error> {
+    ) -> Result<(StreamId, Option<Stream>), Error> {
         if !self.exists()? {
             TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(drop))?;
             self.is_made.set(true);
         }
+        let gone = self.make_room(is_used)?;
         self.is_heard.set(None);
         let json = |value: serde_json::Result<String>| value.map_err(|error| internal(&error));
         let scope = json(serde_json::to_string(scope))?;
@@ -209,15 +212,28 @@ impl<D: Database> Streams<D> {
             &[session, scope.into(), requests, filter, now.into()],
         )?;
         let row = rows.first().ok_or_else(|| Error::internal("a stream without an id"))?;
-        let keep = i64::try_from(limits::STREAMS_MAX).unwrap_or(i64::MAX);
+        Ok((StreamId(row.integer(0)?), gone))
+    }
+
+    /// Lets a stream go if there are as many as there may be.
+    fn make_room(&self, is_used: impl Fn(StreamId) -> bool) -> Result<Option<Stream>, Error> {
         let statement = format!(
-            "DELETE FROM streams WHERE id IN
-                (SELECT id FROM streams ORDER BY id DESC LIMIT -1 OFFSET ?) RETURNING {COLUMNS}"
+            "SELECT {COLUMNS} FROM streams ORDER BY filter IS NOT NULL, requests IS NULL, id"
         );
-        let crowded = self.database.run(&statement, &[Value::Integer(keep)])?;
-        self.forget(&crowded)?;
-        let crowded = crowded.iter().map(read).collect::<Result<_, _>>()?;
-        Ok((StreamId(row.integer(0)?), crowded))
+        let count = self.database.run("SELECT count(*) FROM streams", &[])?;
+        let count = count.first().map_or(Ok(0), |row| row.integer(0))?;
+        if usize::try_from(count).unwrap_or(0) < limits::STREAMS_MAX {
+            return Ok(None);
+        }
+        for row in &self.database.run(&statement, &[])? {
+            let stream = read(row)?;
+            if !is_used(stream.id) {
+                self.close(stream.id)?;
+                return Ok(Some(stream));
+            }
+        }
+        let text = format!("{} streams are open already; close one", limits::STREAMS_MAX);
+        Err(Error::new(Kind::Limit, text))
     }
 
     /// The stream of this id.
@@ -274,7 +290,8 @@ impl<D: Database> Streams<D> {
         Ok(heard)
     }
 
-    /// Keeps a message and numbers it. `is_last` says that nothing follows on its stream.
+    /// Keeps a message and numbers it; `None` if its stream is no more. `is_last` says that nothing
+    /// follows on its stream.
     ///
     /// # Errors
     /// The database's own.
@@ -284,25 +301,27 @@ impl<D: Database> Streams<D> {
         message: &str,
         is_last: bool,
         now: Millis,
-    ) -> Result<EventId, Error> {
+    ) -> Result<Option<EventId>, Error> {
         let (events, bytes) = self.kept()?;
         let kept = message.len() <= limits::EVENT_BYTES_MAX;
         let rows = self.database.run(
-            "INSERT INTO events (stream, message, is_last, at) VALUES (?, ?, ?, ?)
-             RETURNING number",
+            "INSERT INTO events (stream, message, is_last, at)
+             SELECT id, ?, ?, ? FROM streams WHERE id = ? RETURNING number",
             &[
-                Value::Integer(stream.0),
                 if kept { message.into() } else { Value::Null },
                 Value::Integer(is_last.into()),
                 now.into(),
+                Value::Integer(stream.0),
             ],
         )?;
-        let row = rows.first().ok_or_else(|| Error::internal("an event without a number"))?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
         let number = row.integer(0)?;
         let bytes = if kept { bytes.saturating_add(message.len()) } else { bytes };
         self.kept.set(Some((events.saturating_add(1), bytes)));
         self.trim()?;
-        Ok(EventId { stream, number })
+        Ok(Some(EventId { stream, number }))
     }
 
     /// Events kept and their bytes.
@@ -319,36 +338,47 @@ impl<D: Database> Streams<D> {
 
     /// Lets the oldest events go until the rest is within bounds.
     fn trim(&self) -> Result<(), Error> {
-        while let Some((events, bytes)) = self.kept.get().filter(|(events, bytes)| {
-            *events > limits::STREAM_EVENTS_MAX || *bytes > limits::STREAM_BYTES_MAX
-        }) {
-            let gone = self.drop_events(
+        let is_over = |(events, bytes): (usize, usize)| {
+            events > limits::STREAM_EVENTS_MAX || bytes > limits::STREAM_BYTES_MAX
+        };
+        while self.kept.get().is_some_and(is_over) {
+            let dropped = self.drop_events(
                 "number IN (SELECT number FROM events ORDER BY number LIMIT ?)",
                 limits::STREAM_TRIM_EVENTS.into(),
             )?;
-            let (fewer, less) = gone;
-            self.kept.set(Some((events.saturating_sub(fewer), bytes.saturating_sub(less))));
-            if fewer == 0 {
+            if dropped == 0 {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Deletes events and marks their streams as no longer whole; says how many, and their bytes.
-    fn drop_events(&self, which: &str, argument: Value) -> Result<(usize, usize), Error> {
+    /// Counts events that are kept no more.
+    fn uncount(&self, events: usize, bytes: usize) {
+        let less = |(e, b): (usize, usize)| (e.saturating_sub(events), b.saturating_sub(bytes));
+        self.kept.set(self.kept.get().map(less));
+    }
+
+    /// Deletes events and marks their streams as no longer whole; says how many.
+    fn drop_events(&self, which: &str, argument: Value) -> Result<usize, Error> {
         let statement = format!(
             "DELETE FROM events WHERE {which}
              RETURNING stream, number, length(CAST(message AS BLOB))"
         );
         let rows = self.database.run(&statement, &[argument])?;
         let mut bytes = 0_usize;
+        let mut gone: BTreeMap<i64, i64> = BTreeMap::new();
         for row in &rows {
             bytes = bytes.saturating_add(usize::try_from(row.integer(2)?).unwrap_or(0));
-            let gone = [Value::Integer(row.integer(1)?), Value::Integer(row.integer(0)?)];
-            self.database.run("UPDATE streams SET gone = max(gone, ?) WHERE id = ?", &gone)?;
+            let latest = gone.entry(row.integer(0)?).or_default();
+            *latest = (*latest).max(row.integer(1)?);
         }
-        Ok((rows.len(), bytes))
+        for (stream, latest) in gone {
+            let arguments = [Value::Integer(latest), Value::Integer(stream)];
+            self.database.run("UPDATE streams SET gone = max(gone, ?) WHERE id = ?", &arguments)?;
+        }
+        self.uncount(rows.len(), bytes);
+        Ok(rows.len())
     }
 
     /// What was said on a stream after an event.
@@ -375,6 +405,34 @@ impl<D: Database> Streams<D> {
             }
         }
         Ok(Missed::Events(events))
+    }
+
+    /// What is still kept of a stream, from its beginning.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn left(&self, stream: StreamId) -> Result<Vec<(EventId, String)>, Error> {
+        let rows = self.database.run(
+            "SELECT number, message FROM events WHERE stream = ? AND message IS NOT NULL
+             ORDER BY number",
+            &[Value::Integer(stream.0)],
+        )?;
+        let read =
+            |row: &Row| Ok((EventId { stream, number: row.integer(0)? }, row.text(1)?.to_owned()));
+        rows.iter().map(read).collect()
+    }
+
+    /// Notes that nothing follows on a stream. One on which nothing was said is forgotten.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn finish(&self, stream: StreamId) -> Result<(), Error> {
+        let rows = self.database.run(
+            "UPDATE events SET is_last = 1
+             WHERE number = (SELECT max(number) FROM events WHERE stream = ?) RETURNING number",
+            &[Value::Integer(stream.0)],
+        )?;
+        if rows.is_empty() { self.close(stream) } else { Ok(()) }
     }
 
     /// Whether the last message of a stream has been said.
@@ -443,8 +501,9 @@ impl<D: Database> Streams<D> {
         let oldest: Value = Millis(now.0.saturating_sub(limits::EVENT_AGE_MS)).into();
         self.drop_events("at < ?", oldest.clone())?;
         let old = self.database.run(
-            "SELECT id FROM streams WHERE opened < ? AND NOT EXISTS
-                (SELECT 1 FROM events WHERE events.stream = streams.id)",
+            // What a session hears outside of its requests goes with the session.
+            "SELECT id FROM streams WHERE opened < ? AND NOT (requests IS NULL AND filter IS NULL)
+                AND NOT EXISTS (SELECT 1 FROM events WHERE events.stream = streams.id)",
             &[oldest],
         )?;
         for row in &old {
@@ -453,7 +512,6 @@ impl<D: Database> Streams<D> {
                 self.close(id)?;
             }
         }
-        self.kept.set(None);
         let left = !self.database.run("SELECT 1 FROM streams LIMIT 1", &[])?.is_empty();
         Ok(left.then(|| forgotten_after(now)))
     }
@@ -464,10 +522,11 @@ impl<D: Database> Streams<D> {
         let ids = rows.iter().map(|row| row.integer(0).map(StreamId));
         let ids = ids.collect::<Result<Vec<_>, _>>()?;
         for id in &ids {
-            self.database.run("DELETE FROM events WHERE stream = ?", &[Value::Integer(id.0)])?;
-        }
-        if !ids.is_empty() {
-            self.kept.set(None);
+            let statement =
+                "DELETE FROM events WHERE stream = ? RETURNING length(CAST(message AS BLOB))";
+            let rows = self.database.run(statement, &[Value::Integer(id.0)])?;
+            let bytes = rows.iter().map(|row| row.integer(0)).sum::<Result<i64, _>>()?;
+            self.uncount(rows.len(), usize::try_from(bytes).unwrap_or(0));
         }
         Ok(ids)
     }
@@ -512,7 +571,7 @@ mod tests {
     }
 
     fn open(streams: &Streams<Embedded>, purpose: &Purpose) -> StreamId {
-        streams.open(&Scope::default(), purpose, Millis(0)).unwrap().0
+        streams.open(&Scope::default(), purpose, |_| false, Millis(0)).unwrap().0
     }
 
     fn count(streams: &Streams<Embedded>, statement: &str) -> i64 {
@@ -537,7 +596,7 @@ mod tests {
         streams.append(old, "{}", false, Millis(0)).unwrap();
         let mut middle = EventId::start(new);
         for n in 0..limits::STREAM_EVENTS_MAX {
-            let id = streams.append(new, "{}", false, Millis(0)).unwrap();
+            let id = streams.append(new, "{}", false, Millis(0)).unwrap().unwrap();
             if n == limits::STREAM_EVENTS_MAX / 2 {
                 middle = id;
             }
@@ -557,15 +616,15 @@ mod tests {
         let message = "x".repeat(limits::EVENT_BYTES_MAX);
         let most = limits::STREAM_BYTES_MAX / limits::EVENT_BYTES_MAX;
         let last: Vec<EventId> = (0..most * 2)
-            .map(|_| streams.append(stream, &message, false, Millis(0)).unwrap())
+            .map(|_| streams.append(stream, &message, false, Millis(0)).unwrap().unwrap())
             .collect();
         let bytes = count(&streams, "SELECT sum(length(message)) FROM events");
         assert!(usize::try_from(bytes).unwrap() <= limits::STREAM_BYTES_MAX, "{bytes}");
         assert_eq!(streams.missed(last[most * 2 - 1]).unwrap(), Missed::Events(vec![]));
         // One that is too large for the log is missed by whoever is away, and they are told.
-        let before = streams.append(stream, "{}", false, Millis(0)).unwrap();
+        let before = streams.append(stream, "{}", false, Millis(0)).unwrap().unwrap();
         let large = "x".repeat(limits::EVENT_BYTES_MAX + 1);
-        let large = streams.append(stream, &large, true, Millis(0)).unwrap();
+        let large = streams.append(stream, &large, true, Millis(0)).unwrap().unwrap();
         assert_eq!(streams.missed(before).unwrap(), Missed::Gone);
         assert_eq!(streams.missed(large).unwrap(), Missed::Events(vec![]));
         assert!(streams.is_done(stream).unwrap());
@@ -576,25 +635,41 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_stream_makes_room() {
+    fn the_oldest_stream_that_nobody_uses_makes_room() {
         let streams = Streams::new(Embedded::in_memory());
-        let first = open(&streams, &Purpose::Session(session(1)));
-        streams.append(first, "{}", false, Millis(0)).unwrap();
-        for _ in 1..limits::STREAMS_MAX {
+        let heard = open(&streams, &Purpose::Session(session(1)));
+        let running = open(&streams, &calls(1));
+        let finished = open(&streams, &calls(1));
+        streams.append(finished, "{}", true, Millis(0)).unwrap();
+        for _ in 3..limits::STREAMS_MAX {
             open(&streams, &calls(1));
         }
-        assert!(streams.find(first).unwrap().is_some());
-        let (_, gone) = streams.open(&Scope::default(), &calls(2), Millis(0)).unwrap();
-        assert_eq!(gone.iter().map(|stream| stream.id).collect::<Vec<_>>(), [first]);
-        assert!(streams.find(first).unwrap().is_none());
+        let next = |is_used: &dyn Fn(StreamId) -> bool| {
+            let opened = streams.open(&Scope::default(), &calls(2), is_used, Millis(0));
+            opened.map(|(_, gone)| gone.map(|stream| stream.id))
+        };
+        assert_eq!(next(&|stream| stream == running || stream == heard).unwrap(), Some(finished));
         assert_eq!(count(&streams, "SELECT count(*) FROM events"), 0);
+        // What a session listens to goes after what its calls have said.
+        assert_eq!(next(&|_| false).unwrap(), Some(running));
+        assert_eq!(next(&|_| true).unwrap_err().kind, Kind::Limit);
+        assert!(streams.find(heard).unwrap().is_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_stream_that_is_no_more() {
+        let streams = Streams::new(Embedded::in_memory());
+        let stream = open(&streams, &calls(1));
+        streams.append(stream, "{}", false, Millis(0)).unwrap();
+        streams.close(stream).unwrap();
+        assert_eq!(streams.append(stream, "{}", false, Millis(0)).unwrap(), None);
+        assert_eq!(streams.kept.get(), Some((0, 0)));
     }
 
     #[test]
     fn an_old_stream_that_is_in_use_stays() {
         let streams = Streams::new(Embedded::in_memory());
-        let (used, unused) =
-            (open(&streams, &Purpose::Session(session(1))), open(&streams, &calls(1)));
+        let (used, unused) = (open(&streams, &calls(1)), open(&streams, &calls(1)));
         let later = Millis(limits::EVENT_AGE_MS + 1);
         let next = streams.expire(|stream| stream == used, later).unwrap();
         assert!(next.is_some());

@@ -240,7 +240,7 @@ impl<D: Database + 'static> User<D> {
             Planned::Done(outgoing) => Ok(outgoing),
             Planned::Said { response, running, session } => {
                 let said = Box::pin(lines(W::pieces(response)?));
-                Ok(Outgoing::Stream(self.stream(world, session, vec![running], said)?))
+                Ok(Outgoing::Stream(self.stream(world, session, &[], vec![running], said)?))
             }
         }
     }
@@ -282,6 +282,10 @@ impl<D: Database + 'static> User<D> {
                 };
                 let running = self.calls.begin(call, &session.id, request.id, &key)?;
                 let response = world.forward(&key, hop).await?;
+                if running.call.is_cancelled.get() {
+                    // The word may have overtaken the call.
+                    self.cancel(world.as_ref(), &running.call).await?;
+                }
                 Ok(match W::form(&response) {
                     Form::Whole => Planned::Done(Outgoing::Piped(response)),
                     Form::Lines => Planned::Said { response, running, session },
@@ -414,7 +418,10 @@ impl<D: Database + 'static> User<D> {
         self.sessions.end(session)?;
         self.hang_up_orphans(world)?;
         for call in self.calls.of(session) {
-            self.cancel(world, &call).await?;
+            // One context that cannot be reached keeps no other call alive.
+            if let Err(error) = self.cancel(world, &call).await {
+                world.log(&error);
+            }
         }
         Ok(())
     }

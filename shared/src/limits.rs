@@ -41,8 +41,9 @@ pub const CALLS_MAX: usize = 256;
 /// Messages in one batch (2025-03-26).
 pub const BATCH_MESSAGES_MAX: usize = 64;
 
-/// Streams of one user that are open or can be resumed. The oldest goes when another opens.
-pub const STREAMS_MAX: usize = 256;
+/// Streams of one user that are open or can be resumed. The oldest that nobody uses goes when another
+/// opens; where all are in use, no other opens.
+pub const STREAMS_MAX: usize = 512;
 
 /// Events kept of all streams of one user, and their bytes. The oldest go first.
 pub const STREAM_EVENTS_MAX: usize = 10_000;
@@ -64,6 +65,9 @@ pub const EVENT_AGE_MS: u64 = 60 * 60 * 1000;
 
 /// Events that a stream may have waiting for its client. A client that is slower has to resume.
 pub const STREAM_BACKLOG_MAX: usize = 1024;
+
+/// Bytes that may wait so.
+pub const STREAM_BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Resources that one session, or one stream of the modern era, may be subscribed to.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
@@ -228,6 +232,8 @@ const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a reque
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
 const _: () = assert!(EVENT_BYTES_MAX < STREAM_BYTES_MAX);
+const _: () = assert!(CALLS_MAX < STREAMS_MAX, "every running call may have a stream");
+const _: () = assert!(STREAM_BACKLOG_BYTES_MAX >= LINE_BYTES_MAX, "any one message may wait");
 const _: () = assert!((STREAM_TRIM_EVENTS as usize) < STREAM_EVENTS_MAX);
 const _: () = assert!(
     NOTES_PAGE_MAX as usize * NOTE_EXCERPT_CHARS_MAX * 4 < BODY_BYTES_MAX,

@@ -6,17 +6,17 @@
 export function hold(socket, keepAliveMs, comment, backlog) {
   const encoder = new TextEncoder();
   let timer;
+  let hasEnded = false;
   const end = (finish) => {
+    if (hasEnded) return;
+    hasEnded = true;
     clearInterval(timer);
-    try {
-      finish();
-    } catch {
-      // It has ended already.
-    }
+    finish();
   };
-  return new ReadableStream({
+  const source = {
     start(controller) {
       const say = (text) => {
+        if (hasEnded) return;
         // A client that does not read comes back for what it missed.
         if (controller.desiredSize < -backlog) {
           end(() => controller.error(new Error("the client does not read")));
@@ -34,7 +34,9 @@ export function hold(socket, keepAliveMs, comment, backlog) {
     cancel() {
       end(() => socket.close(1000));
     },
-  });
+  };
+  // Nothing is asked for ahead, so that what waits is what the client has not read.
+  return new ReadableStream(source, new ByteLengthQueuingStrategy({ highWaterMark: 0 }));
 }
 
 // The headers that mirror parameters, as names and values in turn: seldom any.

@@ -26,7 +26,7 @@ extern "C" {
 /// The platform's own.
 pub(super) fn body(socket: &WebSocket) -> Result<ReadableStream, JsValue> {
     let keep_alive = limits::LISTEN_KEEP_ALIVE_MS as f64;
-    hold(socket, keep_alive, sse::COMMENT, limits::STREAM_BACKLOG_MAX as f64)
+    hold(socket, keep_alive, sse::COMMENT, limits::STREAM_BACKLOG_BYTES_MAX as f64)
 }
 
 /// The `Mcp-Param-*` headers: the name's tail in lower case, and the value.

@@ -13,7 +13,7 @@ use crate::{
     session::Session,
     world::World,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
+use futures_util::{TryStreamExt as _, future::join_all, stream};
 use serde_json::value::RawValue;
 use shared::{Error, database::Database, limits};
 use std::{pin::Pin, rc::Rc};
@@ -69,9 +69,8 @@ impl<D: Database + 'static> User<D> {
             }
         }
         if !running.is_empty() {
-            let answers = stream::iter(answers.into_iter().map(Ok));
-            let said = Box::pin(answers.chain(stream::select_all(saying)));
-            return Ok(Outgoing::Stream(self.stream(world, &session, running, said)?));
+            let said = stream::select_all(saying);
+            return Ok(Outgoing::Stream(self.stream(world, &session, &answers, running, said)?));
         }
         Ok(Outgoing::Own(match answers.is_empty() {
             true => Reply::empty(202),

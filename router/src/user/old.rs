@@ -2,7 +2,10 @@
 //! for what a client says. A session lives as long as its stream, and nothing of it can be asked
 //! for again. It must not know what a message does.
 
-use super::{Outgoing, Planned, User, Visit};
+use super::{
+    Outgoing, Planned, User, Visit,
+    streaming::{interrupted, replies_to},
+};
 use crate::{
     http::{Incoming, Reply},
     lines::lines,
@@ -77,7 +80,10 @@ impl<D: Database + 'static> User<D> {
         let found = self.sessions.find(&id, visit.scope, visit.moment.now)?;
         let session = found.ok_or(Refusal::SessionUnknown)?;
         self.sessions.touch(&id, visit.moment.now)?;
-        let stream = self.streams.of_old_transport(&id)?.ok_or(Refusal::SessionUnknown)?;
+        let stream = self.streams.of_old_transport(&id)?;
+        // Without a stream nobody would hear the answer.
+        let stream = stream.filter(|stream| world.is_connected(*stream));
+        let stream = stream.ok_or(Refusal::SessionUnknown)?;
         let Body::One(raw) = Body::parse(&visit.incoming.body)? else {
             return Err(Refusal::InvalidRequest("send one message at a time".to_owned()));
         };
@@ -129,12 +135,17 @@ impl<D: Database + 'static> User<D> {
                 Planned::Done(outgoing) => outgoing,
                 Planned::Said { response, running, .. } => {
                     let mut said = Box::pin(lines(W::pieces(response)?));
+                    let mut is_replied = false;
                     while let Some(line) = said.next().await {
                         if let Line::Message(message) = Line::read(&line?) {
+                            is_replied |= replies_to(message).is_some();
                             self.send(world.as_ref(), *stream, &sse::message(None, message));
                         }
                     }
-                    drop(running);
+                    if !is_replied && !running.call.is_cancelled.get() {
+                        let lost = interrupted(request.id);
+                        self.send(world.as_ref(), *stream, &sse::message(None, &lost));
+                    }
                     return Ok(());
                 }
             }

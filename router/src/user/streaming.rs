@@ -24,19 +24,65 @@ use shared::{
     limits,
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    pin::Pin,
     rc::Rc,
+    task::{Context, Poll},
 };
 
 /// Server-sent events for one client, each whole.
-pub type Events = mpsc::Receiver<String>;
+#[derive(Debug)]
+pub struct Events {
+    events: mpsc::Receiver<String>,
+    /// Bytes that wait.
+    backlog: Rc<Cell<usize>>,
+}
+
+impl futures_util::Stream for Events {
+    type Item = String;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<String>> {
+        let next = self.events.poll_next_unpin(context);
+        if let Poll::Ready(Some(event)) = &next {
+            self.backlog.set(self.backlog.get().saturating_sub(event.len()));
+        }
+        next
+    }
+}
+
+/// The other end of [`Events`].
+#[derive(Debug)]
+struct Response {
+    events: mpsc::Sender<String>,
+    backlog: Rc<Cell<usize>>,
+}
+
+impl Response {
+    fn open() -> (Self, Events) {
+        let (sender, receiver) = mpsc::channel(limits::STREAM_BACKLOG_MAX);
+        let backlog = Rc::new(Cell::new(0));
+        let events = Events { events: receiver, backlog: Rc::clone(&backlog) };
+        (Self { events: sender, backlog }, events)
+    }
+
+    /// Sends events, if there is a client, and room.
+    fn send(&mut self, events: &str) -> bool {
+        let waiting = self.backlog.get().saturating_add(events.len());
+        let sent = waiting <= limits::STREAM_BACKLOG_BYTES_MAX
+            && self.events.try_send(events.to_owned()).is_ok();
+        if sent {
+            self.backlog.set(waiting);
+        }
+        sent
+    }
+}
 
 /// What is going on now, in memory only.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     /// The responses that requests are being answered with.
-    responses: RefCell<BTreeMap<StreamId, mpsc::Sender<String>>>,
+    responses: RefCell<BTreeMap<StreamId, Response>>,
     /// The streams that somebody is still talking on.
     talking: RefCell<BTreeSet<StreamId>>,
 }
@@ -60,13 +106,13 @@ struct Said<'a> {
 }
 
 /// The request that a message replies to.
-fn replies_to(message: &str) -> Option<RequestId> {
+pub(super) fn replies_to(message: &str) -> Option<RequestId> {
     let said: Said<'_> = serde_json::from_str(message).ok()?;
     said.id.filter(|_| said.method.is_none()).map(RequestId::read)
 }
 
 /// The reply to a request that nobody works on any more.
-fn interrupted(id: &RawValue) -> String {
+pub(super) fn interrupted(id: &RawValue) -> String {
     let text = "the call was interrupted and its result is lost; it may have taken effect";
     let refusal = Refusal::Below(Error::new(Kind::Unavailable, text));
     refusal.reply(Some(id), false).body.unwrap_or_default()
@@ -78,8 +124,9 @@ fn comes_back(revision: &str) -> bool {
 }
 
 impl<D: Database + 'static> User<D> {
-    /// Answers requests of a session with a stream, and keeps what is said on it. The call goes on
-    /// whether or not the client stays: a disconnect is no cancellation.
+    /// Answers requests of a session with a stream, and keeps what is said on it: first what has
+    /// been answered already, then what the calls say. They go on whether or not the client stays:
+    /// a disconnect is no cancellation.
     ///
     /// # Errors
     /// The database's own.
@@ -87,19 +134,21 @@ impl<D: Database + 'static> User<D> {
         self: &Rc<Self>,
         world: &Rc<W>,
         session: &Session,
+        answered: &[String],
         running: Vec<Running>,
         said: impl futures_util::Stream<Item = Result<String, Error>> + Unpin + 'static,
     ) -> Result<Events, Error> {
         let ids = running.iter().map(|running| running.call.raw.clone()).collect();
         let purpose = Purpose::Calls { session: session.id.clone(), ids };
         let stream = self.open(world.as_ref(), &session.scope, &purpose)?;
-        let (sender, events) = mpsc::channel(limits::STREAM_BACKLOG_MAX);
-        self.live.responses.borrow_mut().insert(stream, sender);
+        let (response, events) = Response::open();
+        self.live.responses.borrow_mut().insert(stream, response);
         self.live.talking.borrow_mut().insert(stream);
         let comes_back = comes_back(&session.revision);
         if comes_back {
             self.send(world.as_ref(), stream, &sse::priming(EventId::start(stream)));
         }
+        answered.iter().for_each(|answer| self.say(world.as_ref(), stream, answer, false));
         let (user, near) = (Rc::clone(self), Rc::clone(world));
         world.spawn(Box::pin(async move {
             user.relay(near.as_ref(), stream, &running, comes_back, said).await;
@@ -115,13 +164,10 @@ impl<D: Database + 'static> User<D> {
         scope: &Scope,
         purpose: &Purpose,
     ) -> Result<StreamId, Error> {
-        let (stream, crowded) = self.streams.open(scope, purpose, world.now())?;
-        for stream in crowded {
-            // A stream of the modern era ends with the reply to the request that opened it.
-            if let Purpose::Listen { id, .. } = &stream.purpose {
-                self.send(world, stream.id, &sse::message(None, &notify::ended(id)));
-            }
-            self.hang_up(world, stream.id);
+        let is_used = |stream| self.is_used(world, stream);
+        let (stream, gone) = self.streams.open(scope, purpose, is_used, world.now())?;
+        if let Some(gone) = gone {
+            self.hang_up(world, gone.id);
         }
         Ok(stream)
     }
@@ -162,9 +208,15 @@ impl<D: Database + 'static> User<D> {
             }
         }
         // Whoever cancelled waits for nothing; anybody else is told.
-        let lost = open.into_values().filter(|running| !running.call.is_cancelled.get());
+        let (cancelled, lost): (Vec<_>, Vec<_>) =
+            open.into_values().partition(|running| running.call.is_cancelled.get());
         for running in lost {
             self.say(world, stream, &interrupted(&running.call.raw), true);
+        }
+        if !cancelled.is_empty()
+            && let Err(error) = self.streams.finish(stream)
+        {
+            world.log(&error);
         }
     }
 
@@ -172,7 +224,7 @@ impl<D: Database + 'static> User<D> {
     /// it once.
     fn say<W: World>(&self, world: &W, stream: StreamId, message: &str, is_last: bool) {
         let id = match self.streams.append(stream, message, is_last, world.now()) {
-            Ok(id) => Some(id),
+            Ok(id) => id,
             Err(error) => {
                 world.log(&error);
                 None
@@ -184,10 +236,10 @@ impl<D: Database + 'static> User<D> {
     /// Sends events to the client of a stream, if it is there. One that is too slow has to resume.
     pub(super) fn send<W: World>(&self, world: &W, stream: StreamId, events: &str) {
         let mut responses = self.live.responses.borrow_mut();
-        let Some(sender) = responses.get_mut(&stream) else {
+        let Some(response) = responses.get_mut(&stream) else {
             return world.send(stream, events);
         };
-        if sender.try_send(events.to_owned()).is_err() {
+        if !response.send(events) {
             responses.remove(&stream);
         }
     }
@@ -215,6 +267,15 @@ impl<D: Database + 'static> User<D> {
         world: &W,
         now: Millis,
     ) -> Result<Option<Millis>, Error> {
+        // A session that somebody listens to is in use.
+        for stream in self.streams.hearing()? {
+            if let Purpose::Session(session) | Purpose::Old(session) = &stream.purpose
+                && world.is_connected(stream.id)
+            {
+                self.sessions.find(session, &stream.scope, now)?;
+                self.sessions.touch(session, now)?;
+            }
+        }
         self.streams.expire(|stream| self.is_used(world, stream), now)
     }
 
@@ -235,14 +296,23 @@ impl<D: Database + 'static> User<D> {
             return Ok(EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?));
         };
         let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
-        let own = match self.streams.find(last.stream)?.map(|stream| stream.purpose) {
-            Some(Purpose::Calls { session, .. } | Purpose::Session(session)) => Some(session),
-            Some(Purpose::Listen { .. } | Purpose::Old(_)) | None => None,
-        };
-        if own != Some(session.id) || self.streams.missed(last)? == Missed::Gone {
-            return Err(Refusal::StreamGone);
+        let stream = self.streams.find(last.stream)?.ok_or(Refusal::StreamGone)?;
+        match (&stream.purpose, self.streams.missed(last)?) {
+            (Purpose::Calls { session: own, .. } | Purpose::Session(own), _)
+                if *own != session.id =>
+            {
+                Err(Refusal::StreamGone)
+            }
+            // Everything has been said and heard: there is no stream to be had, as the revisions
+            // word it. Clients that come back after each end of a stream come back no more.
+            (Purpose::Calls { .. }, Missed::Events(missed))
+                if missed.is_empty() && self.streams.is_done(last.stream)? =>
+            {
+                Err(Refusal::MethodNotAllowed(Door::Mcp.methods()))
+            }
+            (Purpose::Calls { .. }, Missed::Events(_)) | (Purpose::Session(_), _) => Ok(last),
+            _ => Err(Refusal::StreamGone),
         }
-        Ok(last)
     }
 
     /// A client of the modern era asks to hear of changes. Its stream is not kept.
@@ -275,15 +345,31 @@ impl<D: Database + 'static> User<D> {
             return Ok(Attached { events, is_done: false });
         }
         self.end_if_interrupted(&stream, world.now())?;
-        let Missed::Events(missed) = self.streams.missed(after)? else {
-            return Err(gone());
+        let mut events = self.beginning(&stream, after)?;
+        let missed = match (self.streams.missed(after)?, &stream.purpose) {
+            (Missed::Events(missed), _) => missed,
+            // What is kept no more were changes: the client looks at everything once.
+            (Missed::Gone, Purpose::Session(_)) => {
+                let all = [Change::Tools, Change::Prompts, Change::Resources];
+                events.extend(all.iter().map(|c| sse::message(None, &notify::message(c))));
+                self.streams.left(after.stream)?
+            }
+            (Missed::Gone, _) => return Err(gone()),
         };
-        let mut events = sse::COMMENT.to_owned();
-        if after.number == 0 {
-            events = sse::priming(after);
-        }
         events.extend(missed.iter().map(|(id, message)| sse::message(Some(*id), message)));
         Ok(Attached { events, is_done: self.streams.is_done(after.stream)? })
+    }
+
+    /// What a client gets before anything is said: the id to come back with, in the revision whose
+    /// clients know an event without data.
+    fn beginning(&self, stream: &Stream, after: EventId) -> Result<String, Error> {
+        let session = match &stream.purpose {
+            Purpose::Calls { session, .. } | Purpose::Session(session) => session,
+            Purpose::Old(_) | Purpose::Listen { .. } => return Ok(sse::COMMENT.to_owned()),
+        };
+        let revision = self.sessions.revision(session)?;
+        let is_primed = after.number == 0 && revision.is_some_and(|revision| comes_back(&revision));
+        Ok(if is_primed { sse::priming(after) } else { sse::COMMENT.to_owned() })
     }
 
     /// A call does not outlive its router. A client that comes back for it is told so.
@@ -294,9 +380,7 @@ impl<D: Database + 'static> User<D> {
         if self.live.talking.borrow().contains(&stream.id) || self.streams.is_done(stream.id)? {
             return Ok(());
         }
-        let Missed::Events(said) = self.streams.missed(EventId::start(stream.id))? else {
-            return Ok(());
-        };
+        let said = self.streams.left(stream.id)?;
         let replied: BTreeSet<_> =
             said.iter().filter_map(|(_, message)| replies_to(message)).collect();
         let lost = ids.iter().filter(|id| !replied.contains(&RequestId::read(id)));

@@ -31,8 +31,8 @@ struct Fake {
     words: RefCell<Vec<Value>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
-    /// Takes what was said to a socket before it was hung up.
-    farewell: RefCell<Option<Rc<RefCell<String>>>>,
+    /// Happens while a hop is on its way.
+    meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Fake {
@@ -77,6 +77,9 @@ impl World for Fake {
 
     async fn forward(&self, _key: &AgentKey, hop: String) -> Result<Response, Error> {
         self.hops.borrow_mut().push(serde_json::from_str(&hop).unwrap());
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
         Ok(self.answers.borrow_mut().pop_front().expect("nothing was to be forwarded"))
     }
 
@@ -122,10 +125,7 @@ impl World for Fake {
     }
 
     fn hang_up(&self, stream: StreamId) {
-        let said = self.sockets.borrow_mut().remove(&stream);
-        if let (Some(said), Some(farewell)) = (said, self.farewell.borrow().as_ref()) {
-            farewell.borrow_mut().push_str(&said);
-        }
+        self.sockets.borrow_mut().remove(&stream);
     }
 
     fn is_connected(&self, stream: StreamId) -> bool {
@@ -361,8 +361,9 @@ fn a_disconnect_is_no_cancellation_and_the_rest_is_there_once() {
         let attached = home.attach(event);
         assert!(attached.is_done);
         assert_eq!(numbers(&attached.events).last(), Some(&1007));
-        let event = listening(home.get(&session, Some(&last_id(&attached.events))));
-        assert!(numbers(&home.attach(event).events).is_empty());
+        // Once it has everything, there is no stream to be had: it comes back no more.
+        let back = show(home.get(&session, Some(&last_id(&attached.events))));
+        assert!(back.starts_with("405 "), "{back}");
     }
 }
 
@@ -466,6 +467,120 @@ fn a_cancelled_call_ends_without_a_reply() {
     home.world.run();
     let (text, is_over) = drain(&mut response);
     assert!(is_over && numbers(&text).is_empty(), "{text}");
+    // Nor does it get one by coming back.
+    assert!(show(home.get(&session, Some("1-0"))).starts_with("400 "));
+    let agent = home.world.stream();
+    let mut response = events(home.post(&session, &call(8)));
+    agent.unbounded_send(format!("{}\n", progress(1))).unwrap();
+    home.world.run();
+    let first = last_id(&drain(&mut response).0);
+    home.post(
+        &session,
+        &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+        "params": { "requestId": 8 } }),
+    );
+    drop(agent);
+    home.world.run();
+    assert!(show(home.get(&session, Some(&first))).starts_with("405 "));
+}
+
+#[test]
+fn a_busy_session_loses_nothing_that_is_in_use() {
+    let home = Home::new();
+    let session = home.begin("2025-11-25");
+    let event = listening(home.get(&session, None));
+    home.attach(event);
+    let waiting = home.world.stream();
+    let mut long = events(home.post(&session, &call(7)));
+    for id in 100..100 + shared::limits::STREAMS_MAX as u64 {
+        let agent = home.world.stream();
+        let mut short = events(home.post(&session, &call(id)));
+        agent.unbounded_send(format!("{}\n{}\n", progress(1), reply(id))).unwrap();
+        home.world.run();
+        assert!(drain(&mut short).1);
+    }
+    home.changed("/mcp/acme", &[Change::Tools]);
+    assert!(home.world.heard(event).contains("tools/list_changed"));
+    waiting.unbounded_send(format!("{}\n", reply(7))).unwrap();
+    home.world.run();
+    assert_eq!(numbers(&drain(&mut long).0), [1007]);
+}
+
+#[test]
+fn a_call_is_lost_with_its_router_however_much_of_it_is_kept() {
+    let mut home = Home::new();
+    let session = home.begin("2025-11-25");
+    let agent = home.world.stream();
+    let mut response = events(home.post(&session, &call(7)));
+    let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(shared::limits::EVENT_BYTES_MAX));
+    agent.unbounded_send(format!("{large}\n{}\n", progress(1))).unwrap();
+    home.world.run();
+    let last = last_id(&drain(&mut response).0);
+    home.restart();
+    let event = listening(home.get(&session, Some(&last)));
+    let attached = home.attach(event);
+    assert!(attached.is_done && numbers(&attached.events) == [1007], "{}", attached.events);
+}
+
+#[test]
+fn only_clients_that_know_it_get_an_event_without_data() {
+    for (revision, is_primed) in
+        [("2025-03-26", false), ("2025-06-18", false), ("2025-11-25", true)]
+    {
+        let home = Home::new();
+        let session = home.begin(revision);
+        let event = listening(home.get(&session, None));
+        assert_eq!(home.attach(event).events.contains("data: \n"), is_primed, "{revision}");
+    }
+}
+
+#[test]
+fn a_session_that_was_away_for_long_looks_at_everything_once() {
+    let home = Home::new();
+    let session = home.begin("2025-11-25");
+    let event = listening(home.get(&session, None));
+    home.attach(event);
+    home.changed("/mcp/acme", &[Change::Tools]);
+    let last = EventId::start(event.stream).to_string();
+    home.world.hang_up(event.stream);
+    home.user.expire(&*home.world, Millis(shared::limits::EVENT_AGE_MS + 1)).unwrap();
+    home.changed("/mcp/acme", &[Change::Prompts]);
+    let event = listening(home.get(&session, Some(&last)));
+    let events = home.attach(event).events;
+    for what in ["tools", "prompts", "resources"] {
+        assert!(events.contains(&format!("{what}/list_changed")), "{events}");
+    }
+    assert_eq!(events.matches("prompts/list_changed").count(), 2, "{events}");
+}
+
+#[test]
+fn a_session_that_somebody_listens_to_does_not_end() {
+    let home = Home::new();
+    let (one, other) = (home.begin("2025-11-25"), home.begin("2025-11-25"));
+    let event = listening(home.get(&one, None));
+    home.attach(event);
+    let day = shared::limits::SESSION_IDLE_MS;
+    for hours in 1..60 {
+        home.user.expire(&*home.world, Millis(hours * day / 24)).unwrap();
+    }
+    home.world.now.set(59 * day / 24);
+    assert!(home.world.is_connected(event.stream));
+    let ping = request(1, "ping", &json!({}));
+    assert!(show(home.post(&one, &ping)).starts_with("200 "));
+    assert!(show(home.post(&other, &ping)).starts_with("404 "));
+}
+
+#[test]
+fn a_cancellation_that_overtakes_its_call_is_said_again() {
+    let home = Home::new();
+    let session = home.begin("2025-11-25");
+    let _agent = home.world.stream();
+    *home.world.meanwhile.borrow_mut() = Some(Box::new({
+        let (user, session) = (Rc::clone(&home.user), SessionId::parse(&session).unwrap());
+        move || user.calls.of(&session).iter().for_each(|call| call.is_cancelled.set(true))
+    }));
+    let _response = events(home.post(&session, &call(7)));
+    assert_eq!(home.world.words.borrow().len(), 1);
 }
 
 #[test]
@@ -563,25 +678,6 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
 }
 
 #[test]
-fn a_stream_of_the_modern_era_that_makes_room_ends_with_its_reply() {
-    let home = Home::new();
-    let id = RawValue::from_string("5".to_owned()).unwrap();
-    let hear = || home.user.hear(&home.world, &Scope::default(), &id, Default::default()).unwrap();
-    let first = hear();
-    home.attach(first);
-    for _ in 1..shared::limits::STREAMS_MAX {
-        hear();
-    }
-    assert!(home.world.is_connected(first.stream));
-    let said = Rc::new(RefCell::new(String::new()));
-    *home.world.farewell.borrow_mut() = Some(Rc::clone(&said));
-    hear();
-    assert!(!home.world.is_connected(first.stream));
-    let said = said.borrow();
-    assert!(said.contains(r#""id":5"#) && said.contains("complete"), "{said}");
-}
-
-#[test]
 fn a_batch_is_answered_together() {
     let home = Home::new();
     let session = home.begin("2025-03-26");
@@ -620,6 +716,14 @@ fn a_batch_with_something_to_say_is_one_stream() {
     let (text, is_over) = drain(&mut response);
     assert!(is_over);
     assert_eq!(numbers(&text), [1001, 1, 1003, 1002]);
+    // An id that is used twice is an error of the second, and the first has its reply.
+    let one = home.world.stream();
+    let mut response = events(home.post(&session, &json!([call(4), call(4)])));
+    one.unbounded_send(format!("{}\n", reply(4))).unwrap();
+    home.world.run();
+    let (text, _) = drain(&mut response);
+    assert_eq!(numbers(&text), [1004, 1004]);
+    assert!(text.contains("-32600") && text.contains("\"result\""), "{text}");
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     let handler = Handler {
         tasks,
         is_task: false,
+        began: Millis(0),
         key,
         registry,
         revision,
