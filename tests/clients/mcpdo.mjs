@@ -86,7 +86,7 @@ async function step(name, work) {
 async function talk(direct) {
   await step('connect', async () => {
     const protocol = era === 'modern' ? 'modern' : 'legacy';
-    const how = ['--header', `Authorization: ${authorization}`, '--era', protocol];
+    const how = ['--transport', 'http', '--header', `Authorization: ${authorization}`, '--era', protocol];
     const { said, errors } = await command('connect', url, ...how);
     assert.equal(said.protocolEra, protocol, errors);
   });
