@@ -101,6 +101,13 @@ fn the_oldest_transport_talks() {
     run_at(&OLD_PATHS, &setting("SIGNALBOX_PYTHON"), "talk.py", "old");
 }
 
+/// At one scope: it is a process for every step, and its steps do not depend on the scope.
+#[test]
+fn inspector_talks() {
+    run_at(&PATHS[1..2], &setting("SIGNALBOX_NODE"), "mcpdo.mjs", "handshake");
+    run_at(&PATHS[1..2], &setting("SIGNALBOX_NODE"), "mcpdo.mjs", "modern");
+}
+
 #[test]
 fn mcp_remote_talks() {
     run(&setting("SIGNALBOX_NODE"), "remote.mjs", "http-only");

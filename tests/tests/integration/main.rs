@@ -7,7 +7,7 @@
 //! - `restart`: a server that is killed in the middle of a conversation
 //! - `storage`: what a call writes
 //! - `streaming`: progress and logs before the result
-//! - `clients`: the SDKs and the Inspector, each doing the whole job
+//! - `clients`: the SDKs, the Inspector and mcp-remote, each doing the whole job or talking
 //! - `golden`: what clients read of tools at each scope
 //! - `bundle`: what the bundle exports, imports and weighs
 
