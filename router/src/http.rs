@@ -297,7 +297,8 @@ fn essence(range: &str) -> &str {
 /// The weight of a range of media types. One that cannot be read is none.
 fn weight(range: &str) -> f32 {
     let mut parameters = range.split(';').skip(1).map(str::trim);
-    let weight = parameters.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+    let weight = parameters
+        .find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse::<f32>().ok());
     weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
 }
 
@@ -432,6 +433,7 @@ mod tests {
         check(Some("application/json, text/event-stream;q=0"), json, 406);
         check(Some("application/json; q=0.0, text/event-stream"), json, 406);
         check(Some("*/*;q=0"), json, 406);
+        check(Some("*/*;Q=0"), json, 406);
         check(Some("*/*, text/event-stream;q=0"), json, 406);
         check(Some("*/*;q=0, application/json, text/*;q=0.001"), json, 200);
         check(Some("*/*;q=none"), json, 200);

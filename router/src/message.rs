@@ -147,10 +147,12 @@ impl<'a> Message<'a> {
     pub fn parse(raw: &'a RawValue) -> Result<Self, Unreadable<'a>> {
         let refuse = |id, refusal| Err(Unreadable { id, refusal });
         let invalid = |text: &str| Refusal::InvalidRequest(text.to_owned());
+        // An array would be read as the members in order.
+        if !is_object(raw) {
+            return refuse(None, invalid("a message is an object"));
+        }
         let written: Written<'a> = match serde_json::from_str(raw.get()) {
-            // An array would be read as the members in order.
-            Ok(written) if is_object(raw) => written,
-            Ok(_) => return refuse(None, invalid("a message is an object")),
+            Ok(written) => written,
             Err(error) => {
                 return refuse(lone_id(raw.get()), Refusal::InvalidRequest(error.to_string()));
             }
@@ -172,10 +174,12 @@ impl<'a> Message<'a> {
         if written.result.is_some() || written.error.is_some() {
             return refuse(id, invalid("a request has neither `result` nor `error`"));
         }
+        if written.params.is_some_and(|params| !is_object(params)) {
+            return refuse(id, invalid("`params` must be an object"));
+        }
         let params = match written.params.map(|raw| serde_json::from_str(raw.get())) {
             None => Params::default(),
-            Some(Ok(params)) if written.params.is_some_and(is_object) => params,
-            Some(Ok(_)) => return refuse(id, invalid("`params` must be an object")),
+            Some(Ok(params)) => params,
             Some(Err(error)) => {
                 let text = format!("`params`: {error}");
                 return refuse(id, Refusal::InvalidRequest(text));
@@ -263,6 +267,20 @@ mod tests {
         check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#, -32600, Some("1"));
         check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, -32600, Some("1"));
         check(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, -32600, Some("1"));
+    }
+
+    #[test]
+    fn what_must_be_an_object_is_told_so() {
+        for (body, what) in [
+            ("5", "a message"),
+            (r#"["2.0",1]"#, "a message"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#, "`params`"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":"x"}"#, "`params`"),
+        ] {
+            let raw = RawValue::from_string(body.to_owned()).unwrap();
+            let text = Message::parse(&raw).unwrap_err().refusal.to_string();
+            assert!(text.contains(what) && text.ends_with("an object"), "{text}");
+        }
     }
 
     #[test]

@@ -80,6 +80,9 @@ struct Place {
     old: String,
     /// A task of bob, and one of alice at a scope, where a tool goes on as one.
     tasks: Option<[String; 2]>,
+    /// What alice is to bring back to a tool that asked her, and what a running call asks.
+    state: Option<String>,
+    question: Option<String>,
 }
 
 impl Place {
@@ -153,6 +156,8 @@ impl Witness {
                 [("key-b", "/mcp"), ("key-a", "/mcp/acme")]
                     .map(|(key, path)| modern::begin_task(&server.origin, key, path))
             }),
+            state: (bundle == Bundle::Fixture).then(|| modern::begin_round(&server.origin)),
+            question: call.as_ref().map(|(_, question)| text(question)),
             old: event(&mut old).data.trim_start_matches("/messages?sessionId=").to_owned(),
         };
         Self { place, session, note: text(&kept["id"]), listening, call, narrow, foreign, old }
@@ -192,9 +197,32 @@ impl Witness {
     }
 }
 
+/// What no answer may tell: how it is made, and what others keep secret.
+const SECRETS: [&str; 8] =
+    ["panicked", "JsValue", "wasm", "index.js", "SQLITE", "key-a", "key-b", "bob:"];
+
+/// Whether an answer is to what was asked: where it has an id, it is the one that was sent.
+fn is_to(ask: &Ask, answer: &Value) -> bool {
+    match (answer.get("id"), ask.id()) {
+        (None, _) => true,
+        // Zero is zero, with a sign or without.
+        (Some(Value::Number(id)), Some(Value::Number(sent))) => {
+            *id == sent || (id.as_f64() == Some(0.0) && sent.as_f64() == Some(0.0))
+        }
+        // What only the server can read asks with one.
+        (Some(id), sent) => *id == sent.unwrap_or_else(|| json!(1)),
+    }
+}
+
 /// What is wrong with an answer.
-fn wrong(answer: &Answer, is: &Is) -> Option<String> {
+fn wrong(ask: &Ask, answer: &Answer, is: &Is) -> Option<String> {
     let json = answer.json();
+    if let Some(secret) = SECRETS.iter().find(|secret| answer.body.contains(**secret)) {
+        return Some(format!("it tells {secret}: {}", answer.body));
+    }
+    if !is_to(ask, &json) {
+        return Some(format!("an answer to something else: {}", answer.body));
+    }
     let error = &json["error"];
     let is_error = json["jsonrpc"] == "2.0"
         && error["message"].as_str().is_some_and(|text| !text.is_empty())
@@ -234,20 +262,15 @@ fn wrong(answer: &Answer, is: &Is) -> Option<String> {
 fn probe(place: &Place, rows: &[Row]) {
     let mut failures = Vec::new();
     for (name, ask, is) in rows {
-        if let Some(wrong) = wrong(&ask.send(&place.host), is) {
+        if let Some(wrong) = wrong(ask, &ask.send(&place.host), is) {
             failures.push(format!("{name}: {wrong}"));
         }
-        let alive = place.post(PING).send(&place.host);
-        if let Some(wrong) = wrong_after(&alive) {
-            failures.push(format!("after {name}: {wrong}"));
+        let ping = place.post(PING);
+        if let Some(wrong) = wrong(&ping, &ping.send(&place.host), &Is::Result) {
+            failures.push(format!("after {name} the session does not answer: {wrong}"));
         }
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), rows.len(), failures.join("\n"));
-}
-
-/// What is wrong with the answer to a ping that follows a probe.
-fn wrong_after(alive: &Answer) -> Option<String> {
-    wrong(alive, &Is::Result).map(|wrong| format!("the session does not answer: {wrong}"))
 }
 
 /// All the rows for a server, each with a name of its own.

@@ -9,8 +9,8 @@ use super::{
 use std::iter::repeat_n;
 
 pub(super) fn rows(place: &Place) -> Vec<Row> {
-    let parts: [fn(&Place) -> Vec<Row>; 8] =
-        [texts, sizes, depths, twice, shapes, ids, silent, batches];
+    let parts: [fn(&Place) -> Vec<Row>; 9] =
+        [texts, sizes, depths, twice, shapes, ids, silent, strangers, batches];
     parts.iter().flat_map(|rows| rows(place)).collect()
 }
 
@@ -293,6 +293,59 @@ fn silent(place: &Place) -> Vec<Row> {
         ),
         ("an error that nobody asked for", answer(r#""id":7,"error":{"code":"x"}"#), Empty(202)),
         ("an answer to half", answer(r#""id":1.5,"result":{}"#), Error(400, -32600)),
+    ]
+}
+
+/// What others say to the call that runs, and what it is not asked: it must not hear any of it.
+fn strangers(place: &Place) -> Vec<Row> {
+    let Some(question) = &place.question else { return Vec::new() };
+    let with = |id: &str, result: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},{result}}}"#);
+    let (question, asked) = (format!("\"{question}\""), question.split('.').next().unwrap());
+    let decline = r#""result":{"action":"decline"}"#;
+    let answer = with(&question, decline);
+    let cancel =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":777}}"#;
+    let narrow =
+        |body: &str| Ask::post(body).to("/mcp/acme/web").with("Mcp-Session-Id", &place.narrow);
+    let bob = |body: &str| {
+        let ask = Ask::post(body).set("Authorization", "Bearer key-b");
+        ask.with("Mcp-Session-Id", &place.foreign)
+    };
+    let other = |body: &str| Ask::post(body).with("Mcp-Session-Id", &place.batch);
+    let modern = |body: &str| place.post(body).set("MCP-Protocol-Version", "2026-07-28");
+    vec![
+        ("bob's answer", bob(&answer), Empty(202)),
+        ("bob's cancellation", bob(cancel), Empty(202)),
+        ("an answer of another scope", narrow(&answer), Empty(202)),
+        ("a cancellation of another scope", narrow(cancel), Empty(202)),
+        ("an answer of another session", other(&answer), Empty(202)),
+        ("an answer of another session in a batch", other(&format!("[{answer}]")), Empty(202)),
+        ("a cancellation of another session", other(cancel), Empty(202)),
+        ("an answer of no session", Ask::post(&answer), Error(400, -32600)),
+        ("an answer of the modern era", modern(&answer), Error(400, -32600)),
+        // Without a session nothing can be named that runs.
+        ("a cancellation of the modern era", modern(cancel), Empty(202)),
+        (
+            "an answer to what the call has not asked",
+            place.post(with(&format!("\"{asked}.4294967295\""), decline)),
+            Empty(202),
+        ),
+        (
+            "an answer to the question in other case",
+            place.post(with(&question.to_uppercase().replace(".0", ".00000000000"), decline)),
+            Empty(202),
+        ),
+        (
+            "an answer that is an answer and an error",
+            place.post(with(&question, r#""result":{},"error":{"code":1,"message":"x"}"#)),
+            Error(400, -32600),
+        ),
+        ("an answer that is neither", place.post(with(&question, r#""x":1"#)), Error(400, -32600)),
+        (
+            "a request of the id that is in use",
+            place.post(request("tools/list", "{}").replacen('1', "777", 1)),
+            Error(400, -32600),
+        ),
     ]
 }
 

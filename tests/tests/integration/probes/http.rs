@@ -159,7 +159,7 @@ fn origins(place: &Place) -> Vec<Row> {
     vec![
         ("another origin", origin("https://evil.example"), Error(403, -32001)),
         ("the origin of no page", origin("null"), Error(403, -32001)),
-        // It is no page's: an origin has a scheme, or is `null`.
+        // workerd drops an empty one; no page has such an origin.
         ("an empty origin", origin(""), Result),
         ("the own origin", origin("http://{host}"), Result),
         ("the own origin with a path", origin("http://{host}/"), Error(403, -32001)),

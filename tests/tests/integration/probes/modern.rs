@@ -19,6 +19,9 @@ pub(super) fn rows(place: &Place) -> Vec<Row> {
     if let Some(ids) = &place.tasks {
         rows.extend([mirrors(), rounds(), real_tasks(ids)].concat());
     }
+    if let Some(state) = &place.state {
+        rows.extend(stolen(state));
+    }
     rows
 }
 
@@ -31,6 +34,14 @@ pub(super) fn begin_task(origin: &str, key: &str, path: &str) -> String {
     let answer = call.to(path).send(host);
     answer.json()["result"]["taskId"].as_str().expect(&answer.body).to_owned()
 }
+
+/// What a tool that asks wants to have back.
+pub(super) fn begin_round(origin: &str) -> String {
+    let answer = call(ASKS, "").send(origin.trim_start_matches("http://"));
+    answer.json()["result"]["requestState"].as_str().expect(&answer.body).to_owned()
+}
+
+const ASKS: &str = "test_input_required_result_request_state";
 
 /// A request with the headers that it needs, and `_meta` of one's own.
 fn with_meta(method: &str, params: &str, meta: &str) -> Ask {
@@ -361,7 +372,7 @@ const BIG: &str = "9007199254740993";
 
 /// What a client brings back from one request to the next.
 fn rounds() -> Vec<Row> {
-    let tool = |more: &str| call("test_input_required_result_request_state", more);
+    let tool = |more: &str| call(ASKS, more);
     let state = |value: &str| tool(&format!(r#","requestState":{value}"#));
     let answers = |value: &str| tool(&format!(r#","inputResponses":{value}"#));
     let long = format!("\"{}\"", "A".repeat(1_000_000));
@@ -397,6 +408,34 @@ fn rounds() -> Vec<Row> {
             .with("Mcp-Name", "test_missing_capability"),
             Error(400, -32021),
         ),
+    ]
+}
+
+/// A state that is good, for another request than the one that it is of. The right one is the
+/// last: nothing before has used it up.
+fn stolen(state: &str) -> Vec<Row> {
+    let rest = |state: &str, more: &str| {
+        let accept = r#"{"action":"accept","content":{"ok":true}}"#;
+        format!(r#"{more},"inputResponses":{{"confirm":{accept}}},"requestState":"{state}""#)
+    };
+    let with = |state: &str, more: &str| call(ASKS, &rest(state, more));
+    let own = || with(state, "");
+    let other = "test_input_required_result_tampered_state";
+    let (first, second) = state.split_at(state.len() / 2);
+    let swapped = state.chars().rev().collect::<String>();
+    vec![
+        ("stolen: by bob", own().set("Authorization", "Bearer key-b"), invalid()),
+        ("stolen: at a scope", own().to("/mcp/acme"), invalid()),
+        ("stolen: for another tool", call(other, &rest(state, "")), invalid()),
+        ("stolen: with other arguments", with(state, r#","arguments":{"x":1}"#), invalid()),
+        ("stolen: with a letter more", with(&format!("{state}A"), ""), invalid()),
+        ("stolen: with a sign more", with(&format!("{state}="), ""), invalid()),
+        ("stolen: one half", with(first, ""), invalid()),
+        ("stolen: the other half", with(second, ""), invalid()),
+        ("stolen: twice in one", with(&format!("{state}{state}"), ""), invalid()),
+        ("stolen: backwards", with(&swapped, ""), invalid()),
+        ("stolen: in other case", with(&state.to_lowercase(), ""), invalid()),
+        ("stolen: by nobody", own(), Result),
     ]
 }
 

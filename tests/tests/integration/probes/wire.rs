@@ -111,6 +111,11 @@ impl Ask {
         self
     }
 
+    /// The id that it asks with, where it has one to be read.
+    pub(super) fn id(&self) -> Option<Value> {
+        serde_json::from_slice::<Value>(&self.body).ok()?.get("id").cloned()
+    }
+
     fn bytes(&self, host: &str) -> Vec<u8> {
         let named = |bytes: &[u8]| match std::str::from_utf8(bytes) {
             Ok(text) => text.replace("{host}", host).into_bytes(),
