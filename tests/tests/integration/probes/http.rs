@@ -91,7 +91,7 @@ fn paths(place: &Place) -> Vec<Row> {
         // workerd gives the path to whom `Host` names.
         ("an absolute target elsewhere", to("http://evil.example/mcp"), Result),
         ("no path at all", to(""), Platform(400)),
-        ("a star", to("*"), Error(404, -32001)),
+        ("a star", to("*"), Error(403, -32001)),
     ]
 }
 
