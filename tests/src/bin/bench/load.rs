@@ -127,7 +127,7 @@ impl Connection {
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(Full::new(call.body.clone()))?;
+        let request = request.body(Full::new(call.body().into()))?;
         self.sender.ready().await?;
         Ok(self.sender.send_request(request).await?)
     }

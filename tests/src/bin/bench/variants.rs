@@ -6,8 +6,8 @@ use crate::{
     server::{KEY, Server},
 };
 use http_body_util::BodyExt as _;
-use hyper::body::Bytes;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The product, with the conformance suite's tools: it has a trivial one.
 const PRODUCT: &str = "build/fixture";
@@ -100,7 +100,7 @@ pub(crate) const VARIANTS: [Variant; 5] = [
 pub(crate) struct Call {
     pub(crate) path: &'static str,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Bytes,
+    body: String,
     pub(crate) expected: &'static str,
 }
 
@@ -123,7 +123,14 @@ impl Call {
             ("accept", "application/json, text/event-stream".to_owned()),
             ("mcp-protocol-version", revision.to_owned()),
         ];
-        Self { path, headers, body: body.into(), expected }
+        Self { path, headers, body, expected }
+    }
+
+    /// The body, with an id that no other request has: a session refuses one that is in use.
+    pub(crate) fn body(&self) -> String {
+        static IDS: AtomicU64 = AtomicU64::new(1_000_000);
+        let id = format!(r#""id":{},"#, IDS.fetch_add(1, Ordering::Relaxed));
+        self.body.replacen(r#""id":1,"#, &id, 1)
     }
 
     fn with_header(mut self, name: &'static str, value: &str) -> Self {
