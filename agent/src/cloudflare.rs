@@ -4,13 +4,13 @@
 use crate::{
     context::{Context, stored},
     platform::Platform,
-    reply::{Body, Reply},
+    reply::Reply,
 };
-use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use shared::{
     Error, Kind, Millis, Scope, UserId,
-    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random},
+    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm},
     hop::{
         CHANGES_URL, Change, Changes, FAILED_HEADER, LINES, NOTES_URL, NotesAnswer, NotesHop,
         WORD_URL,
@@ -19,7 +19,7 @@ use shared::{
 };
 use std::{rc::Rc, time::Duration};
 use worker::{
-    Env, Headers, ObjectNamespace, ResponseBuilder, State, Storage,
+    Env, ObjectNamespace, State, Storage,
     wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
     wasm_bindgen_futures,
     web_sys::{Request, Response},
@@ -119,18 +119,9 @@ pub fn write(reply: Reply) -> worker::Result<Response> {
         Reply::Json { status, body } => {
             fetch::respond(status, &[("content-type", "application/json")], Some(&body))
         }
-        Reply::Events(events) => stream("text/event-stream", events),
-        Reply::Lines(lines) => stream(LINES, lines),
+        Reply::Events(events) => fetch::stream(&fetch::EVENT_STREAM, events),
+        Reply::Lines(lines) => fetch::stream(&[("content-type", LINES)], lines),
     }
-}
-
-fn stream(content_type: &str, body: Body) -> worker::Result<Response> {
-    let headers = Headers::new();
-    headers.set("content-type", content_type)?;
-    headers.set("cache-control", "no-cache, no-transform")?;
-    headers.set("x-accel-buffering", "no")?;
-    let bytes = body.map(|part| Ok::<_, worker::Error>(part.into_bytes()));
-    Ok(ResponseBuilder::new().with_headers(headers).from_stream(bytes)?.into())
 }
 
 /// A refused or failed hop. The router reads the error; no client does.
@@ -205,11 +196,6 @@ impl Platform for World {
             }
         })
     }
-}
-
-async fn set_alarm(storage: &Storage, at: Millis) -> worker::Result<()> {
-    // A distance from now: that is how the crate takes a number, too.
-    storage.set_alarm(Duration::from_millis(at.since(now()))).await
 }
 
 /// The user that a McpRouter is named after.

@@ -25,7 +25,7 @@ use serde_json::Value;
 use shared::{
     AgentKey, Error, Kind, Millis,
     config::Config,
-    database::Database,
+    database::{Database, has_table},
     hop::{self, CallId, Hop, Peer, WordHop},
 };
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
@@ -264,8 +264,7 @@ impl Context {
 /// # Errors
 /// Internal ones.
 pub fn stored(database: &dyn Database) -> Result<Option<AgentKey>, Error> {
-    let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'context'";
-    if database.run(table, &[])?.is_empty() {
+    if !has_table(database, "context")? {
         return Ok(None);
     }
     let rows = database.run("SELECT key FROM context", &[])?;

@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 use shared::{
     Error, Kind, Millis, Scope, SessionId,
-    database::{Database, Row, Value},
+    database::{Database, Row, Value, has_table},
     limits,
 };
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
@@ -69,8 +69,7 @@ impl<D: Database> Sessions<D> {
     }
 
     fn exists(&self) -> Result<bool, Error> {
-        let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sessions'";
-        Ok(!self.database.run(statement, &[])?.is_empty())
+        has_table(&self.database, "sessions")
     }
 
     /// Begins a session. Where there are too many, the one that was idle longest ends.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::{
     Error, Kind, Millis, Scope, SessionId,
-    database::{Database, Row, Value},
+    database::{Database, Row, Value, has_table},
     limits,
 };
 use std::{cell::Cell, collections::BTreeMap, fmt};
@@ -155,6 +155,9 @@ const TABLES: [&str; 3] = [
 /// Stands for a filter where a stream is of the 2024-11-05 transport.
 const OLD: &str = "old";
 
+/// Every stream but those of calls.
+const HEARING: &str = "(requests IS NULL OR filter IS NOT NULL)";
+
 const COLUMNS: &str = "id, session, scope, requests, filter";
 
 fn internal(error: &serde_json::Error) -> Error {
@@ -170,8 +173,7 @@ impl<D: Database> Streams<D> {
 
     fn exists(&self) -> Result<bool, Error> {
         if !self.is_made.get() {
-            let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'streams'";
-            self.is_made.set(!self.database.run(statement, &[])?.is_empty());
+            self.is_made.set(has_table(&self.database, "streams")?);
         }
         Ok(self.is_made.get())
     }
@@ -187,13 +189,15 @@ impl<D: Database> Streams<D> {
         purpose: &Purpose,
         is_used: impl Fn(StreamId) -> bool,
         now: Millis,
-    ) -> Result<(StreamId, Option<Stream>), Error> {
+    ) -> Result<(StreamId, Option<StreamId>), Error> {
         if !self.exists()? {
             TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(drop))?;
             self.is_made.set(true);
         }
         let gone = self.make_room(is_used)?;
-        self.is_heard.set(None);
+        if !matches!(purpose, Purpose::Calls { .. }) {
+            self.is_heard.set(Some(true));
+        }
         let json = |value: serde_json::Result<String>| value.map_err(|error| internal(&error));
         let scope = json(serde_json::to_string(scope))?;
         let (session, requests, filter) = match purpose {
@@ -216,19 +220,17 @@ impl<D: Database> Streams<D> {
     }
 
     /// Lets a stream go if there are as many as there may be.
-    fn make_room(&self, is_used: impl Fn(StreamId) -> bool) -> Result<Option<Stream>, Error> {
-        let statement = format!(
-            "SELECT {COLUMNS} FROM streams ORDER BY filter IS NOT NULL, requests IS NULL, id"
-        );
+    fn make_room(&self, is_used: impl Fn(StreamId) -> bool) -> Result<Option<StreamId>, Error> {
         let count = self.database.run("SELECT count(*) FROM streams", &[])?;
         let count = count.first().map_or(Ok(0), |row| row.integer(0))?;
         if usize::try_from(count).unwrap_or(0) < limits::STREAMS_MAX {
             return Ok(None);
         }
-        for row in &self.database.run(&statement, &[])? {
-            let stream = read(row)?;
-            if !is_used(stream.id) {
-                self.close(stream.id)?;
+        let statement = "SELECT id FROM streams ORDER BY filter IS NOT NULL, requests IS NULL, id";
+        for row in &self.database.run(statement, &[])? {
+            let stream = StreamId(row.integer(0)?);
+            if !is_used(stream) {
+                self.close(stream)?;
                 return Ok(Some(stream));
             }
         }
@@ -270,10 +272,7 @@ impl<D: Database> Streams<D> {
         if !self.exists()? {
             return Ok(Vec::new());
         }
-        let statement = format!(
-            "SELECT {COLUMNS} FROM streams WHERE requests IS NULL OR filter IS NOT NULL
-             ORDER BY id DESC"
-        );
+        let statement = format!("SELECT {COLUMNS} FROM streams WHERE {HEARING} ORDER BY id DESC");
         self.database.run(&statement, &[])?.iter().map(read).collect()
     }
 
@@ -285,7 +284,8 @@ impl<D: Database> Streams<D> {
         if let Some(known) = self.is_heard.get() {
             return Ok(known);
         }
-        let heard = !self.hearing()?.is_empty();
+        let statement = format!("SELECT 1 FROM streams WHERE {HEARING} LIMIT 1");
+        let heard = self.exists()? && !self.database.run(&statement, &[])?.is_empty();
         self.is_heard.set(Some(heard));
         Ok(heard)
     }
@@ -452,19 +452,6 @@ impl<D: Database> Streams<D> {
         let statement = "DELETE FROM streams WHERE id = ? RETURNING id";
         let rows = self.database.run(statement, &[Value::Integer(stream.0)])?;
         self.forget(&rows).map(drop)
-    }
-
-    /// Forgets every stream of one session, and says which they were.
-    ///
-    /// # Errors
-    /// The database's own.
-    pub fn end(&self, session: &SessionId) -> Result<Vec<StreamId>, Error> {
-        if !self.exists()? {
-            return Ok(Vec::new());
-        }
-        let statement = "DELETE FROM streams WHERE session = ? RETURNING id";
-        let rows = self.database.run(statement, &[session.as_str().into()])?;
-        self.forget(&rows)
     }
 
     /// Forgets the streams of sessions that are no more, and says which they were.
@@ -646,7 +633,7 @@ mod tests {
         }
         let next = |is_used: &dyn Fn(StreamId) -> bool| {
             let opened = streams.open(&Scope::default(), &calls(2), is_used, Millis(0));
-            opened.map(|(_, gone)| gone.map(|stream| stream.id))
+            opened.map(|(_, gone)| gone)
         };
         assert_eq!(next(&|stream| stream == running || stream == heard).unwrap(), Some(finished));
         assert_eq!(count(&streams, "SELECT count(*) FROM events"), 0);

@@ -32,7 +32,7 @@ use serde_json::value::RawValue;
 use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
     config::Config,
-    database::Database,
+    database::{Database, has_table},
     hop::{CallId, Hop, NotesAnswer, NotesHop, Peer, Word, WordHop},
     notes,
 };
@@ -82,6 +82,15 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The world at a time, from fresh randomness.
+    #[must_use]
+    pub fn new(now: Millis, random: [u8; 40]) -> Self {
+        let (mut session, mut call) = ([0; 32], [0; 8]);
+        let parts = session.iter_mut().chain(&mut call);
+        parts.zip(random).for_each(|(part, fresh)| *part = fresh);
+        Self { now, random: session, call: u64::from_be_bytes(call) }
+    }
+
     /// What the `n`th message of this moment is known by.
     fn call(&self, n: usize) -> CallId {
         let n = u64::try_from(n).unwrap_or(u64::MAX);
@@ -113,8 +122,7 @@ const OWNER: &str = "CREATE TABLE IF NOT EXISTS owner (
 /// # Errors
 /// The database's own.
 pub fn owner(database: &impl Database) -> Result<Option<UserId>, Error> {
-    let exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'owner'";
-    if database.run(exists, &[])?.is_empty() {
+    if !has_table(database, "owner")? {
         return Ok(None);
     }
     let rows = database.run("SELECT name FROM owner", &[])?;
@@ -307,15 +315,7 @@ impl<D: Database + 'static> User<D> {
         raw: &RawValue,
         call: &CallId,
     ) -> Result<Outgoing<W::Response>, Refusal> {
-        let peer = Peer::Handshake {
-            call: call.clone(),
-            revision: Cow::Borrowed(opening.revision),
-            client: Cow::Borrowed(opening.client),
-            level: None,
-        };
-        // What begins a session has one form.
-        let hop = self.hop(key, peer, &Incoming::default(), raw)?;
-        let response = world.forward(key, hop).await?;
+        let response = self.agree(world, key, &opening, raw, call).await?;
         if !W::is_ok(&response) || W::form(&response) == Form::Lines {
             return Ok(Outgoing::Piped(response));
         }
@@ -332,6 +332,26 @@ impl<D: Database + 'static> User<D> {
         // The oldest may have made room for it.
         self.hang_up_orphans(world.as_ref())?;
         Ok(Outgoing::Begun(response, id))
+    }
+
+    /// Asks the Agent to agree to a session.
+    async fn agree<W: World>(
+        &self,
+        world: &Rc<W>,
+        key: &AgentKey,
+        opening: &Opening<'_>,
+        raw: &RawValue,
+        call: &CallId,
+    ) -> Result<W::Response, Error> {
+        let peer = Peer::Handshake {
+            call: call.clone(),
+            revision: Cow::Borrowed(opening.revision),
+            client: Cow::Borrowed(opening.client),
+            level: None,
+        };
+        // What begins a session has one form.
+        let hop = self.hop(key, peer, &Incoming::default(), raw)?;
+        world.forward(key, hop).await
     }
 
     async fn notification<W: World>(

@@ -8,8 +8,9 @@ use crate::{
     config::Config,
     database::{Database, Row, Value},
 };
+use std::time::Duration;
 use worker::{
-    Env, SqlStorage, SqlStorageValue, js_sys,
+    Env, SqlStorage, SqlStorageValue, Storage, js_sys,
     wasm_bindgen::{JsValue, prelude::wasm_bindgen},
 };
 
@@ -35,6 +36,15 @@ pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
     Ok(bytes)
+}
+
+/// Sets an object's alarm, in the place of any other.
+///
+/// # Errors
+/// The platform's own.
+pub async fn set_alarm(storage: &Storage, at: Millis) -> worker::Result<()> {
+    // A distance from now: that is how the crate takes a number, too.
+    storage.set_alarm(Duration::from_millis(at.since(now()))).await
 }
 
 /// Logs what a client is not told, as one line of JSON.

@@ -86,6 +86,15 @@ pub trait Database {
     fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error>;
 }
 
+/// Whether a table has been made: an object's tables are, when they are first needed.
+///
+/// # Errors
+/// The database's own.
+pub fn has_table(database: &(impl Database + ?Sized), name: &str) -> Result<bool, Error> {
+    let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
+    Ok(!database.run(statement, &[name.into()])?.is_empty())
+}
+
 impl<D: Database + ?Sized> Database for std::rc::Rc<D> {
     fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error> {
         (**self).run(statement, arguments)

@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Kind, Millis,
-    database::{Database, Row, Value},
+    database::{Database, Row, Value, has_table},
     error::shown,
     limits,
 };
@@ -184,8 +184,7 @@ impl<D: Database> Store<D> {
     }
 
     fn exists(&self) -> Result<bool, Error> {
-        let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'notes'";
-        Ok(!self.database.run(statement, &[])?.is_empty())
+        has_table(&self.database, "notes")
     }
 
     fn put(&self, draft: &Draft, now: Millis) -> Result<Note, Error> {

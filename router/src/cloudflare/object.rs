@@ -13,12 +13,12 @@ use futures_util::TryStreamExt as _;
 use serde::de::DeserializeOwned;
 use shared::{
     Error, Kind, Millis, UserId,
-    cloudflare::{Sqlite, config, failure, fetch, now, queue_by_promise, random},
+    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm},
     config::Config,
     hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, MODERN_REVISION, NOTES_URL},
     limits,
 };
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 use worker::{
     Env, State, WebSocketPair,
     wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
@@ -70,7 +70,7 @@ impl McpRouter {
         };
         answer.or_else(|refusal| {
             if let Refusal::Below(error) = &refusal {
-                shared::cloudflare::log("router", error);
+                log("router", error);
             }
             Ok(write(&refusal.reply(None, false))?)
         })
@@ -83,7 +83,7 @@ impl McpRouter {
     pub async fn alarm(&self) -> Result<(), JsValue> {
         let expired = self.opened().and_then(|opened| opened.user.expire(&*opened.world, now()));
         match expired {
-            Ok(Some(next)) => Ok(self.set_alarm(next).await?),
+            Ok(Some(next)) => Ok(set_alarm(&self.state.storage(), next).await?),
             Ok(None) => Ok(()),
             Err(error) => Err(worker::Error::RustError(error.to_string()).into()),
         }
@@ -147,13 +147,12 @@ impl McpRouter {
         let address = Address::parse(url, &opened.config.levels)?;
         let method = Method::parse(&request.method())?;
         let incoming = read(request, method).await?;
-        let (random, call) = (random()?, u64::from_be_bytes(random()?));
-        let moment = Moment { now: now(), random, call };
+        let moment = Moment::new(now(), random()?);
         let served = opened.user.serve(&opened.world, method, &address, &incoming, moment).await;
         let written = match served {
             Outgoing::Own(reply) => write(&reply),
             Outgoing::Failed(reply, error) => {
-                shared::cloudflare::log("router", &error);
+                log("router", &error);
                 write(&reply)
             }
             Outgoing::Piped(response) => Ok(response),
@@ -206,24 +205,20 @@ impl McpRouter {
             (Err(error), _) => Err(error),
         };
         if let Err(error) = detached {
-            shared::cloudflare::log("router", &error);
+            log("router", &error);
         }
     }
 
     /// Makes sure that what is idle ends although nobody calls any more.
     async fn wake_at(&self, opened: &Opened, at: Millis) -> Result<(), Error> {
         let failed = |error: worker::Error| failure("the alarm", &error);
-        let set = self.state.storage().get_alarm().await.map_err(failed)?;
+        let storage = self.state.storage();
+        let set = storage.get_alarm().await.map_err(failed)?;
         if set.is_none_or(|set| Millis::from_i64(set) > at) {
             opened.user.keep_owner()?;
-            self.set_alarm(at).await.map_err(failed)?;
+            set_alarm(&storage, at).await.map_err(failed)?;
         }
         Ok(())
-    }
-
-    async fn set_alarm(&self, at: Millis) -> worker::Result<()> {
-        // A distance from now: that is how the crate takes a number, too.
-        self.state.storage().set_alarm(Duration::from_millis(at.since(now()))).await
     }
 }
 
@@ -253,9 +248,10 @@ async fn read(request: &Request, method: Method) -> Result<Incoming, Refusal> {
         Method::Get | Method::Delete => String::new(),
     };
     let revision = header("mcp-protocol-version");
-    // Only the modern era has them.
-    let mirrors = match revision.as_deref() {
-        Some(MODERN_REVISION) => edge::read_mirrors(&headers),
+    let mcp_method = header("mcp-method");
+    // Only tool calls of the modern era have them.
+    let mirrors = match (revision.as_deref(), mcp_method.as_deref()) {
+        (Some(MODERN_REVISION), Some("tools/call")) => edge::read_mirrors(&headers),
         _ => Vec::new(),
     };
     Ok(Incoming {
@@ -263,9 +259,9 @@ async fn read(request: &Request, method: Method) -> Result<Incoming, Refusal> {
         content_type: header("content-type"),
         session: header("mcp-session-id"),
         revision,
-        mcp_method: header("mcp-method"),
+        mcp_method,
         mcp_name: header("mcp-name"),
-        last_event: header("last-event-id"),
+        last_event: if method == Method::Get { header("last-event-id") } else { None },
         mirrors,
         body,
     })

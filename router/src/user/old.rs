@@ -2,15 +2,12 @@
 //! for what a client says. A session lives as long as its stream, and nothing of it can be asked
 //! for again. It must not know what a message does.
 
-use super::{
-    Outgoing, Planned, User, Visit,
-    streaming::{interrupted, replies_to},
-};
+use super::{Outgoing, Planned, User, Visit, streaming::Outlet};
 use crate::{
     http::{Incoming, Reply},
     lines::lines,
     message::{Body, Message, Request, Unreadable},
-    plan::{Opening, Place, Plan, note, plan},
+    plan::{Place, Plan, note, plan},
     protocol::Era,
     refusal::Refusal,
     session::Session,
@@ -18,14 +15,9 @@ use crate::{
     streams::{EventId, Purpose, StreamId},
     world::World,
 };
-use futures_util::StreamExt as _;
 use serde_json::value::RawValue;
-use shared::{
-    Error, Scope, SessionId,
-    database::Database,
-    hop::{Line, OLDEST_REVISION, Peer},
-};
-use std::{borrow::Cow, rc::Rc};
+use shared::{Error, Scope, SessionId, database::Database, hop::OLDEST_REVISION};
+use std::rc::Rc;
 
 /// A message on its way after its post is answered.
 struct Taken {
@@ -112,7 +104,7 @@ impl<D: Database + 'static> User<D> {
                 world.log(error);
             }
             let body = refusal.reply(Some(request.id), false).body.unwrap_or_default();
-            self.send(world.as_ref(), taken.stream, &sse::message(None, &body));
+            self.say(world.as_ref(), Outlet::passing(taken.stream), &body, true);
         }
     }
 
@@ -134,24 +126,14 @@ impl<D: Database + 'static> User<D> {
             match planned.await? {
                 Planned::Done(outgoing) => outgoing,
                 Planned::Said { response, running, .. } => {
-                    let mut said = Box::pin(lines(W::pieces(response)?));
-                    let mut is_replied = false;
-                    while let Some(line) = said.next().await {
-                        if let Line::Message(message) = Line::read(&line?) {
-                            is_replied |= replies_to(message).is_some();
-                            self.send(world.as_ref(), *stream, &sse::message(None, message));
-                        }
-                    }
-                    if !is_replied && !running.call.is_cancelled.get() {
-                        let lost = interrupted(request.id);
-                        self.send(world.as_ref(), *stream, &sse::message(None, &lost));
-                    }
+                    let said = Box::pin(lines(W::pieces(response)?));
+                    self.relay(world.as_ref(), Outlet::passing(*stream), &[running], said).await;
                     return Ok(());
                 }
             }
         };
         let body = super::batch::body::<W>(outgoing).await?;
-        self.send(world.as_ref(), *stream, &sse::message(None, &body));
+        self.say(world.as_ref(), Outlet::passing(*stream), &body, true);
         Ok(())
     }
 
@@ -165,21 +147,14 @@ impl<D: Database + 'static> User<D> {
     ) -> Result<W::Response, Refusal> {
         let call = visit.moment.call(0);
         let place = Place { config: &self.config, user: &self.id, scope: visit.scope, call: &call };
-        let (key, Opening { revision, client }) = match plan(place, Era::Handshake, None, request) {
+        let (key, opening) = match plan(place, Era::Handshake, None, request) {
             Plan::Begin(key, opening) => (key, opening),
             Plan::Reject(refusal) => return Err(refusal),
             _ => return Err(Refusal::InvalidRequest("this is no `initialize`".to_owned())),
         };
-        let peer = Peer::Handshake {
-            call: call.clone(),
-            revision: Cow::Borrowed(revision),
-            client: Cow::Borrowed(client),
-            level: None,
-        };
-        let hop = self.hop(&key, peer, &Incoming::default(), request.raw)?;
-        let response = world.forward(&key, hop).await?;
+        let response = self.agree(world, &key, &opening, request.raw, &call).await?;
         if W::is_ok(&response) {
-            self.sessions.set_client(&session.id, revision, client)?;
+            self.sessions.set_client(&session.id, opening.revision, opening.client)?;
         }
         Ok(response)
     }

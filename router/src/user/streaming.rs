@@ -96,6 +96,24 @@ pub struct Attached {
     pub is_done: bool,
 }
 
+/// How something is said on a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlet {
+    /// Where.
+    stream: StreamId,
+    /// Whether it can be asked for again.
+    is_kept: bool,
+    /// Whether its client comes back to a stream that was ended before the reply.
+    comes_back: bool,
+}
+
+impl Outlet {
+    /// A stream of which nothing is kept.
+    pub(super) const fn passing(stream: StreamId) -> Self {
+        Self { stream, is_kept: false, comes_back: false }
+    }
+}
+
 /// As much of a message as says whether it is a reply, and to which request.
 #[derive(Deserialize)]
 struct Said<'a> {
@@ -106,13 +124,13 @@ struct Said<'a> {
 }
 
 /// The request that a message replies to.
-pub(super) fn replies_to(message: &str) -> Option<RequestId> {
+fn replies_to(message: &str) -> Option<RequestId> {
     let said: Said<'_> = serde_json::from_str(message).ok()?;
     said.id.filter(|_| said.method.is_none()).map(RequestId::read)
 }
 
 /// The reply to a request that nobody works on any more.
-pub(super) fn interrupted(id: &RawValue) -> String {
+fn interrupted(id: &RawValue) -> String {
     let text = "the call was interrupted and its result is lost; it may have taken effect";
     let refusal = Refusal::Below(Error::new(Kind::Unavailable, text));
     refusal.reply(Some(id), false).body.unwrap_or_default()
@@ -145,13 +163,14 @@ impl<D: Database + 'static> User<D> {
         self.live.responses.borrow_mut().insert(stream, response);
         self.live.talking.borrow_mut().insert(stream);
         let comes_back = comes_back(&session.revision);
+        let outlet = Outlet { stream, is_kept: true, comes_back };
         if comes_back {
             self.send(world.as_ref(), stream, &sse::priming(EventId::start(stream)));
         }
-        answered.iter().for_each(|answer| self.say(world.as_ref(), stream, answer, false));
+        answered.iter().for_each(|answer| self.say(world.as_ref(), outlet, answer, false));
         let (user, near) = (Rc::clone(self), Rc::clone(world));
         world.spawn(Box::pin(async move {
-            user.relay(near.as_ref(), stream, &running, comes_back, said).await;
+            user.relay(near.as_ref(), outlet, &running, said).await;
             user.live.talking.borrow_mut().remove(&stream);
             user.hang_up(near.as_ref(), stream);
         }));
@@ -167,20 +186,20 @@ impl<D: Database + 'static> User<D> {
         let is_used = |stream| self.is_used(world, stream);
         let (stream, gone) = self.streams.open(scope, purpose, is_used, world.now())?;
         if let Some(gone) = gone {
-            self.hang_up(world, gone.id);
+            self.hang_up(world, gone);
         }
         Ok(stream)
     }
 
     /// Passes on what is said until every request has its reply.
-    async fn relay<W: World>(
+    pub(super) async fn relay<W: World>(
         &self,
         world: &W,
-        stream: StreamId,
+        outlet: Outlet,
         running: &[Running],
-        comes_back: bool,
         mut said: impl futures_util::Stream<Item = Result<String, Error>> + Unpin,
     ) {
+        let stream = outlet.stream;
         let mut open: BTreeMap<&RequestId, &Running> =
             running.iter().map(|running| (&running.call.request, running)).collect();
         while !open.is_empty() {
@@ -197,9 +216,9 @@ impl<D: Database + 'static> User<D> {
                     if let Some(id) = replies_to(message) {
                         open.remove(&id);
                     }
-                    self.say(world, stream, message, open.is_empty());
+                    self.say(world, outlet, message, open.is_empty());
                 }
-                Line::Pause if comes_back => {
+                Line::Pause if outlet.comes_back => {
                     self.send(world, stream, &sse::retry(limits::RETRY_MS));
                     self.hang_up(world, stream);
                 }
@@ -211,30 +230,32 @@ impl<D: Database + 'static> User<D> {
         let (cancelled, lost): (Vec<_>, Vec<_>) =
             open.into_values().partition(|running| running.call.is_cancelled.get());
         for running in lost {
-            self.say(world, stream, &interrupted(&running.call.raw), true);
+            self.say(world, outlet, &interrupted(&running.call.raw), true);
         }
-        if !cancelled.is_empty()
+        if outlet.is_kept
+            && !cancelled.is_empty()
             && let Err(error) = self.streams.finish(stream)
         {
             world.log(&error);
         }
     }
 
-    /// Says a message on a stream: kept first, then sent, so that whoever connects in between has
-    /// it once.
-    fn say<W: World>(&self, world: &W, stream: StreamId, message: &str, is_last: bool) {
-        let id = match self.streams.append(stream, message, is_last, world.now()) {
-            Ok(id) => id,
-            Err(error) => {
-                world.log(&error);
-                None
-            }
+    /// Says a message on a stream: where it is kept, that comes first, so that whoever connects in
+    /// between has it once.
+    pub(super) fn say<W: World>(&self, world: &W, outlet: Outlet, message: &str, is_last: bool) {
+        let kept = match outlet.is_kept {
+            true => self.streams.append(outlet.stream, message, is_last, world.now()),
+            false => Ok(None),
         };
-        self.send(world, stream, &sse::message(id, message));
+        let id = kept.unwrap_or_else(|error| {
+            world.log(&error);
+            None
+        });
+        self.send(world, outlet.stream, &sse::message(id, message));
     }
 
     /// Sends events to the client of a stream, if it is there. One that is too slow has to resume.
-    pub(super) fn send<W: World>(&self, world: &W, stream: StreamId, events: &str) {
+    fn send<W: World>(&self, world: &W, stream: StreamId, events: &str) {
         let mut responses = self.live.responses.borrow_mut();
         let Some(response) = responses.get_mut(&stream) else {
             return world.send(stream, events);
@@ -296,22 +317,23 @@ impl<D: Database + 'static> User<D> {
             return Ok(EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?));
         };
         let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
-        let stream = self.streams.find(last.stream)?.ok_or(Refusal::StreamGone)?;
-        match (&stream.purpose, self.streams.missed(last)?) {
-            (Purpose::Calls { session: own, .. } | Purpose::Session(own), _)
-                if *own != session.id =>
-            {
-                Err(Refusal::StreamGone)
-            }
+        match self.streams.find(last.stream)?.map(|stream| stream.purpose) {
+            Some(Purpose::Session(own)) if own == session.id => Ok(last),
+            Some(Purpose::Calls { session: own, .. }) if own == session.id => self.rest(last),
+            _ => Err(Refusal::StreamGone),
+        }
+    }
+
+    /// Whether there is more to be had of the stream of a call.
+    fn rest(&self, last: EventId) -> Result<EventId, Refusal> {
+        match self.streams.missed(last)? {
+            Missed::Gone => Err(Refusal::StreamGone),
             // Everything has been said and heard: there is no stream to be had, as the revisions
             // word it. Clients that come back after each end of a stream come back no more.
-            (Purpose::Calls { .. }, Missed::Events(missed))
-                if missed.is_empty() && self.streams.is_done(last.stream)? =>
-            {
+            Missed::Events(missed) if missed.is_empty() && self.streams.is_done(last.stream)? => {
                 Err(Refusal::MethodNotAllowed(Door::Mcp.methods()))
             }
-            (Purpose::Calls { .. }, Missed::Events(_)) | (Purpose::Session(_), _) => Ok(last),
-            _ => Err(Refusal::StreamGone),
+            Missed::Events(_) => Ok(last),
         }
     }
 
@@ -418,26 +440,20 @@ impl<D: Database + 'static> User<D> {
             let seen = changes.changes.iter().filter(sees);
             match &stream.purpose {
                 // One of the streams of a session: the newest that somebody listens to.
-                Purpose::Session(session) => {
+                Purpose::Session(session) | Purpose::Old(session) => {
                     if told.insert(session.clone()) {
+                        let is_kept = matches!(stream.purpose, Purpose::Session(_));
+                        let outlet = Outlet { is_kept, ..Outlet::passing(stream.id) };
                         for change in seen {
                             if self.wants(session, change)? {
-                                self.say(world, stream.id, &notify::message(change), false);
+                                self.say(world, outlet, &notify::message(change), false);
                             }
                         }
                     }
                 }
                 Purpose::Listen { id, filter } => {
                     for message in seen.filter_map(|change| notify::heard(id, filter, change)) {
-                        self.send(world, stream.id, &sse::message(None, &message));
-                    }
-                }
-                Purpose::Old(session) => {
-                    for change in seen {
-                        if self.wants(session, change)? {
-                            let message = notify::message(change);
-                            self.send(world, stream.id, &sse::message(None, &message));
-                        }
+                        self.say(world, Outlet::passing(stream.id), &message, false);
                     }
                 }
                 Purpose::Calls { .. } => {}

@@ -42,8 +42,8 @@ fn a_skill_is_listed_read_and_walked() {
 fn what_is_no_skill_or_no_directory_is_told_so() {
     let world = modern();
     for (method, params, code) in [
-        // One page, and nothing after it.
-        ("resources/directory/read", json!({ "uri": ROOT, "cursor": "MC41" }), -32602),
+        // A cursor of another list.
+        ("resources/directory/read", json!({ "uri": ROOT, "cursor": "MS4w" }), -32602),
         ("skills/get", json!({ "uri": "skill://nothing/SKILL.md" }), -32602),
         ("skills/get", json!({ "uri": ROOT }), -32602),
         ("skills/get", json!({}), -32602),
