@@ -9,7 +9,8 @@
 //! - [`bundle`]: how large the release is, and how fast it starts
 //! - [`report`]: the table and the bars
 //!
-//! `BENCH_SECONDS` (5): how long each variant is called in each round.
+//! `BENCH_SECONDS` (5): how long each variant is called in each round. `BENCH_BEFORE`: the folder of
+//! a fixture bundle of another commit, to be held against.
 
 mod bundle;
 mod load;
@@ -22,7 +23,7 @@ use load::Sample;
 use report::{Report, Row, Writes};
 use server::{Cpus, Server};
 use std::{path::Path, process::ExitCode, time::Duration};
-use variants::{Call, VARIANTS, Variant};
+use variants::{Call, Variant};
 
 /// What goes wrong here is told to a person, in words.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -65,7 +66,7 @@ fn run() -> Result<bool> {
 
 /// One variant, served.
 struct Running {
-    variant: &'static Variant,
+    variant: Variant,
     server: Server,
     call: Call,
     samples: Vec<(Sample, Sample)>,
@@ -75,8 +76,8 @@ async fn measure(cpus: &Cpus, duration: Duration) -> Result<Report> {
     variants::check_dates()?;
     let bundle = bundle::Bundle::measure(cpus).await?;
     let mut all = Vec::new();
-    for variant in &VARIANTS {
-        let server = Server::start(variant.bundle, cpus)?;
+    for variant in variants::all(std::env::var("BENCH_BEFORE").ok()) {
+        let server = Server::start(&variant.bundle, cpus)?;
         let call = variant.call(&server).await?;
         all.push(Running { variant, server, call, samples: Vec::new() });
     }

@@ -6,8 +6,11 @@ use crate::{
     server::{KEY, Server},
 };
 use http_body_util::BodyExt as _;
-use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    borrow::Cow,
+    fs,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The product, with the conformance suite's tools: it has a trivial one.
 const PRODUCT: &str = "build/fixture";
@@ -23,7 +26,7 @@ pub(crate) struct Variant {
     /// In the table.
     pub(crate) name: &'static str,
     /// What is served.
-    pub(crate) bundle: &'static str,
+    pub(crate) bundle: Cow<'static, str>,
     path: &'static str,
     protocol: Protocol,
     /// Whether it is the product: then its storage is watched.
@@ -39,6 +42,8 @@ pub(crate) enum Role {
     TwoTiers,
     OneTier,
     Floor,
+    /// Two tiers as they were at another commit.
+    Before,
 }
 
 #[derive(Debug)]
@@ -51,49 +56,38 @@ enum Protocol {
     Echo,
 }
 
-/// In the order of the table.
-pub(crate) const VARIANTS: [Variant; 5] = [
-    Variant {
-        name: "plain Worker",
-        bundle: PEERS,
-        path: "/plain/mcp",
-        protocol: Protocol::Modern,
+/// In the order of the table. `before` is the folder of a fixture bundle of another commit.
+pub(crate) fn all(before: Option<String>) -> Vec<Variant> {
+    let variant = |name, bundle, path, protocol| Variant {
+        name,
+        bundle: Cow::Borrowed(bundle),
+        path,
+        protocol,
         is_ours: false,
         role: None,
-    },
-    Variant {
-        name: "one tier: Worker → Agent",
-        bundle: PEERS,
-        path: "/one/mcp",
-        protocol: Protocol::Modern,
-        is_ours: false,
-        role: Some(Role::OneTier),
-    },
-    Variant {
-        name: "two tiers: Worker → McpRouter → Agent",
-        bundle: PRODUCT,
-        path: "/mcp",
-        protocol: Protocol::Modern,
-        is_ours: true,
-        role: Some(Role::TwoTiers),
-    },
-    Variant {
-        name: "two tiers, in a session of 2025-11-25",
-        bundle: PRODUCT,
-        path: "/mcp",
-        protocol: Protocol::Session,
-        is_ours: true,
-        role: None,
-    },
-    Variant {
-        name: "floor: JavaScript Worker → object → object",
-        bundle: FLOOR,
-        path: "/mcp",
-        protocol: Protocol::Echo,
-        is_ours: false,
-        role: Some(Role::Floor),
-    },
-];
+    };
+    let plain = variant("plain Worker", PEERS, "/plain/mcp", Protocol::Modern);
+    let one = variant("one tier: Worker → Agent", PEERS, "/one/mcp", Protocol::Modern);
+    let name = "two tiers: Worker → McpRouter → Agent";
+    let two = Variant { is_ours: true, ..variant(name, PRODUCT, "/mcp", Protocol::Modern) };
+    let name = "two tiers, in a session of 2025-11-25";
+    let session = Variant { is_ours: true, ..variant(name, PRODUCT, "/mcp", Protocol::Session) };
+    let name = "floor: JavaScript Worker → object → object";
+    let floor = variant(name, FLOOR, "/mcp", Protocol::Echo);
+    let before = before.map(|bundle| Variant {
+        bundle: Cow::Owned(bundle),
+        role: Some(Role::Before),
+        ..variant("two tiers, the other commit", "", "/mcp", Protocol::Modern)
+    });
+    let measured = [
+        plain,
+        Variant { role: Some(Role::OneTier), ..one },
+        Variant { role: Some(Role::TwoTiers), ..two },
+        session,
+        Variant { role: Some(Role::Floor), ..floor },
+    ];
+    measured.into_iter().chain(before).collect()
+}
 
 /// What is sent again and again, and a part of what must come back with status 200.
 #[derive(Debug, Clone)]
