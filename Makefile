@@ -50,7 +50,7 @@ deploy: ## deploy to Cloudflare (DRY_RUN=1 to stop before the upload)
 	@scripts/bundle release
 	wrangler deploy $(DEPLOY)
 
-bench: ## measure the release and what it is held against, and print a report (BENCH_SECONDS)
+bench: ## measure the release and what it is held against, and print a report (BENCH_SECONDS, BENCH_BEFORE)
 	@scripts/bundle release
 	@scripts/bundle fixture
 	@scripts/bundle peers

@@ -8,11 +8,13 @@ use crate::{
     handler::{Handler, implementation},
     parking::Parking,
     report::PAUSE,
+    tasks::QUESTIONS,
+    value::to_value,
 };
 use futures_util::Stream;
 use rmcp::model::{
     ClientResult, CustomResult, ErrorData, GetExtensions as _, JsonRpcMessage, MetaObject,
-    NumberOrString, RequestId, RequestMetaObject, ServerNotification, ServerResult, TaskStatus,
+    NumberOrString, RequestId, RequestMetaObject, ServerNotification, ServerResult,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -229,7 +231,7 @@ impl Talk {
             Era::Modern { .. } => {
                 if let JsonRpcMessage::Response(response) = &mut message {
                     stamp(&mut response.result);
-                    clean(&mut response.result);
+                    place_questions(&mut response.result);
                 }
                 address(&mut message, &self.id);
             }
@@ -402,27 +404,22 @@ fn stamp(result: &mut ServerResult) {
         // These carry it already, or have no place for it.
         _ => return,
     };
-    if let Ok(info) = serde_json::to_value(implementation()) {
+    if let Ok(info) = to_value(&implementation()) {
         meta.get_or_insert_default().insert(SERVER_INFO.to_owned(), info);
     }
 }
 
-/// Takes out of a task's questions what `rmcp`'s types have and 2026-07-28 does not know.
-fn clean(result: &mut ServerResult) {
-    let ServerResult::GetTaskResult(task) = &*result else {
+/// Puts a task's questions where they belong, as they were asked: `rmcp`'s types want what
+/// 2026-07-28 does not know.
+fn place_questions(result: &mut ServerResult) {
+    let ServerResult::GetTaskResult(task) = result else {
         return;
     };
-    if task.task.status() != TaskStatus::InputRequired {
-        return;
-    }
-    let Ok(mut task) = serde_json::to_value(task) else {
+    let Some(asked) = task.meta.as_mut().and_then(|meta| meta.remove(QUESTIONS)) else {
         return;
     };
-    let questions = task.get_mut("inputRequests").and_then(Value::as_object_mut);
-    for (_, question) in questions.into_iter().flatten() {
-        if let Some(params) = question.get_mut("params").and_then(Value::as_object_mut) {
-            params.remove("elicitationId");
-        }
+    if let Ok(Value::Object(mut task)) = to_value(task) {
+        task.insert("inputRequests".to_owned(), asked);
+        *result = ServerResult::CustomResult(CustomResult(task.into()));
     }
-    *result = ServerResult::CustomResult(CustomResult(task));
 }

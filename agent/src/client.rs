@@ -12,8 +12,8 @@ use futures_util::future::{Either, select, try_join_all};
 use rmcp::{
     Peer, RoleServer,
     model::{
-        CancelledNotificationParam, ClientResult, CreateMessageRequestParams, CreateMessageResult,
-        CustomResult, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData, ListRootsResult,
+        CancelledNotificationParam, ClientResult, CreateMessageRequestParams, CustomResult,
+        ElicitRequestParams, ElicitResult, ErrorCode, ErrorData, JsonObject, ListRootsResult,
     },
     service::{PeerRequestOptions, RequestHandle},
 };
@@ -90,7 +90,7 @@ impl Client {
         }
     }
 
-    /// Asks the client's model.
+    /// Asks the client's model. What it says is a `CreateMessageResult`, as it came.
     ///
     /// # Errors
     /// As for [`Self::ask_all`].
@@ -98,9 +98,9 @@ impl Client {
         &self,
         key: &str,
         params: CreateMessageRequestParams,
-    ) -> Result<CreateMessageResult, ToolError> {
+    ) -> Result<JsonObject, ToolError> {
         match self.ask(key, Question::Sample(Box::new(params))).await? {
-            Response::Sampled(result) => Ok(*result),
+            Response::Sampled(result) => Ok(result),
             _ => Err(unfit()),
         }
     }

@@ -327,7 +327,10 @@ impl Session {
             Some(level) => serde_json::from_value(level.into()).map_err(invalid)?,
         };
         // What does not fit is told to the client by its own `initialize`, which carries it.
-        let mut client: InitializeRequestParams = serde_json::from_str(client).unwrap_or_default();
+        // It is read as a request's parameters are (see `decode`), so that there is one reader.
+        let client: Value = serde_json::from_str(client).map_err(invalid)?;
+        let mut client: InitializeRequestParams =
+            serde_json::from_value(client).unwrap_or_default();
         client.protocol_version = revision;
         let capabilities = client.capabilities.clone();
         let level = Some(level);

@@ -5,7 +5,6 @@ use crate::{
     background::Background,
     caller::SharedCaller,
     client::{Client, Rounds},
-    narrow,
     platform::Platform,
     registry::{Placed, Registry},
     report::Reporter,
@@ -454,7 +453,7 @@ impl ServerHandler for Handler {
         _context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
         let found = self.tasks.get(&request.task_id).map_err(|error| self.below(error))?;
-        found.map(GetTaskResult::new).ok_or_else(|| no_task(&request.task_id))
+        found.ok_or_else(|| no_task(&request.task_id))
     }
 
     async fn update_task(

@@ -12,11 +12,11 @@
 //! - [`tasks`]: calls that go on without their caller
 //! - [`registry`]: the tools of all toolsets, narrowed to the scope
 //! - [`mirror`]: parameters that headers repeat
-//! - [`narrow`]: pinned parameters out of a schema, and back into arguments
 //! - [`toolset`], [`toolsets`]: what a family of tools is, and the families
 //! - [`background`], [`skills`]: more of what toolsets may do and have
 //! - [`caller`], [`report`], [`client`]: who listens to a running call, what it says on the way,
 //!   and what it asks
+//! - [`value`]: JSON values of `rmcp`'s types
 //! - [`platform`]: what an Agent needs from the world, as values and futures
 //! - [`cloudflare`]: the Durable Object (wasm only)
 
@@ -42,8 +42,6 @@ pub mod registry;
 
 pub mod mirror;
 
-pub mod narrow;
-
 pub mod toolset;
 
 pub mod toolsets;
@@ -57,6 +55,8 @@ pub mod caller;
 pub mod report;
 
 pub mod client;
+
+pub mod value;
 
 pub mod platform;
 

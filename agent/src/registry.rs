@@ -3,10 +3,10 @@
 
 use crate::{
     mirror::{self, Mirrored},
-    narrow::{NarrowError, Pin, narrow},
     skills::Bundle,
     toolset::{TaskSupport, Toolset},
 };
+use narrow::{NarrowError, Pin, narrow};
 use rmcp::model::{JsonObject, Tool};
 use shared::{Error, Scope, config};
 use std::{collections::BTreeMap, sync::Arc};

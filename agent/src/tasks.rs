@@ -10,8 +10,8 @@ use crate::{
     caller::Caller, client::Rounds, handler::Handler, platform::Platform, registry::Registry,
 };
 use rmcp::model::{
-    DetailedTask, InputRequests, InputResponses, JsonObject, ProtocolVersion, RequestMetaObject,
-    Task, TaskPayload, TaskStatus,
+    DetailedTask, GetTaskResult, InputRequests, InputResponses, JsonObject, MetaObject,
+    ProtocolVersion, RequestMetaObject, Task, TaskPayload, TaskStatus,
 };
 use run::{Outcome, Running};
 use serde::de::DeserializeOwned;
@@ -24,6 +24,9 @@ use std::{
     rc::Rc,
 };
 use store::{Seen, Store};
+
+/// Where in the `_meta` of a task's result its questions are, until the result is written.
+pub const QUESTIONS: &str = "signalbox/questions";
 
 /// The tasks of one context.
 pub struct Tasks {
@@ -131,11 +134,12 @@ impl Tasks {
         Ok(TaskId::from_random(self.key.scope.clone(), random).to_string())
     }
 
-    /// A task as it is now; `None` where there is none of this id.
+    /// A task as it is now; `None` where there is none of this id. What it asks is in the result's
+    /// `_meta`, under [`QUESTIONS`].
     ///
     /// # Errors
     /// Internal ones.
-    pub fn get(&self, id: &str) -> Result<Option<DetailedTask>, Error> {
+    pub fn get(&self, id: &str) -> Result<Option<GetTaskResult>, Error> {
         self.store.see(id, self.platform.now())?.map(|seen| detailed(id, &seen)).transpose()
     }
 
@@ -367,26 +371,15 @@ fn task(id: String, status: TaskStatus, created: Millis, updated: Millis) -> Tas
         .with_poll_interval_ms(limits::TASK_POLL_MS)
 }
 
-/// What a task asks, in `rmcp`'s types. These want an id that 2026-07-28 does not know; it is taken
-/// out again where the answer is written (see `calls`).
-fn requests(asked: &str) -> Result<InputRequests, Error> {
-    let mut asked: Map<String, Value> = read(asked)?;
-    for (_, question) in &mut asked {
-        let params = question.get_mut("params").and_then(Value::as_object_mut);
-        if let Some(params) = params.filter(|p| p.get("mode").is_some_and(|mode| mode == "url")) {
-            params.insert("elicitationId".to_owned(), "".into());
-        }
-    }
-    serde_json::from_value(asked.into())
-        .map_err(|error| Error::internal(format!("a stored question: {error}")))
-}
-
 /// A task as its client sees it.
-fn detailed(id: &str, seen: &Seen) -> Result<DetailedTask, Error> {
+fn detailed(id: &str, seen: &Seen) -> Result<GetTaskResult, Error> {
     let outcome = || read(seen.outcome.as_deref().unwrap_or("{}"));
+    let mut meta = None;
     let payload = match seen.status {
         TaskStatus::InputRequired => {
-            TaskPayload::InputRequired { input_requests: requests(&seen.asked)? }
+            let asked: Value = read(&seen.asked)?;
+            meta.get_or_insert_with(MetaObject::new).insert(QUESTIONS.to_owned(), asked);
+            TaskPayload::InputRequired { input_requests: InputRequests::new() }
         }
         TaskStatus::Completed => TaskPayload::Completed { result: outcome()? },
         TaskStatus::Failed => TaskPayload::Failed { error: outcome()? },
@@ -394,5 +387,7 @@ fn detailed(id: &str, seen: &Seen) -> Result<DetailedTask, Error> {
         _ => TaskPayload::Working,
     };
     let base = task(id.to_owned(), seen.status, seen.created, seen.updated);
-    Ok(DetailedTask::new(base, payload))
+    let mut result = GetTaskResult::new(DetailedTask::new(base, payload));
+    result.meta = meta;
+    Ok(result)
 }

@@ -4,6 +4,7 @@
 //!
 //! # Layout, in reading order
 //! - [`http`]: a request and a reply as values; what is refused before anything is looked at
+//! - [`handover`]: what the entry tells a McpRouter of a request
 //! - [`cors`]: what browsers ask for
 //! - [`auth`]: a credential → a user, or a challenge
 //! - [`refusal`]: every way in which a request is refused, and what the client is told
@@ -20,6 +21,8 @@
 //! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
 pub mod http;
+
+pub mod handover;
 
 pub mod cors;
 

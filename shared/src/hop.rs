@@ -23,7 +23,10 @@ pub const AGENT_URL: &str = "https://agent/hop";
 /// Path of a [`Word`] to a running call, on an Agent. 204 if the call took it, 404 if it is gone.
 pub const WORD_URL: &str = "https://agent/hop/word";
 
-/// Path of a [`NotesHop`], on a McpRouter. No client's path begins like it.
+/// Path of a client's request, on a McpRouter.
+pub const REQUEST_URL: &str = "https://router/hop";
+
+/// Path of a [`NotesHop`], on a McpRouter.
 pub const NOTES_URL: &str = "https://router/hop/notes";
 
 /// Path of [`Changes`], on a McpRouter. 204 once every listener has them.

@@ -119,7 +119,8 @@ fn lines_are_short_enough_to_read() {
 fn time_and_bounds_have_one_place_each() {
     for (name, text) in rust() {
         let text = product(&text);
-        let pure = ["shared/", "router/", "agent/"].iter().any(|part| name.starts_with(part));
+        let pure =
+            ["shared/", "narrow/", "router/", "agent/"].iter().any(|part| name.starts_with(part));
         if !pure || name.contains("/cloudflare") {
             continue;
         }

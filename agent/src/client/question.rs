@@ -1,9 +1,10 @@
 //! What a client can be asked, and which answers fit: whatever does not fit what was asked for is
 //! no answer. It must not know how a question travels.
 
+use crate::value::to_value;
 use rmcp::model::{
-    ClientCapabilities, CreateMessageRequest, CreateMessageRequestParams, CreateMessageResult,
-    ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ListRootsRequest,
+    ClientCapabilities, CreateMessageRequest, CreateMessageRequestParams, ElicitRequest,
+    ElicitRequestParams, ElicitResult, ElicitationAction, JsonObject, ListRootsRequest,
     ListRootsResult, ServerRequest,
 };
 use serde_json::{Map, Value, json};
@@ -24,8 +25,8 @@ pub enum Question {
 pub enum Response {
     /// What the user did.
     Elicited(ElicitResult),
-    /// What the model said.
-    Sampled(Box<CreateMessageResult>),
+    /// What the model said, as it came: a toolset may know kinds of content that nobody here does.
+    Sampled(JsonObject),
     /// The directories.
     Rooted(ListRootsResult),
 }
@@ -97,8 +98,8 @@ impl Question {
     /// As one of the `inputRequests` of the modern era.
     pub(super) fn input(&self) -> Value {
         let params = match self {
-            Self::Elicit(params) => serde_json::to_value(params),
-            Self::Sample(params) => serde_json::to_value(params),
+            Self::Elicit(params) => to_value(params),
+            Self::Sample(params) => to_value(params),
             Self::Roots => Ok(json!({})),
         };
         let mut params = params.unwrap_or_default();
@@ -118,7 +119,7 @@ impl Question {
                 if let ElicitRequestParams::FormElicitationParams { requested_schema, .. } = params
                     && is_filled
                 {
-                    let schema = serde_json::to_value(requested_schema).ok()?;
+                    let schema = to_value(requested_schema).ok()?;
                     let empty = json!({});
                     let content = result.content.as_ref().unwrap_or(&empty);
                     return fits(&schema, content).then_some(Response::Elicited(result));
@@ -126,11 +127,24 @@ impl Question {
                 Some(Response::Elicited(result))
             }
             Self::Sample(_) => {
-                serde_json::from_value(value.clone()).ok().map(Box::new).map(Response::Sampled)
+                let said = value.as_object().filter(|said| is_said(said))?;
+                Some(Response::Sampled(said.clone()))
             }
             Self::Roots => serde_json::from_value(value.clone()).ok().map(Response::Rooted),
         }
     }
+}
+
+/// Whether this is what a model said: a role, a model and content, of which each part has a type.
+fn is_said(said: &JsonObject) -> bool {
+    let text = |key| said.get(key).and_then(Value::as_str);
+    let is_content = |part: &Value| part.get("type").is_some_and(Value::is_string);
+    matches!(text("role"), Some("user" | "assistant"))
+        && text("model").is_some()
+        && said.get("content").is_some_and(|content| match content {
+            Value::Array(parts) => parts.iter().all(is_content),
+            part => is_content(part),
+        })
 }
 
 /// Whether a form's content has what the form requires, and each field in its type.
@@ -221,7 +235,21 @@ mod tests {
             "content": { "type": "text", "text": "Paris" } });
         let sample = Question::Sample(Box::new(CreateMessageRequestParams::new(vec![], 1)));
         assert!(sample.read(&said).is_some());
+        let mut several = said.clone();
+        several["content"] = json!([{ "type": "text", "text": "Paris" }, { "type": "x-unknown" }]);
+        assert!(sample.read(&several).is_some());
         assert!(sample.read(&json!({ "action": "accept" })).is_none());
+        for (key, wrong) in [
+            ("role", json!("system")),
+            ("model", json!(null)),
+            ("content", json!("Paris")),
+            ("content", json!([{ "text": "Paris" }])),
+            ("content", json!({ "type": 1 })),
+        ] {
+            let mut wrongly = said.clone();
+            wrongly[key] = wrong;
+            assert!(sample.read(&wrongly).is_none(), "{wrongly}");
+        }
         assert!(Question::Roots.read(&json!({ "roots": [] })).is_some());
         assert!(Question::Roots.read(&json!({})).is_none());
     }

@@ -1,5 +1,5 @@
-//! The Worker's entry: admits a request, asks whose it is, and hands it to that user's McpRouter
-//! as it came. Holds nothing but what it read of the configuration. It must not know messages or
+//! The Worker's entry: admits a request, asks whose it is, and hands it over to that user's
+//! McpRouter. Holds nothing but what it read of the configuration. It must not know messages or
 //! sessions.
 
 use super::{edge, write};
@@ -10,19 +10,17 @@ use crate::{
     refusal::Refusal,
 };
 use shared::{
-    Error, Kind,
-    cloudflare::{config, fetch, log, queue_by_promise, variable},
+    Error,
+    cloudflare::{
+        config, failure,
+        fetch::{self, Stub},
+        log, queue_by_promise, variable,
+    },
     config::Config,
     hop::{LISTEN_HEADER, LISTEN_URL},
 };
 use std::{cell::OnceCell, rc::Rc};
-use worker::{
-    Context, Env, event,
-    js_sys::futures::JsFuture,
-    wasm_bindgen::{JsCast as _, JsValue},
-    web_sys,
-    worker_sys::{DurableObject, ext::ResponseExt as _},
-};
+use worker::{Context, Env, ObjectNamespace, event, web_sys, worker_sys::ext::ResponseExt as _};
 
 /// What the entry knows: read once per isolate, because nothing of it changes in one.
 #[derive(Debug)]
@@ -30,6 +28,7 @@ struct Deployment {
     config: Config,
     keys: Keys,
     admission: Admission,
+    routers: ObjectNamespace,
 }
 
 thread_local! {
@@ -46,7 +45,9 @@ impl Deployment {
             hosts: list(&text("ALLOWED_HOSTS")),
             origins: list(&text("ALLOWED_ORIGINS")),
         };
-        Ok(Self { config: config(env)?, keys, admission })
+        let routers =
+            env.durable_object("ROUTER").map_err(|error| failure("the binding ROUTER", &error))?;
+        Ok(Self { config: config(env)?, keys, admission, routers })
     }
 
     fn of(env: &Env) -> Result<Rc<Self>, Error> {
@@ -62,10 +63,12 @@ async fn fetch(
 ) -> worker::Result<web_sys::Response> {
     let origin = request.headers().get("origin")?;
     let response = match route(&request, origin.as_deref(), &env) {
-        Ok(Way::Router(router)) => match send(&router, &request).await {
-            Ok(response) => response,
-            Err(error) => refuse(&unavailable(&error))?,
-        },
+        Ok(Way::Router { router, is_length_known }) => {
+            match send(&router, &request, is_length_known).await {
+                Ok(response) => response,
+                Err(refusal) => refuse(&refusal)?,
+            }
+        }
         Ok(Way::Preflight(reply)) => return write(&reply),
         Err(refusal @ (Refusal::ForeignOrigin | Refusal::ForeignHost)) => return refuse(&refusal),
         Err(refusal) => refuse(&refusal)?,
@@ -81,7 +84,12 @@ async fn fetch(
 /// Where a request goes.
 enum Way {
     /// To its user's McpRouter.
-    Router(DurableObject),
+    Router {
+        /// It.
+        router: Stub,
+        /// Whether the client says how long the body is.
+        is_length_known: bool,
+    },
     /// Back: a browser asks what a page may send.
     Preflight(Reply),
 }
@@ -111,38 +119,35 @@ fn route(request: &web_sys::Request, origin: Option<&str>, env: &Env) -> Result<
         return Ok(Way::Preflight(cors::preflight(origin, &requested)));
     }
     let identity = deployment.keys.identify(header("authorization").as_deref(), loopback)?;
-    let stub = env
-        .durable_object("ROUTER")
-        .and_then(|routers| routers.get_by_name(&identity.user.object_name()));
-    Ok(Way::Router(stub.map_err(|error| unavailable(&error.into()))?.into_rpc()))
+    let stub = deployment.routers.get_by_name(&identity.user.object_name());
+    let router = stub.map_err(edge::unavailable)?.into_rpc();
+    Ok(Way::Router { router, is_length_known: length.is_some() })
 }
 
-/// Hands the request on as it came, and the response back as it came, or holds the stream that the
-/// router asks for.
+/// Hands the request over, and the response back as it came, or holds the stream that the router
+/// asks for.
 async fn send(
-    router: &DurableObject,
+    router: &Stub,
     request: &web_sys::Request,
-) -> Result<web_sys::Response, JsValue> {
-    let response = JsFuture::from(router.fetch_with_request(request)?).await?;
-    let response: web_sys::Response = response.dyn_into()?;
+    is_length_known: bool,
+) -> Result<web_sys::Response, Refusal> {
+    let response = edge::hand_over(router, request, is_length_known).await?;
     if response.status() == 204
-        && let Some(event) = response.headers().get(LISTEN_HEADER)?
+        && let Ok(Some(event)) = response.headers().get(LISTEN_HEADER)
     {
-        return listen(router, &event).await;
+        return listen(router, &event).await.map_err(edge::unavailable);
     }
     Ok(response)
 }
 
 /// Holds a client's stream: a router that held it itself could never sleep.
-async fn listen(router: &DurableObject, event: &str) -> Result<web_sys::Response, JsValue> {
+async fn listen(router: &Stub, event: &str) -> worker::Result<web_sys::Response> {
     let headers = web_sys::Headers::new()?;
     headers.set("upgrade", "websocket")?;
     headers.set(LISTEN_HEADER, event)?;
     let init = web_sys::RequestInit::new();
     init.set_headers(&headers);
-    let request = web_sys::Request::new_with_str_and_init(LISTEN_URL, &init)?;
-    let response = JsFuture::from(router.fetch_with_request(&request)?).await?;
-    let response: web_sys::Response = response.dyn_into()?;
+    let response = fetch::send(router, LISTEN_URL, &init).await?;
     let Some(socket) = response.websocket() else {
         return Ok(response);
     };
@@ -151,12 +156,7 @@ async fn listen(router: &DurableObject, event: &str) -> Result<web_sys::Response
     let init = web_sys::ResponseInit::new();
     init.set_headers(&headers);
     let body = edge::body(&socket)?;
-    web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init)
-}
-
-fn unavailable(error: &JsValue) -> Refusal {
-    let text = "this user's router cannot be reached now; try again";
-    Refusal::Below(Error::new(Kind::Unavailable, text).with_detail(format!("{error:?}")))
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init)?)
 }
 
 fn refuse(refusal: &Refusal) -> worker::Result<web_sys::Response> {

@@ -1,22 +1,21 @@
 //! The McpRouter as a Durable Object: reads a request, lets the user's state serve it, writes what
 //! goes back. Thin: nothing is decided here.
 
-use super::{edge, world::Platform, write};
+use super::{world::Platform, write};
 use crate::{
-    http::{Address, Incoming, Method},
+    handover::Handover,
+    http::{Address, Method},
     refusal::Refusal,
     session::over_after,
     streams::{EventId, forgotten_after},
     user::{Moment, Outgoing, User, owner},
 };
-use futures_util::TryStreamExt as _;
 use serde::de::DeserializeOwned;
 use shared::{
     Error, Kind, Millis, UserId,
     cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm},
     config::Config,
-    hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, MODERN_REVISION, NOTES_URL},
-    limits,
+    hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, NOTES_URL, REQUEST_URL},
 };
 use std::rc::Rc;
 use worker::{
@@ -111,7 +110,7 @@ impl McpRouter {
         self.opened.as_ref().map_err(Clone::clone)
     }
 
-    /// A client's request is at its scope's path; the rest comes from the project's own objects.
+    /// Whatever comes here comes from the project's own objects, or from the entry for a client.
     async fn answer(
         &self,
         opened: &Opened,
@@ -119,6 +118,7 @@ impl McpRouter {
         request: &Request,
     ) -> Result<Response, Refusal> {
         match url {
+            REQUEST_URL => self.serve(opened, request).await,
             NOTES_URL => {
                 let answer = opened.user.shared_notes(&read_hop(request).await?);
                 let body = serde_json::to_string(&answer);
@@ -134,19 +134,19 @@ impl McpRouter {
                 let response = self.connect(opened, request).await;
                 response.map_err(Refusal::Below)
             }
-            _ => self.serve(opened, url, request).await,
+            _ => Err(Refusal::Below(Error::internal(format!("nothing is at {url}")))),
         }
     }
 
-    async fn serve(
-        &self,
-        opened: &Opened,
-        url: &str,
-        request: &Request,
-    ) -> Result<Response, Refusal> {
+    async fn serve(&self, opened: &Opened, request: &Request) -> Result<Response, Refusal> {
+        let bytes = fetch::bytes(request.array_buffer()).await.map_err(unread)?;
+        // What comes before the body is.
+        let text =
+            String::from_utf8(bytes).map_err(|_| Refusal::Parse("it is not UTF-8".to_owned()))?;
+        let Handover { method, url, incoming } = Handover::read(&text)
+            .ok_or_else(|| Error::internal("the entry handed over what is no request"))?;
         let address = Address::parse(url, &opened.config.levels)?;
-        let method = Method::parse(&request.method())?;
-        let incoming = read(request, method).await?;
+        let method = Method::parse(method)?;
         let moment = Moment::new(now(), random()?);
         let served = opened.user.serve(&opened.world, method, &address, &incoming, moment).await;
         let written = match served {
@@ -239,62 +239,12 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
     Ok(Opened { config, user, world: Rc::new(Platform { agents, state }) })
 }
 
-/// Reads what a McpRouter looks at.
-async fn read(request: &Request, method: Method) -> Result<Incoming, Refusal> {
-    let headers = request.headers();
-    let header = |name| headers.get(name).ok().flatten();
-    let body = match method {
-        Method::Post => body(request, header("content-length").is_some()).await?,
-        Method::Get | Method::Delete => String::new(),
-    };
-    let revision = header("mcp-protocol-version");
-    let mcp_method = header("mcp-method");
-    // Only tool calls of the modern era have them.
-    let mirrors = match (revision.as_deref(), mcp_method.as_deref()) {
-        (Some(MODERN_REVISION), Some("tools/call")) => edge::read_mirrors(&headers),
-        _ => Vec::new(),
-    };
-    Ok(Incoming {
-        accept: header("accept"),
-        content_type: header("content-type"),
-        session: header("mcp-session-id"),
-        revision,
-        mcp_method,
-        mcp_name: header("mcp-name"),
-        last_event: if method == Method::Get { header("last-event-id") } else { None },
-        mirrors,
-        body,
-    })
+fn unread(error: worker::Error) -> Error {
+    failure("reading a request", &error)
 }
 
-/// The body, bounded whether or not the client told how long it is.
-async fn body(request: &Request, told: bool) -> Result<String, Refusal> {
-    let failed =
-        |error: worker::Error| Refusal::InvalidRequest(format!("the body broke off: {error}"));
-    let bytes = if told {
-        fetch::bytes(request.array_buffer()).await.map_err(failed)?
-    } else if let Ok(mut chunks) = worker::Request::from(request.to_owned()).stream() {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
-            if bytes.len().saturating_add(chunk.len()) > limits::BODY_BYTES_MAX {
-                return Err(Refusal::TooLarge);
-            }
-            bytes.extend(chunk);
-        }
-        bytes
-    } else {
-        Vec::new()
-    };
-    if bytes.len() > limits::BODY_BYTES_MAX {
-        return Err(Refusal::TooLarge);
-    }
-    String::from_utf8(bytes).map_err(|_| Refusal::Parse("it is not UTF-8".to_owned()))
-}
-
-/// What an Agent says. Only the project's own objects can: the entry passes nothing on whose path
-/// begins so.
+/// What an Agent says.
 async fn read_hop<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
-    let internal = |error: String| Refusal::Below(Error::internal(error));
-    let text = fetch::text(request.text()).await.map_err(|error| internal(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| internal(error.to_string()))
+    let text = fetch::text(request.text()).await.map_err(unread)?;
+    serde_json::from_str(&text).map_err(|error| Refusal::Below(Error::internal(error.to_string())))
 }

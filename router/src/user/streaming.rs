@@ -200,8 +200,8 @@ impl<D: Database + 'static> User<D> {
         mut said: impl futures_util::Stream<Item = Result<String, Error>> + Unpin,
     ) {
         let stream = outlet.stream;
-        let mut open: BTreeMap<&RequestId, &Running> =
-            running.iter().map(|running| (&running.call.request, running)).collect();
+        // As many as a batch may have.
+        let mut open: Vec<&Running> = running.iter().collect();
         while !open.is_empty() {
             let line = match said.next().await {
                 None => break,
@@ -214,7 +214,7 @@ impl<D: Database + 'static> User<D> {
             match Line::read(&line) {
                 Line::Message(message) => {
                     if let Some(id) = replies_to(message) {
-                        open.remove(&id);
+                        open.retain(|running| running.call.request != id);
                     }
                     self.say(world, outlet, message, open.is_empty());
                 }
@@ -228,7 +228,7 @@ impl<D: Database + 'static> User<D> {
         }
         // Whoever cancelled waits for nothing; anybody else is told.
         let (cancelled, lost): (Vec<_>, Vec<_>) =
-            open.into_values().partition(|running| running.call.is_cancelled.get());
+            open.into_iter().partition(|running| running.call.is_cancelled.get());
         for running in lost {
             self.say(world, outlet, &interrupted(&running.call.raw), true);
         }
@@ -403,8 +403,8 @@ impl<D: Database + 'static> User<D> {
             return Ok(());
         }
         let said = self.streams.left(stream.id)?;
-        let replied: BTreeSet<_> =
-            said.iter().filter_map(|(_, message)| replies_to(message)).collect();
+        let mut replied = BTreeSet::new();
+        replied.extend(said.iter().filter_map(|(_, message)| replies_to(message)));
         let lost = ids.iter().filter(|id| !replied.contains(&RequestId::read(id)));
         for id in lost {
             self.streams.append(stream.id, &interrupted(id), true, now)?;

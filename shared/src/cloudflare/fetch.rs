@@ -30,7 +30,15 @@ pub async fn post(object: &Stub, url: &str, body: &str) -> Result<Response> {
     let init = RequestInit::new();
     init.set_method("POST");
     init.set_body(&JsValue::from_str(body));
-    let response = JsFuture::from(object.fetch(url, &init)?).await?;
+    send(object, url, &init).await
+}
+
+/// Sends a request to an object and waits for the response.
+///
+/// # Errors
+/// The platform's own.
+pub async fn send(object: &Stub, url: &str, init: &RequestInit) -> Result<Response> {
+    let response = JsFuture::from(object.fetch(url, init)?).await?;
     Ok(response.dyn_into()?)
 }
 

@@ -76,7 +76,8 @@ async fn measure(cpus: &Cpus, duration: Duration) -> Result<Report> {
     variants::check_dates()?;
     let bundle = bundle::Bundle::measure(cpus).await?;
     let mut all = Vec::new();
-    for variant in variants::all(std::env::var("BENCH_BEFORE").ok()) {
+    let before = std::env::var("BENCH_BEFORE").ok().filter(|folder| !folder.is_empty());
+    for variant in variants::all(before) {
         let server = Server::start(&variant.bundle, cpus)?;
         let call = variant.call(&server).await?;
         all.push(Running { variant, server, call, samples: Vec::new() });

@@ -90,8 +90,17 @@ impl Report {
             (Role::Floor, "the floor", RATIO_MIN),
             (Role::Before, "the other commit", KEPT_MIN),
         ];
-        let mut bars: Vec<Bar> =
-            held.iter().filter_map(|(role, name, min)| self.ratio(*role, name, *min)).collect();
+        let mut bars = Vec::new();
+        for (role, name, min) in held {
+            match self.ratio(role, name, min) {
+                Some(bar) => bars.push(bar),
+                // Nobody has to hold it against another commit.
+                None if role == Role::Before => {}
+                None => {
+                    bars.push(Bar { text: format!("{name} was not measured"), holds: false });
+                }
+            }
+        }
         for (name, Writes { calls, changes }) in &self.writes {
             bars.push(Bar {
                 text: format!(

@@ -342,6 +342,11 @@ fn mirrors() -> Vec<Row> {
     let (at, of) = ("Mcp-Param-Region", "Mcp-Param-Count");
     vec![
         ("mirrored: as it should be", region().with(at, "=?base64?w7w=?="), Result),
+        (
+            "mirrored: with a method in base64",
+            region().with(at, "=?base64?w7w=?=").set("Mcp-Method", "=?base64?dG9vbHMvY2FsbA==?="),
+            Result,
+        ),
         ("mirrored: no header", region(), mismatch()),
         ("mirrored: an empty header", region().with(at, ""), mismatch()),
         ("mirrored: another value", region().with(at, "u"), mismatch()),

@@ -176,7 +176,7 @@ impl<'a> Narrower<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::narrow::{
+    use crate::{
         JsonObject, NarrowError, narrow,
         tests::{check, object, pins},
     };

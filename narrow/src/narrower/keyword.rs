@@ -2,7 +2,7 @@
 //! alone make a schema refuse. It must not know how a text is judged or a copy is made.
 
 use super::{Narrower, Place};
-use crate::narrow::{
+use crate::{
     JsonObject, NarrowError,
     build::Extra,
     known::Known,
@@ -215,7 +215,7 @@ impl<'a> Narrower<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::narrow::tests::{check, check_below};
+    use crate::tests::{check, check_below};
     use serde_json::json;
 
     #[test]

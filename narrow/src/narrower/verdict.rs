@@ -2,7 +2,7 @@
 //! not know whose text it is, nor what follows from the verdict.
 
 use super::{Narrower, Place};
-use crate::narrow::{
+use crate::{
     JsonObject, NarrowError,
     read::{Schema, count, items, texts},
 };
@@ -112,7 +112,7 @@ fn tally(keyword: &str, verdicts: &[Option<bool>]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::narrow::tests::check;
+    use crate::tests::check;
     use serde_json::{Value, json};
 
     #[test]

@@ -2,7 +2,7 @@
 //! and on what that depends. It must not know what is done about it.
 
 use super::{Narrower, Place};
-use crate::narrow::{
+use crate::{
     JsonObject, NarrowError,
     build::{Extra, joined, negated, single},
     known::Known,
@@ -124,7 +124,7 @@ impl<'a> Narrower<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::narrow::tests::check_below;
+    use crate::tests::check_below;
     use serde_json::{Value, json};
 
     #[test]

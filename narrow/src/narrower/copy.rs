@@ -2,7 +2,7 @@
 //! mean, and which definitions are left. It must not know what specialising a schema makes of it.
 
 use super::{Definitions, Job, Narrower, Place, Version};
-use crate::narrow::{
+use crate::{
     JsonObject, NarrowError,
     read::{BRANCHES, DEPENDENTS, LISTS, Schema, breadth},
     reference::{definition, local, resolve},
@@ -162,7 +162,7 @@ impl<'a> Narrower<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::narrow::tests::{check, check_pin};
+    use crate::tests::{check, check_pin};
     use serde_json::json;
 
     #[test]

@@ -76,7 +76,7 @@ pub(super) fn is_touched(node: &JsonObject, known: &Names<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::narrow::tests::check_pin;
+    use crate::tests::check_pin;
     use serde_json::{Value, json};
 
     #[test]
