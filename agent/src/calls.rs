@@ -269,7 +269,7 @@ impl Talk {
                     "resultType": "input_required",
                     "inputRequests": inputs,
                     "requestState": state,
-                    "_meta": { SERVER_INFO: implementation() },
+                    "_meta": { SERVER_INFO: server() },
                 },
             });
             Ok(Said::Reply { text: text.to_string(), error: None })
@@ -385,6 +385,14 @@ fn address(message: &mut Message, id: &RequestId) {
 
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
+/// This server as results name it. Every one does, and it never changes: it is written once.
+fn server() -> Value {
+    thread_local! {
+        static SERVER: Value = to_value(&implementation()).unwrap_or_default();
+    }
+    SERVER.with(Clone::clone)
+}
+
 /// Says in a result which server it came from (2026-07-28: every result should).
 fn stamp(result: &mut ServerResult) {
     let meta: &mut Option<MetaObject> = match result {
@@ -404,9 +412,7 @@ fn stamp(result: &mut ServerResult) {
         // These carry it already, or have no place for it.
         _ => return,
     };
-    if let Ok(info) = to_value(&implementation()) {
-        meta.get_or_insert_default().insert(SERVER_INFO.to_owned(), info);
-    }
+    meta.get_or_insert_default().insert(SERVER_INFO.to_owned(), server());
 }
 
 /// Puts a task's questions where they belong, as they were asked: `rmcp`'s types want what

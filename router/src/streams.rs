@@ -195,9 +195,6 @@ impl<D: Database> Streams<D> {
             self.is_made.set(true);
         }
         let gone = self.make_room(is_used)?;
-        if !matches!(purpose, Purpose::Calls { .. }) {
-            self.is_heard.set(Some(true));
-        }
         let json = |value: serde_json::Result<String>| value.map_err(|error| internal(&error));
         let scope = json(serde_json::to_string(scope))?;
         let (session, requests, filter) = match purpose {
@@ -216,6 +213,9 @@ impl<D: Database> Streams<D> {
             &[session, scope.into(), requests, filter, now.into()],
         )?;
         let row = rows.first().ok_or_else(|| Error::internal("a stream without an id"))?;
+        if !matches!(purpose, Purpose::Calls { .. }) {
+            self.is_heard.set(Some(true));
+        }
         Ok((StreamId(row.integer(0)?), gone))
     }
 

@@ -439,8 +439,7 @@ fn a_word_finds_its_call() {
     let _response = events(home.post(&one, &call(7)));
     let known = home.world.last_hop()["peer"]["handshake"]["call"].as_str().unwrap().to_owned();
     let answer = json!({ "jsonrpc": "2.0", "id": format!("{known}.3"), "result": {} });
-    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
-        "params": { "requestId": 7 } });
+    let cancel = cancellation(7);
     for (session, expected) in [(&other, 0), (&one, 2)] {
         assert_eq!(show(home.post(session, &answer)), "202 ");
         assert_eq!(show(home.post(session, &cancel)), "202 ");
@@ -452,17 +451,17 @@ fn a_word_finds_its_call() {
     assert!(words.iter().all(|word| word["call"] == json!(known)));
 }
 
+fn cancellation(id: u64) -> Value {
+    json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } })
+}
+
 #[test]
 fn a_cancelled_call_ends_without_a_reply() {
     let home = Home::new();
     let session = home.begin("2025-11-25");
     let agent = home.world.stream();
     let mut response = events(home.post(&session, &call(7)));
-    home.post(
-        &session,
-        &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
-        "params": { "requestId": 7 } }),
-    );
+    home.post(&session, &cancellation(7));
     drop(agent);
     home.world.run();
     let (text, is_over) = drain(&mut response);
@@ -474,11 +473,7 @@ fn a_cancelled_call_ends_without_a_reply() {
     agent.unbounded_send(format!("{}\n", progress(1))).unwrap();
     home.world.run();
     let first = last_id(&drain(&mut response).0);
-    home.post(
-        &session,
-        &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
-        "params": { "requestId": 8 } }),
-    );
+    home.post(&session, &cancellation(8));
     drop(agent);
     home.world.run();
     assert!(show(home.get(&session, Some(&first))).starts_with("405 "));

@@ -4,6 +4,7 @@
 use super::{
     Is::{Error, Failed, Result},
     Place, Row,
+    wire::Ask,
 };
 
 pub(super) fn rows(place: &Place) -> Vec<Row> {
@@ -38,12 +39,14 @@ fn tools(place: &Place) -> Vec<Row> {
     ]
 }
 
+fn recall(place: &Place, arguments: &str) -> Ask {
+    place.ask("tools/call", &format!(r#"{{"name":"recall","arguments":{arguments}}}"#))
+}
+
 /// Arguments of a tool. One that is known and is given what it cannot use says so in its result,
 /// where a model reads it (2025-11-25, server/tools).
 fn arguments(place: &Place) -> Vec<Row> {
-    let recall = |arguments: &str| {
-        place.ask("tools/call", &format!(r#"{{"name":"recall","arguments":{arguments}}}"#))
-    };
+    let recall = |arguments: &str| recall(place, arguments);
     let query = |value: &str| recall(&format!(r#"{{"query":{value}}}"#));
     let long = format!("\"{}\"", "q ".repeat(500_000));
     vec![
@@ -71,10 +74,7 @@ fn arguments(place: &Place) -> Vec<Row> {
 
 /// Arguments that would lead to another context.
 fn scopes(place: &Place) -> Vec<Row> {
-    let in_org = |more: &str| {
-        let arguments = format!(r#"{{"query":"x",{more}}}"#);
-        place.ask("tools/call", &format!(r#"{{"name":"recall","arguments":{arguments}}}"#))
-    };
+    let in_org = |more: &str| recall(place, &format!(r#"{{"query":"x",{more}}}"#));
     let org = |value: &str| in_org(&format!(r#""org":{value}"#));
     let long = format!("\"{}\"", "o".repeat(1_000_000));
     vec![
