@@ -439,6 +439,7 @@ mod tests {
             shared_notes: false,
             is_heard: false,
             prefers_stream: false,
+            options: shared::hop::Options::default(),
             mirrors: vec![],
             message: &message,
         })

@@ -24,13 +24,14 @@ pub fn place(
     platform: &Rc<dyn Platform>,
 ) -> Result<Vec<Placed>, Error> {
     let make = |toolset: &shared::config::Toolset| {
-        let made: Box<dyn Toolset> = match toolset.kind {
+        let made: Box<dyn Toolset> = match &toolset.kind {
             ToolsetKind::Memory => Box::new(memory::Memory::new(
                 &config.levels,
                 Rc::clone(key),
                 Rc::clone(database),
                 Rc::clone(platform),
             )),
+            ToolsetKind::Mcp(_) => return Err(Error::internal("not yet")),
             #[cfg(feature = "fixture")]
             ToolsetKind::Fixture => Box::new(fixture::Fixture::new(Rc::clone(platform))),
             #[cfg(not(feature = "fixture"))]

@@ -486,6 +486,7 @@ impl<D: Database + 'static> User<D> {
             shared_notes: self.has_shared_notes()?,
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
+            options: shared::hop::Options::default(),
             mirrors: incoming.mirrors.clone(),
             message,
         };

@@ -5,7 +5,7 @@ pub mod fetch;
 
 use crate::{
     Error, Millis,
-    config::Config,
+    config::{Config, Written},
     database::{Database, Row, Value},
 };
 use std::time::Duration;
@@ -72,9 +72,14 @@ pub fn variable(env: &Env, name: &str) -> Option<String> {
 /// # Errors
 /// An internal error whose detail names the key and the rule.
 pub fn config(env: &Env) -> Result<Config, Error> {
-    let (scope, toolsets) = (variable(env, "scope"), variable(env, "toolsets"));
-    Config::parse(scope.as_deref(), toolsets.as_deref())
-        .map_err(|error| Error::internal(error.to_string()))
+    let [scope, toolsets, development] =
+        ["scope", "toolsets", "DEVELOPMENT"].map(|name| variable(env, name));
+    let written = Written {
+        scope: scope.as_deref(),
+        toolsets: toolsets.as_deref(),
+        development: development.as_deref(),
+    };
+    Config::parse(written).map_err(|error| Error::internal(error.to_string()))
 }
 
 /// The platform's failure, as ours.

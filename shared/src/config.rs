@@ -1,9 +1,21 @@
 //! What the operator configures: the levels of a scope and the toolsets behind it. Read once,
 //! validated at start; every mistake names the key and the rule. It must not know where the
 //! values came from, and it holds no secret.
+//!
+//! # Layout, in reading order
+//! - this file: the configuration as values, valid
+//! - [`template`]: texts with levels in them
+//! - [`address`]: where an upstream may be
+//! - `written`: the configuration as it is written, and every rule of it
 
-use crate::limits;
-use serde::Deserialize;
+mod address;
+mod template;
+mod written;
+
+pub use address::{Address, AddressError};
+pub use template::{Piece, Template, climbs};
+pub use written::Written;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One step of a scope: its name, and the parameters of tools that mean it.
@@ -52,14 +64,84 @@ pub fn default_levels() -> Vec<Level> {
     ]
 }
 
-/// The toolsets this build can serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// The toolsets there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolsetKind {
     /// Durable notes of one context.
     Memory,
     /// What the conformance suite expects; in test builds only.
     Fixture,
+    /// A remote MCP server.
+    Mcp(Box<Upstream>),
+}
+
+/// Tools of the `memory` toolset: whose a tool is must be known before any toolset is asked.
+pub const MEMORY_TOOLS: [&str; 4] = ["remember", "recall", "list_memories", "forget"];
+
+impl ToolsetKind {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Fixture => "fixture",
+            Self::Mcp(_) => "mcp",
+        }
+    }
+}
+
+/// A remote MCP server: where it is, what it is told of who calls, and how long it may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it is. A level that it names must be pinned for the server to be there.
+    pub url: Template,
+    /// What is sent as `Authorization: Bearer`.
+    pub auth: Option<Source>,
+    /// Headers besides.
+    pub headers: Vec<(String, Source)>,
+    /// What is asked whether a user may enter a scope, by the index of the level that it pins last.
+    pub verify: BTreeMap<usize, Template>,
+    /// How long it may take, and how much it gets.
+    pub bounds: Bounds,
+}
+
+/// Where a value comes from that is sent to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Written in the configuration: nothing secret.
+    Text(String),
+    /// A secret binding, by its name.
+    Secret(String),
+    /// The user's own credential in the vault, by its name.
+    Credential(String),
+}
+
+/// How long an upstream may take, and how much it gets at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Until it answers where nothing is to be done: when it is met, and for its lists.
+    pub connect_ms: u32,
+    /// Until it says anything of a call.
+    pub first_byte_ms: u32,
+    /// Until it has answered a call. Time that the client takes to answer a question is not its.
+    pub total_ms: u32,
+    /// Calls of one context at once; others wait their turn.
+    pub concurrency: u32,
+    /// How often a call that may be repeated is, after a failure.
+    pub retries: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connect_ms: 5_000,
+            first_byte_ms: 60_000,
+            total_ms: 10 * 60 * 1000,
+            // The platform has six connections at once.
+            concurrency: 4,
+            retries: 2,
+        }
+    }
 }
 
 /// One configured toolset.
@@ -67,21 +149,82 @@ pub enum ToolsetKind {
 pub struct Toolset {
     /// Which family of tools.
     pub kind: ToolsetKind,
+    /// What it is called in messages; no other has this name.
+    pub name: String,
+    /// What its tools and prompts are called after, if anything: `github` for `github_search`.
+    pub prefix: Option<String>,
+    /// Parameters of its tools that mean a level, besides the level's own, by the level's index.
+    pub pins: BTreeMap<usize, Vec<String>>,
+    /// URIs and URLs that name levels: in arguments, and of its resources.
+    pub uris: Vec<Template>,
     /// Tools that make no sense once a level is pinned, by the index of that level.
     pub hide: BTreeMap<usize, BTreeSet<String>>,
+    /// The only tools that are served, if not all, by their own names.
+    pub allow: Option<BTreeSet<String>>,
 }
 
 impl Toolset {
-    /// A toolset that hides nothing.
+    /// A toolset that hides nothing, named after its kind.
     #[must_use]
-    pub const fn new(kind: ToolsetKind) -> Self {
-        Self { kind, hide: BTreeMap::new() }
+    pub fn new(kind: ToolsetKind) -> Self {
+        Self {
+            name: kind.name().to_owned(),
+            kind,
+            prefix: None,
+            pins: BTreeMap::new(),
+            uris: Vec::new(),
+            hide: BTreeMap::new(),
+            allow: None,
+        }
     }
 
-    /// Whether a tool is hidden once `depth` levels are pinned.
+    /// Whether a tool, by its own name, is hidden once `depth` levels are pinned.
     #[must_use]
     pub fn hides(&self, tool: &str, depth: usize) -> bool {
         self.hide.range(..depth).any(|(_, tools)| tools.contains(tool))
+    }
+
+    /// Whether a tool, by its own name, is served at all.
+    #[must_use]
+    pub fn allows(&self, tool: &str) -> bool {
+        self.allow.as_ref().is_none_or(|allowed| allowed.contains(tool))
+    }
+
+    /// A tool's or a prompt's name as clients see it.
+    #[must_use]
+    pub fn outer(&self, name: &str) -> String {
+        match &self.prefix {
+            Some(prefix) => format!("{prefix}_{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// A tool's or a prompt's own name; `None` if clients see none of this name here.
+    #[must_use]
+    pub fn inner<'a>(&self, name: &'a str) -> Option<&'a str> {
+        match &self.prefix {
+            Some(prefix) => name.strip_prefix(prefix.as_str())?.strip_prefix('_'),
+            None => Some(name),
+        }
+    }
+
+    /// Whether it may have a tool that clients see under this name.
+    fn may_own(&self, name: &str) -> bool {
+        let inner = self.inner(name);
+        inner.is_some_and(|inner| match self.kind {
+            ToolsetKind::Memory => MEMORY_TOOLS.contains(&inner),
+            ToolsetKind::Fixture | ToolsetKind::Mcp(_) => self.allows(inner),
+        })
+    }
+
+    /// The parameters of its tools that mean a level.
+    pub fn parameters<'a>(
+        &'a self,
+        index: usize,
+        level: &'a Level,
+    ) -> impl Iterator<Item = &'a str> {
+        let own = self.pins.get(&index).into_iter().flatten();
+        level.parameters.iter().chain(own).map(String::as_str)
     }
 }
 
@@ -92,12 +235,15 @@ pub struct Config {
     pub levels: Vec<Level>,
     /// Toolsets, in the order in which their tools are listed.
     pub toolsets: Vec<Toolset>,
+    /// Whether this is somebody's own machine: upstreams may be on private addresses, without TLS.
+    pub is_development: bool,
 }
 
 impl Default for Config {
     /// Organization and project, and the memory toolset.
     fn default() -> Self {
-        Self { levels: default_levels(), toolsets: vec![Toolset::new(ToolsetKind::Memory)] }
+        let toolsets = vec![Toolset::new(ToolsetKind::Memory)];
+        Self { levels: default_levels(), toolsets, is_development: false }
     }
 }
 
@@ -115,142 +261,46 @@ fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
     ConfigError { key: key.into(), rule: rule.into() }
 }
 
-/// `[vars.scope]` as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenScope {
-    levels: Vec<WrittenLevel>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenLevel {
-    name: String,
-    #[serde(default)]
-    parameters: Vec<String>,
-    #[serde(default)]
-    case: Case,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Case {
-    #[default]
-    Lower,
-    Preserve,
-}
-
-/// One `[[vars.toolsets]]` as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenToolset {
-    kind: ToolsetKind,
-    #[serde(default)]
-    hide: BTreeMap<String, BTreeSet<String>>,
-}
-
 impl Config {
-    /// Reads `scope` and `toolsets` as JSON texts, each absent where the operator set nothing.
-    ///
-    /// # Errors
-    /// The first mistake, by key and rule.
-    pub fn parse(scope: Option<&str>, toolsets: Option<&str>) -> Result<Self, ConfigError> {
-        let default = Self::default();
-        let levels = match scope {
-            Some(text) => read_levels(text)?,
-            None => default.levels,
+    /// The toolset that a tool of this name belongs to, as clients see the name, if that can be
+    /// known without asking: its parameters are the ones that count.
+    #[must_use]
+    pub fn owner(&self, tool: &str) -> Option<&Toolset> {
+        let named = |toolset: &&Toolset| toolset.prefix.is_some() && toolset.may_own(tool);
+        let fixed = |toolset: &&Toolset| {
+            toolset.prefix.is_none()
+                && (toolset.kind == ToolsetKind::Memory || toolset.allow.is_some())
+                && toolset.may_own(tool)
         };
-        let toolsets = match toolsets {
-            Some(text) => read_toolsets(text, &levels)?,
-            None => default.toolsets,
+        let open = |toolset: &&Toolset| {
+            toolset.prefix.is_none() && toolset.allow.is_none() && toolset.may_own(tool)
         };
-        Ok(Self { levels, toolsets })
+        let all = || self.toolsets.iter();
+        all().find(named).or_else(|| all().find(fixed)).or_else(|| all().find(open))
     }
-}
-
-fn read_levels(text: &str) -> Result<Vec<Level>, ConfigError> {
-    let written: WrittenScope =
-        serde_json::from_str(text).map_err(|e| mistake("scope", e.to_string()))?;
-    if written.levels.is_empty() || written.levels.len() > limits::SCOPE_LEVELS_MAX {
-        let rule = format!("there are 1 to {} levels", limits::SCOPE_LEVELS_MAX);
-        return Err(mistake("scope.levels", rule));
-    }
-    let mut names = BTreeSet::new();
-    let mut parameters = BTreeSet::new();
-    for (index, level) in written.levels.iter().enumerate() {
-        let key = |field: &str| format!("scope.levels[{index}].{field}");
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if level.name.is_empty() || !level.name.chars().all(plain) {
-            return Err(mistake(key("name"), "a name is made of a-z, 0-9 and '_'"));
-        }
-        if !names.insert(&level.name) {
-            return Err(mistake(key("name"), format!("{} is named twice", level.name)));
-        }
-        if level.parameters.len() > limits::LEVEL_PARAMETERS_MAX {
-            let rule = format!("at most {} parameters", limits::LEVEL_PARAMETERS_MAX);
-            return Err(mistake(key("parameters"), rule));
-        }
-        for parameter in &level.parameters {
-            if parameter.is_empty() {
-                return Err(mistake(key("parameters"), "a parameter must not be empty"));
-            }
-            if !parameters.insert(parameter) {
-                let rule = format!("{parameter} already means a level");
-                return Err(mistake(key("parameters"), rule));
-            }
-        }
-    }
-    let level = |w: WrittenLevel| Level {
-        name: w.name,
-        parameters: w.parameters,
-        preserve_case: w.case == Case::Preserve,
-    };
-    Ok(written.levels.into_iter().map(level).collect())
-}
-
-fn read_toolsets(text: &str, levels: &[Level]) -> Result<Vec<Toolset>, ConfigError> {
-    let written: Vec<WrittenToolset> =
-        serde_json::from_str(text).map_err(|e| mistake("toolsets", e.to_string()))?;
-    if written.is_empty() || written.len() > limits::TOOLSETS_MAX {
-        let rule = format!("there are 1 to {} toolsets", limits::TOOLSETS_MAX);
-        return Err(mistake("toolsets", rule));
-    }
-    let mut kinds = BTreeSet::new();
-    let mut toolsets = Vec::new();
-    for (index, toolset) in written.into_iter().enumerate() {
-        if !kinds.insert(toolset.kind) {
-            let rule = format!("{:?} is configured twice", toolset.kind).to_lowercase();
-            return Err(mistake(format!("toolsets[{index}].kind"), rule));
-        }
-        let mut hide = BTreeMap::new();
-        for (name, tools) in toolset.hide {
-            let level = levels.iter().position(|level| level.name == name).ok_or_else(|| {
-                mistake(format!("toolsets[{index}].hide.{name}"), "there is no such level")
-            })?;
-            hide.insert(level, tools);
-        }
-        toolsets.push(Toolset { kind: toolset.kind, hide });
-    }
-    Ok(toolsets)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(scope: Option<&str>, toolsets: Option<&str>) -> Result<Config, ConfigError> {
+        Config::parse(Written { scope, toolsets, development: None })
+    }
+
     fn check(scope: Option<&str>, toolsets: Option<&str>, expected: &str) {
-        let error = Config::parse(scope, toolsets).unwrap_err().to_string();
+        let error = parse(scope, toolsets).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
     #[test]
     fn nothing_configured_is_the_default() {
-        assert_eq!(Config::parse(None, None), Ok(Config::default()));
+        assert_eq!(parse(None, None), Ok(Config::default()));
     }
 
     #[test]
     fn reads_levels_and_toolsets() {
-        let config = Config::parse(
+        let config = parse(
             Some(r#"{"levels":[{"name":"team","parameters":["team"],"case":"preserve"}]}"#),
             Some(r#"[{"kind":"memory","hide":{"team":["forget"]}}]"#),
         )
@@ -259,6 +309,48 @@ mod tests {
         assert!(!config.toolsets[0].hides("forget", 0));
         assert!(config.toolsets[0].hides("forget", 1));
         assert!(!config.toolsets[0].hides("recall", 1));
+    }
+
+    #[test]
+    fn reads_an_upstream() {
+        let config = parse(
+            None,
+            Some(
+                r#"[{"kind":"mcp","name":"github","prefix":"gh","url":"https://mcp.test/{org}/mcp",
+                "auth":{"secret":"TOKEN"},"headers":{"X-Api":"1","X-Key":{"credential":"k"}},
+                "pins":{"org":["owner"],"project":["repo"]},"allow":["get_issue"],
+                "uris":["https://github.com/{org}/{project}"],
+                "verify":{"org":"https://api.test/{org}"},"bounds":{"concurrency":2}}]"#,
+            ),
+        )
+        .unwrap();
+        let github = &config.toolsets[0];
+        let ToolsetKind::Mcp(upstream) = &github.kind else { panic!("{github:?}") };
+        assert_eq!(upstream.auth, Some(Source::Secret("TOKEN".to_owned())));
+        assert_eq!(upstream.bounds, Bounds { concurrency: 2, ..Bounds::default() });
+        assert_eq!(github.outer("get_issue"), "gh_get_issue");
+        assert_eq!(github.inner("gh_get_issue"), Some("get_issue"));
+        assert_eq!(github.inner("get_issue"), None);
+        assert!(github.allows("get_issue") && !github.allows("list_issues"));
+        let parameters: Vec<_> = github.parameters(1, &config.levels[1]).collect();
+        assert_eq!(parameters, ["projectSlug", "project_slug", "projectSlugOrId", "repo"]);
+        assert_eq!(config.owner("gh_get_issue").map(|t| t.name.as_str()), Some("github"));
+        assert_eq!(config.owner("gh_other"), None);
+    }
+
+    #[test]
+    fn a_tool_is_owned_by_whom_its_name_says() {
+        let toolsets = r#"[
+            {"kind":"mcp","name":"open","url":"https://a.test/"},
+            {"kind":"mcp","name":"few","url":"https://b.test/","allow":["search"]},
+            {"kind":"mcp","name":"named","url":"https://c.test/","prefix":"c"},
+            {"kind":"memory"}]"#;
+        let config = parse(None, Some(toolsets)).unwrap();
+        let owner = |tool: &str| config.owner(tool).map(|toolset| toolset.name.as_str());
+        assert_eq!(owner("anything"), Some("open"));
+        assert_eq!(owner("search"), Some("few"));
+        assert_eq!(owner("c_search"), Some("named"));
+        assert_eq!(owner("recall"), Some("memory"));
     }
 
     #[test]
@@ -286,5 +378,68 @@ mod tests {
             Some(r#"[{"kind":"memory","hide":{"planet":["x"]}}]"#),
             "toolsets[0].hide.planet: there is no such level",
         );
+        check(None, Some(r#"[{"kind":"memory","url":"x"}]"#), "toolsets[0].url: a toolset of kind");
+        let development = Written { development: Some("yes"), ..Written::default() };
+        assert_eq!(Config::parse(development).unwrap_err().key, "DEVELOPMENT");
+    }
+
+    #[test]
+    fn mistakes_of_an_upstream_name_the_key_and_the_rule() {
+        let upstream = |more: &str| {
+            format!(r#"[{{"kind":"mcp","name":"a","url":"https://a.test/mcp"{more}}}]"#)
+        };
+        for (more, expected) in [
+            (r#","prefix":"a b""#, "[0].prefix: a prefix has"),
+            (r#","prefix":"a_""#, "[0].prefix: a prefix has"),
+            (r#","auth":"abc""#, "[0].auth: a token is a secret"),
+            (r#","auth":{"secret":"x"}"#, "[0].auth: a secret's name"),
+            (r#","auth":{"credential":"X"}"#, "[0].auth: a name is made of"),
+            (r#","auth":{"token":"X"}"#, "toolsets: a text, { secret"),
+            (r#","headers":{"Authorization":"x"}"#, "headers.Authorization: write it as `auth`"),
+            (r#","headers":{"Mcp-Session-Id":"x"}"#, "headers.Mcp-Session-Id: this header is"),
+            (r#","headers":{"x y":"x"}"#, "headers.x y: a header's name"),
+            (r#","headers":{"x":"a\nb"}"#, "headers.x: it has characters"),
+            (r#","pins":{"org":["project_slug"]}"#, "pins.org: project_slug already means"),
+            (r#","pins":{"org":["o"],"project":["o"]}"#, "pins.project: o already means"),
+            (r#","pins":{"planet":["o"]}"#, "pins.planet: there is no such level"),
+            (r#","uris":["{org}"]"#, "uris[0]: it begins with a scheme"),
+            (r#","uris":["https://x.test/"]"#, "uris[0]: it begins with a scheme"),
+            (r#","verify":{"org":"https://x.test/{project}"}"#, "verify.org: it names a level"),
+            (r#","bounds":{"concurrency":0}"#, "bounds.concurrency: it is 1 to 64"),
+            (r#","bounds":{"speed":0}"#, "unknown field `speed`"),
+        ] {
+            check(None, Some(&upstream(more)), expected);
+        }
+        for (url, expected) in [
+            ("http://a.test/", "[0].url: an upstream is asked over https"),
+            ("https://10.0.0.1/", "[0].url: private addresses"),
+            ("https://{org}/", "[0].url: a host ends in a domain"),
+            ("https://a.{org}/", "[0].url: a host ends in a domain"),
+            ("https://a{org}.com/", "[0].url: a host ends in a domain"),
+            ("https://a.test/{planet}", "[0].url: {planet} is no level"),
+        ] {
+            let toolsets = format!(r#"[{{"kind":"mcp","url":"{url}"}}]"#);
+            check(None, Some(&toolsets), expected);
+        }
+        check(None, Some(r#"[{"kind":"mcp"}]"#), "[0].url: a toolset of kind mcp needs one");
+        let two = |one: &str, other: &str| {
+            format!(
+                r#"[{{"kind":"mcp","name":"a","url":"https://a.test/"{one}}},
+                {{"kind":"mcp","name":"b","url":"https://b.test/"{other}}}]"#
+            )
+        };
+        for (one, other, expected) in [
+            (r#","prefix":"x""#, r#","prefix":"x""#, "[1].prefix: it cannot be told"),
+            (r#","prefix":"x""#, r#","prefix":"x_y""#, "[1].prefix: it cannot be told"),
+            (r#","allow":["s"]"#, r#","allow":["s"]"#, "[1].prefix: s would be a tool of a too"),
+            (r#","pins":{"org":["o"]}"#, "", "[1].prefix: a has no prefix either"),
+            ("", r#","name":"a""#, "duplicate field"),
+        ] {
+            check(None, Some(&two(one, other)), expected);
+        }
+        assert!(parse(None, Some(&two("", ""))).is_ok());
+        let forget = r#"[{"kind":"memory"},
+            {"kind":"mcp","url":"https://a.test/","allow":["forget"]}]"#;
+        check(None, Some(forget), "[1].prefix: forget would be a tool of memory too");
     }
 }

@@ -4,7 +4,7 @@
 use crate::{AgentKey, Error, Millis, Scope, UserId, notes};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// The handshake revisions served here, oldest first.
 pub const HANDSHAKE_REVISIONS: [&str; 4] =
@@ -22,6 +22,16 @@ pub const AGENT_URL: &str = "https://agent/hop";
 
 /// Path of a [`Word`] to a running call, on an Agent. 204 if the call took it, 404 if it is gone.
 pub const WORD_URL: &str = "https://agent/hop/word";
+
+/// Path of a [`VerifyHop`], on an Agent. 200 with an [`Access`], or [`FAILED_HEADER`].
+pub const VERIFY_URL: &str = "https://agent/hop/verify";
+
+/// Path of an [`InterestHop`], on an Agent. 204 once it is known.
+pub const INTEREST_URL: &str = "https://agent/hop/interest";
+
+/// Path of an `AgentKey`, on an Agent: 200 with everything that it serves and does not serve, and
+/// why, for the operator. No object asks for it.
+pub const EFFECTIVE_URL: &str = "https://agent/hop/effective";
 
 /// Path of a client's request, on a McpRouter.
 pub const REQUEST_URL: &str = "https://router/hop";
@@ -63,6 +73,9 @@ pub struct Hop<'a> {
     /// Whether the client would rather have a stream than one body of JSON, where both will do.
     #[serde(default)]
     pub prefers_stream: bool,
+    /// What the URL's query leaves of the tools.
+    #[serde(default, skip_serializing_if = "Options::is_empty")]
+    pub options: Options,
     /// The `Mcp-Param-*` headers of a modern tool call: the name's tail in lower case, and the
     /// value as it came. Only the Agent knows which parameters are to be mirrored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +83,70 @@ pub struct Hop<'a> {
     /// The client's JSON-RPC request, as it came.
     #[serde(borrow)]
     pub message: &'a RawValue,
+}
+
+/// What the query of the URL leaves of the tools: it narrows and never widens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// `?tools=a,b`: these only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<BTreeSet<String>>,
+    /// `?toolsets=x`: those of these toolsets only, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolsets: Option<BTreeSet<String>>,
+    /// `?read_only=true`: those that say they only read.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+impl Options {
+    /// Whether they leave everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether they leave this tool, by the name that clients see.
+    #[must_use]
+    pub fn leave_tool(&self, name: &str, toolset: &str, is_read_only: bool) -> bool {
+        self.tools.as_ref().is_none_or(|tools| tools.contains(name))
+            && self.leave_toolset(toolset)
+            && (is_read_only || !self.read_only)
+    }
+
+    /// Whether they leave anything of a toolset.
+    #[must_use]
+    pub fn leave_toolset(&self, toolset: &str) -> bool {
+        self.toolsets.as_ref().is_none_or(|toolsets| toolsets.contains(toolset))
+    }
+}
+
+/// Router → Agent: may this user enter this context?
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VerifyHop {
+    /// Which Agent this is meant for.
+    pub key: AgentKey,
+}
+
+/// The answer to a [`VerifyHop`]. A check that fails is an [`Error`] instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// The user may enter.
+    Yes,
+    /// It does not exist, or not for this user.
+    No,
+}
+
+/// Router → Agent: what anybody wants to hear of, of this context. It holds until the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterestHop {
+    /// Which Agent this is meant for.
+    pub key: AgentKey,
+    /// Whether anybody listens for changes of lists.
+    pub lists: bool,
+    /// The resources whose changes anybody listens for.
+    pub uris: BTreeSet<String>,
 }
 
 /// One line of an Agent's answer in the handshake era (see [`LINES`]), without its line break.

@@ -13,6 +13,12 @@ pub const SLUG_CHARS_MAX: usize = 100;
 /// Parameter names a level may be known by.
 pub const LEVEL_PARAMETERS_MAX: usize = 16;
 
+/// Characters of a name in the configuration.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// The longest that an upstream may be given for one call.
+pub const UPSTREAM_MS_MAX: u32 = 60 * 60 * 1000;
+
 /// Toolsets one configuration may name.
 pub const TOOLSETS_MAX: usize = 32;
 
