@@ -19,6 +19,17 @@ pub fn decode(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// A text as a header's value: as it is where every reader sees it so, and else between the marks.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    let is_visible = |b: u8| b == b' ' || b.is_ascii_graphic();
+    let is_plain = !text.is_empty()
+        && text.bytes().all(is_visible)
+        && text.trim() == text
+        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+    if is_plain { text.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(text)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +49,15 @@ mod tests {
         ] {
             assert_eq!(decode(value).as_deref(), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for text in ["plain", "", " a", "a b", "über", "=?base64?YQ==?=", "a\nb", "=?base64?"] {
+            let header = encode(text);
+            assert_eq!(decode(&header).as_deref(), Some(text), "{header}");
+            assert!(header.bytes().all(|b| (b' '..=b'~').contains(&b)), "{header}");
+        }
+        assert_eq!(encode("plain"), "plain");
     }
 }

@@ -16,6 +16,69 @@ pub const LEVEL_PARAMETERS_MAX: usize = 16;
 /// Characters of a name in the configuration.
 pub const NAME_CHARS_MAX: usize = 64;
 
+/// Bytes of one message of an upstream; a larger one is not read.
+pub const UPSTREAM_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes that are read of what an upstream says beside an HTTP status of failure.
+pub const UPSTREAM_ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the id of an upstream's session, or of one of its events.
+pub const UPSTREAM_ID_BYTES_MAX: usize = 4096;
+
+/// Bytes of what an upstream says it can do.
+pub const UPSTREAM_CAPABILITIES_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages of an upstream that one call may have on its way to whoever asked.
+pub const UPSTREAM_INBOX_MAX: usize = 256;
+
+/// Calls of one context that wait for their turn at one upstream.
+pub const UPSTREAM_QUEUE_MAX: usize = 64;
+
+/// Redirects of one request that are followed.
+pub const REDIRECTS_MAX: usize = 3;
+
+/// Characters of the name of an upstream's tool or prompt.
+pub const UPSTREAM_NAME_CHARS_MAX: usize = 128;
+
+/// Characters of a description that an upstream wrote; the rest is cut off.
+pub const UPSTREAM_DESCRIPTION_CHARS_MAX: usize = 16 * 1024;
+
+/// Characters of a title that an upstream wrote.
+pub const UPSTREAM_TITLE_CHARS_MAX: usize = 200;
+
+/// How long a session's own stream stays open after a request, for what belongs to it, and how
+/// often it is looked at whether anybody still wants it.
+pub const LINGER_MS: u64 = 20_000;
+/// See [`LINGER_MS`].
+pub const LINGER_MS_STEP: u32 = 5_000;
+
+/// How long is waited before an upstream that is not heard any more is listened to again, at first
+/// and at the most.
+pub const RELISTEN_MS_MIN: u64 = 500;
+/// See [`RELISTEN_MS_MIN`].
+pub const RELISTEN_MS_MAX: u64 = 60_000;
+
+/// How often a stream of an upstream that broke before its reply is asked for again.
+pub const UPSTREAM_RESUMES_MAX: u32 = 8;
+
+/// The longest that an upstream is waited for before another try, whatever it asks for.
+pub const RETRY_MS_MAX: u64 = 10_000;
+
+/// How long is waited before the first try anew; the next waits twice as long.
+pub const RETRY_MS_MIN: u64 = 200;
+
+/// Rounds of questions that one call of an upstream may need (2026-07-28).
+pub const UPSTREAM_ROUNDS_MAX: u32 = 16;
+
+/// Failures in a row after which an upstream is left alone.
+pub const BREAKER_FAILURES: u32 = 5;
+
+/// How long it is left alone at first, and twice as long after each try that failed.
+pub const BREAKER_MS_MIN: u64 = 5_000;
+
+/// How long at the most.
+pub const BREAKER_MS_MAX: u64 = 5 * 60 * 1000;
+
 /// The longest that an upstream may be given for one call.
 pub const UPSTREAM_MS_MAX: u32 = 60 * 60 * 1000;
 

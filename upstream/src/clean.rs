@@ -1,0 +1,152 @@
+//! Names and descriptions that nobody here wrote, before a model reads them: bounded, without
+//! characters that people do not see, and with a fingerprint by which a change is noticed. It must
+//! not know what a tool does.
+
+use crate::wire::JsonObject;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use shared::limits;
+
+/// Whether a tool or a prompt may have this name (2025-11-25: 1 to 128 characters of letters,
+/// digits, `_`, `-` and `.`; `/` is accepted because there are servers that use it).
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    !name.is_empty() && name.len() <= limits::UPSTREAM_NAME_CHARS_MAX && name.chars().all(plain)
+}
+
+/// A text as a model may read it: without control characters, marks that turn the direction of
+/// writing, and characters without a width, which hide what is said; and not too long.
+#[must_use]
+pub fn text(text: &str, most: usize) -> String {
+    text.chars().filter(|c| is_visible(*c)).take(most).collect()
+}
+
+fn is_visible(c: char) -> bool {
+    match c {
+        '\n' | '\t' => true,
+        // Soft hyphens, marks of direction, joiners and their like, tags, variation selectors
+        // beyond those of emoji, and what is reserved for no character.
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'
+        | '\u{200e}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{3164}'
+        | '\u{ffa0}' => false,
+        other => !other.is_control(),
+    }
+}
+
+/// Cleans what a model reads of an offer: titles and descriptions, its own and those of its
+/// arguments.
+pub fn clean(offer: &mut JsonObject) {
+    clean_object(offer, 0);
+}
+
+fn clean_object(object: &mut JsonObject, depth: usize) {
+    for (name, value) in object.iter_mut() {
+        let most = match name.as_str() {
+            "description" => limits::UPSTREAM_DESCRIPTION_CHARS_MAX,
+            "title" => limits::UPSTREAM_TITLE_CHARS_MAX,
+            _ => {
+                clean_value(value, depth);
+                continue;
+            }
+        };
+        match value {
+            Value::String(said) if said.chars().count() > most || !said.chars().all(is_visible) => {
+                *said = text(said, most);
+            }
+            Value::String(_) => {}
+            // A property may be called so.
+            other => clean_value(other, depth),
+        }
+    }
+}
+
+fn clean_value(value: &mut Value, depth: usize) {
+    if depth >= limits::SCHEMA_JSON_DEPTH_MAX {
+        return;
+    }
+    match value {
+        Value::Object(object) => clean_object(object, depth.saturating_add(1)),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| clean_value(item, depth.saturating_add(1)));
+        }
+        _ => {}
+    }
+}
+
+/// What an offer is known by: it is another if anything of it is that a model reads or that says
+/// what it does.
+#[must_use]
+pub fn fingerprint(offer: &JsonObject) -> String {
+    // Members are in the order of their names, whatever order they came in.
+    let written = Value::Object(offer.clone()).to_string();
+    let digest = Sha256::digest(written.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> JsonObject {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["a", "get_issue", "a.b-c", "a/b", &"x".repeat(128)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a b", "a\u{7}", "é", "a\u{202e}b", &"x".repeat(129)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_model_reads_is_what_people_see() {
+        let mut offer = object(json!({
+            "name": "t",
+            "description": "safe\u{0}\u{202e}\u{200b}\u{e0041} text\n",
+            "inputSchema": { "properties": {
+                "description": { "type": "string", "description": "a\u{feff}b" },
+                "x": { "enum": ["\u{200b}"], "anyOf": [{ "title": "t\u{7}" }] },
+            } },
+        }));
+        clean(&mut offer);
+        assert_eq!(offer["description"], "safe text\n");
+        let properties = &offer["inputSchema"]["properties"];
+        assert_eq!(properties["description"]["description"], "ab");
+        assert_eq!(properties["x"]["anyOf"][0]["title"], "t");
+        assert_eq!(properties["x"]["enum"][0], "\u{200b}", "a value is no text for people");
+        let mut long = object(json!({ "description": "x".repeat(100_000) }));
+        clean(&mut long);
+        let left = long["description"].as_str().unwrap().len();
+        assert_eq!(left, limits::UPSTREAM_DESCRIPTION_CHARS_MAX);
+        let plain = object(json!({ "description": "Emoji 👩‍🚀 ✔️ and ünïcödé stay." }));
+        let mut cleaned = plain.clone();
+        clean(&mut cleaned);
+        assert_eq!(cleaned, plain);
+    }
+
+    #[test]
+    fn a_fingerprint_tells_one_from_another() {
+        let one = object(json!({ "name": "t", "description": "reads" }));
+        let same = object(serde_json::from_str(r#"{"description":"reads","name":"t"}"#).unwrap());
+        let other = object(json!({ "name": "t", "description": "reads, and deletes" }));
+        assert_eq!(fingerprint(&one), fingerprint(&same));
+        assert_ne!(fingerprint(&one), fingerprint(&other));
+        assert_eq!(fingerprint(&one).len(), 16);
+    }
+}

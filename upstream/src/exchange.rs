@@ -1,0 +1,220 @@
+//! One HTTP exchange with an upstream: a request out, messages or a fault back. Every response is
+//! bounded in bytes; a redirect is followed only where it stays. It must not know eras or methods.
+
+use crate::{
+    fault::{Fault, retry_after},
+    wire::{self, ErrorObject, Message},
+    world::{Body, Request, Response, World},
+};
+use futures_util::{
+    Stream, StreamExt as _,
+    future::{Either, select},
+    stream::LocalBoxStream,
+};
+use shared::{config::Address, limits};
+use sse_stream::{Sse, SseByteStream};
+use std::{cell::Cell, collections::VecDeque, fmt, future::Future, io::Cursor, rc::Rc};
+
+/// What an upstream answered a request with.
+#[derive(Debug)]
+pub struct Answer {
+    /// The session that it names.
+    pub session: Option<String>,
+    /// What it says; nothing at all where it only accepted.
+    pub messages: Messages,
+}
+
+/// Messages as they come.
+pub struct Messages {
+    ready: VecDeque<Message>,
+    events: Option<LocalBoxStream<'static, Result<Sse, sse_stream::Error>>>,
+    /// What was last heard, where the upstream can be asked for the rest.
+    pub last_event: Option<String>,
+    /// How long it wants to be left alone before that.
+    pub retry_ms: Option<u64>,
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
+}
+
+impl Messages {
+    fn of(ready: Vec<Message>) -> Self {
+        Self { ready: ready.into(), events: None, last_event: None, retry_ms: None }
+    }
+
+    fn stream(body: Body) -> Self {
+        Self { events: Some(events(body)), ..Self::of(Vec::new()) }
+    }
+
+    /// Whether this is a stream of events.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// The next message; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Fault::Unreachable`] where the connection breaks, [`Fault::Garbage`] for what is no
+    /// message, [`Fault::Large`].
+    pub async fn next(&mut self) -> Result<Option<Message>, Fault> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Ok(Some(message));
+            }
+            let Some(events) = &mut self.events else {
+                return Ok(None);
+            };
+            let event = match events.next().await {
+                None => return Ok(None),
+                Some(Ok(event)) => event,
+                Some(Err(sse_stream::Error::Body(error))) if error.to_string() == LARGE => {
+                    return Err(Fault::Large);
+                }
+                Some(Err(sse_stream::Error::Body(error))) => {
+                    return Err(Fault::Unreachable(error.to_string()));
+                }
+                Some(Err(error)) => return Err(Fault::Garbage(error.to_string())),
+            };
+            if let Some(id) = event.id.filter(|id| !id.is_empty()) {
+                self.last_event = (id.len() <= limits::UPSTREAM_ID_BYTES_MAX).then_some(id);
+            }
+            self.retry_ms = event.retry.or(self.retry_ms);
+            // Events of other names are no messages of MCP; one without data primes a stream.
+            let is_message = event.event.is_none_or(|name| name.is_empty() || name == "message");
+            if let Some(data) = event.data.filter(|data| is_message && !data.trim().is_empty()) {
+                self.ready.extend(wire::read(&data).map_err(Fault::Garbage)?);
+            }
+        }
+    }
+}
+
+const LARGE: &str = "more than is read";
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Broken(String);
+
+/// Events of a body, each of a bounded size: bytes are counted from one to the next.
+fn events(body: Body) -> LocalBoxStream<'static, Result<Sse, sse_stream::Error>> {
+    let read = Rc::new(Cell::new(0_usize));
+    let counted = Rc::clone(&read);
+    let bounded = body.map(move |piece| {
+        let piece = piece.map_err(Broken)?;
+        let sum = counted.get().saturating_add(piece.len());
+        counted.set(sum);
+        match sum > limits::UPSTREAM_BYTES_MAX {
+            true => Err(Broken(LARGE.to_owned())),
+            false => Ok(Cursor::new(piece)),
+        }
+    });
+    SseByteStream::new(bounded)
+        .inspect(move |event| {
+            if event.is_ok() {
+                read.set(0);
+            }
+        })
+        .boxed_local()
+}
+
+/// Waits for something, but not for long.
+///
+/// # Errors
+/// [`Fault::Late`], with what is waited for.
+pub async fn within<T>(
+    world: &dyn World,
+    milliseconds: u32,
+    what: &'static str,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match select(Box::pin(work), world.sleep(milliseconds)).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(_) => Err(Fault::Late(what)),
+    }
+}
+
+/// Sends a request and reads what kind of answer comes back. `first_byte_ms` is for the head of the
+/// response; who reads the messages bounds how long that takes.
+///
+/// # Errors
+/// Every [`Fault`] but [`Fault::Ended`].
+pub async fn exchange(
+    world: &dyn World,
+    address: &Address,
+    request: Request,
+    first_byte_ms: u32,
+) -> Result<Answer, Fault> {
+    let response = within(world, first_byte_ms, "its first byte", follow(world, address, request));
+    let response = response.await?;
+    let session = response.header("mcp-session-id").map(ToOwned::to_owned);
+    let session = session.filter(|id| id.len() <= limits::UPSTREAM_ID_BYTES_MAX);
+    let kind = response.header("content-type").unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let messages = match (response.status, kind.as_str()) {
+        (200..300, "text/event-stream") => Messages::stream(response.body),
+        (200..300, kind) => {
+            let text = read(response.body, limits::UPSTREAM_BYTES_MAX).await?;
+            match kind {
+                // What is accepted has no body, or one that says nothing.
+                _ if text.trim().is_empty() || response.status == 202 => Messages::of(Vec::new()),
+                "application/json" => Messages::of(wire::read(&text).map_err(Fault::Garbage)?),
+                other => return Err(Fault::Garbage(format!("a body of {other}"))),
+            }
+        }
+        (status, _) => return Err(refused(status, response).await),
+    };
+    Ok(Answer { session, messages })
+}
+
+/// Sends a request, and again to where a redirect leads, a few times, if that is the same origin.
+async fn follow(world: &dyn World, address: &Address, request: Request) -> Result<Response, Fault> {
+    let mut address = address.clone();
+    for _ in 0..limits::REDIRECTS_MAX {
+        let request = Request { url: address.text(), ..request.clone() };
+        let response = world.send(request).await.map_err(Fault::Unreachable)?;
+        match response.status {
+            // These two keep the method and the body.
+            307 | 308 => {
+                let there = response.header("location").and_then(|to| address.redirected(to));
+                address = there.ok_or(Fault::Redirect)?;
+            }
+            300..400 => return Err(Fault::Redirect),
+            _ => return Ok(response),
+        }
+    }
+    Err(Fault::Redirect)
+}
+
+/// A status that is none of success, with the JSON-RPC error that may be in its body.
+async fn refused(status: u16, response: Response) -> Fault {
+    let retry_after_ms = response.header("retry-after").and_then(retry_after);
+    let body = read(response.body, limits::UPSTREAM_ERROR_BYTES_MAX).await.unwrap_or_default();
+    let error = match wire::read(&body).ok().and_then(|mut all| all.pop()) {
+        Some(Message::Reply { outcome: Err(error), .. }) => Some(error),
+        _ => None,
+    };
+    Fault::Status { status, retry_after_ms, error: error.filter(is_own) }
+}
+
+/// Whether an error says something of the request, and not only that there is one.
+const fn is_own(error: &ErrorObject) -> bool {
+    error.code != 0
+}
+
+/// A whole body, as text.
+async fn read(
+    mut body: impl Stream<Item = Result<Vec<u8>, String>> + Unpin,
+    most: usize,
+) -> Result<String, Fault> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        bytes.extend(piece.map_err(Fault::Unreachable)?);
+        if bytes.len() > most {
+            return Err(Fault::Large);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Fault::Garbage("a body that is not UTF-8".to_owned()))
+}

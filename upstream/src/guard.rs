@@ -1,0 +1,209 @@
+//! How much one upstream gets at once, and when it is left alone: a bounded queue in front of it,
+//! and a breaker that opens when it fails again and again. It must not know what is asked.
+
+use crate::world::World;
+use futures_util::future::{Either, select};
+use shared::{Error, Kind, Millis, config::Bounds, limits};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A breaker: closed, open until a time, or letting one try through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Breaker {
+    failures: u32,
+    /// How often it has opened without a success since.
+    openings: u32,
+    until: Option<Millis>,
+    is_trying: bool,
+}
+
+impl Breaker {
+    /// Whether a request may go. Where it may not: how long it is left alone.
+    ///
+    /// # Errors
+    /// Milliseconds until the next try.
+    pub fn admit(&mut self, now: Millis) -> Result<(), u64> {
+        match self.until {
+            None => Ok(()),
+            Some(until) if now < until => Err(until.since(now)),
+            // Somebody is trying already.
+            Some(_) if self.is_trying => Err(limits::BREAKER_MS_MIN),
+            Some(_) => {
+                self.is_trying = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A request has an answer, whatever it says.
+    pub fn succeed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A request failed by the upstream's doing.
+    pub fn fail(&mut self, now: Millis) {
+        self.failures = self.failures.saturating_add(1);
+        if self.is_trying || self.failures >= limits::BREAKER_FAILURES {
+            let wait = limits::BREAKER_MS_MIN.saturating_mul(1 << self.openings.min(16));
+            self.until = Some(now.after(wait.min(limits::BREAKER_MS_MAX)));
+            self.openings = self.openings.saturating_add(1);
+            self.is_trying = false;
+        }
+    }
+
+    /// A try came to nothing, either way: it was given up.
+    pub const fn give_up(&mut self) {
+        self.is_trying = false;
+    }
+}
+
+/// What stands before one upstream of one context.
+pub struct Guard {
+    name: String,
+    world: Rc<dyn World>,
+    bounds: Bounds,
+    breaker: RefCell<Breaker>,
+    turns: Arc<Semaphore>,
+    waiting: Cell<usize>,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The right to ask. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// One exchange that the breaker let go. Dropped without a word it was given up.
+#[derive(Debug)]
+pub struct Attempt<'a>(&'a Guard);
+
+impl Attempt<'_> {
+    /// It had an answer.
+    pub fn succeed(self) {
+        self.0.breaker.borrow_mut().succeed();
+    }
+
+    /// It failed by the upstream's doing.
+    pub fn fail(self) {
+        self.0.breaker.borrow_mut().fail(self.0.world.now());
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.breaker.borrow_mut().give_up();
+    }
+}
+
+impl Guard {
+    /// Before the upstream that people know as `name`.
+    pub fn new(name: String, world: Rc<dyn World>, bounds: Bounds) -> Self {
+        let turns = Arc::new(Semaphore::new(usize::try_from(bounds.concurrency).unwrap_or(1)));
+        let (breaker, waiting) = (RefCell::default(), Cell::default());
+        Self { name, world, bounds, breaker, turns, waiting }
+    }
+
+    /// The upstream's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] where too many wait already, or for too long.
+    pub async fn turn(&self) -> Result<Turn, Error> {
+        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
+            return Ok(Turn { _permit: permit });
+        }
+        let busy = || {
+            let text = format!("too many calls of {} are running here; try again", self.name);
+            Error::new(Kind::Limit, text)
+        };
+        if self.waiting.get() >= limits::UPSTREAM_QUEUE_MAX {
+            return Err(busy());
+        }
+        self.waiting.set(self.waiting.get().saturating_add(1));
+        let _waiting = Waiting(&self.waiting);
+        let turn = Box::pin(Arc::clone(&self.turns).acquire_owned());
+        match select(turn, self.world.sleep(self.bounds.first_byte_ms)).await {
+            Either::Left((Ok(permit), _)) => Ok(Turn { _permit: permit }),
+            Either::Left((Err(_), _)) | Either::Right(_) => Err(busy()),
+        }
+    }
+
+    /// Asks the breaker.
+    ///
+    /// # Errors
+    /// [`Kind::Upstream`] while the upstream is left alone.
+    pub fn attempt(&self) -> Result<Attempt<'_>, Error> {
+        match self.breaker.borrow_mut().admit(self.world.now()) {
+            Ok(()) => Ok(Attempt(self)),
+            Err(wait) => {
+                let seconds = wait.div_ceil(1000);
+                let name = &self.name;
+                let text = format!(
+                    "{name} has failed several times and is left alone; try again in {seconds} s"
+                );
+                Err(Error::new(Kind::Upstream, text))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_opens_tries_once_and_closes() {
+        let mut breaker = Breaker::default();
+        let mut now = Millis(0);
+        for _ in 0..limits::BREAKER_FAILURES {
+            assert_eq!(breaker.admit(now), Ok(()));
+            breaker.fail(now);
+        }
+        assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN));
+        now = now.after(limits::BREAKER_MS_MIN);
+        assert_eq!(breaker.admit(now), Ok(()), "one try");
+        assert!(breaker.admit(now).is_err(), "and no other");
+        breaker.fail(now);
+        assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN * 2), "for longer");
+        now = now.after(limits::BREAKER_MS_MIN * 2);
+        assert_eq!(breaker.admit(now), Ok(()));
+        breaker.give_up();
+        assert_eq!(breaker.admit(now), Ok(()), "a try that was given up says nothing");
+        breaker.succeed();
+        assert_eq!(breaker, Breaker::default());
+        for _ in 0..100 {
+            breaker.fail(now);
+            now = now.after(limits::BREAKER_MS_MAX);
+            assert!(breaker.until.is_none_or(|until| until <= now), "it never waits for longer");
+        }
+    }
+}

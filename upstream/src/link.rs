@@ -1,0 +1,414 @@
+//! An upstream as one kind of client sees it: which era it is of, and in the handshake era the
+//! session that it gave. Both are found out when they are first needed and kept by whoever can keep
+//! them; a session that the upstream forgot is begun again and nobody notices. It must not know
+//! what is asked, nor who asks.
+
+use crate::{
+    exchange::{Answer, Messages, exchange, within},
+    fault::{Failure, Fault},
+    guard::Guard,
+    wire::{self, Fields, JsonObject, Message},
+    world::{Request, World},
+};
+use futures_util::{
+    FutureExt as _,
+    future::{LocalBoxFuture, Shared},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::{
+    Error,
+    config::Address,
+    hop::{HANDSHAKE_REVISIONS, MODERN_REVISION},
+    limits,
+};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+};
+
+/// The two ways to talk MCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    /// Sessions that begin with `initialize`.
+    Handshake,
+    /// Requests that say everything themselves (2026-07-28).
+    Modern,
+}
+
+/// What is known of an upstream once it was met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Met {
+    /// Which era.
+    pub era: Era,
+    /// The revision that is spoken.
+    pub revision: String,
+    /// Its session, where it gives one.
+    pub session: Option<String>,
+    /// What it can do.
+    pub capabilities: JsonObject,
+    /// The least severe log level that it was asked for.
+    pub level: Option<String>,
+    /// Whether it has no stream for what it says by itself.
+    pub is_mute: bool,
+}
+
+impl Met {
+    /// Whether it says that it can do something: `["tools", "listChanged"]`.
+    #[must_use]
+    pub fn can(&self, path: &[&str]) -> bool {
+        let mut steps = path.iter();
+        let first = steps.next().and_then(|step| self.capabilities.get(*step));
+        let found = steps.try_fold(first, |at, step| at.map(|at| at.get(step)));
+        match found.flatten() {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(_) => true,
+        }
+    }
+}
+
+/// Where what was learned of an upstream is kept.
+pub trait Keeper {
+    /// What was kept last.
+    fn load(&self) -> Option<Met>;
+
+    /// Keeps it, or forgets it.
+    fn keep(&self, met: Option<&Met>);
+}
+
+/// Where an upstream is, and what every request to it carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its address.
+    pub address: Address,
+    /// Headers of ours: credentials and the like.
+    pub headers: Vec<(String, String)>,
+}
+
+type Meeting = Shared<LocalBoxFuture<'static, Result<Rc<Met>, Fault>>>;
+
+/// An upstream, as clients of one kind see it.
+pub struct Link {
+    pub(crate) world: Rc<dyn World>,
+    pub(crate) guard: Rc<Guard>,
+    pub(crate) target: Result<Target, Error>,
+    /// What these clients can be asked for, as MCP words it.
+    pub(crate) capabilities: JsonObject,
+    keeper: Box<dyn Keeper>,
+    met: RefCell<Option<Rc<Met>>>,
+    meeting: RefCell<Option<Meeting>>,
+    ids: Cell<u64>,
+    pub(crate) running: crate::talk::Running,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("met", &self.met).finish_non_exhaustive()
+    }
+}
+
+/// What this program says of itself.
+#[must_use]
+pub fn client_info() -> Value {
+    json!({ "name": "signalbox", "title": "Signalbox", "version": env!("CARGO_PKG_VERSION") })
+}
+
+impl Link {
+    /// An upstream that may have been met before. `target` may be an error, which is then every
+    /// answer.
+    pub fn new(
+        world: Rc<dyn World>,
+        guard: Rc<Guard>,
+        target: Result<Target, Error>,
+        capabilities: JsonObject,
+        keeper: Box<dyn Keeper>,
+    ) -> Self {
+        let met = RefCell::new(keeper.load().map(Rc::new));
+        // Numbers that no earlier life of this object has used in the same session.
+        let ids = Cell::new(world.now().0.saturating_mul(1024));
+        let (meeting, running) = (RefCell::default(), crate::talk::Running::default());
+        Self { world, guard, target, capabilities, keeper, met, meeting, ids, running }
+    }
+
+    /// A number for a request.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.replace(self.ids.get().wrapping_add(1))
+    }
+
+    /// What is known of the upstream, if it was met.
+    #[must_use]
+    pub fn known(&self) -> Option<Rc<Met>> {
+        self.met.borrow().clone()
+    }
+
+    /// Meets the upstream, unless it was met. Everybody who comes meanwhile waits for the same.
+    ///
+    /// # Errors
+    /// Why it cannot be met.
+    pub async fn meet(self: &Rc<Self>) -> Result<Rc<Met>, Failure> {
+        if let Some(met) = self.known() {
+            return Ok(met);
+        }
+        let meeting = {
+            let mut kept = self.meeting.borrow_mut();
+            // One that was given up by all who waited is begun again.
+            let going = kept.as_ref().filter(|meeting| meeting.peek().is_none()).cloned();
+            match going {
+                Some(going) => going,
+                None => {
+                    let this = Rc::clone(self);
+                    let work = async move { this.introduce().await }.boxed_local().shared();
+                    kept.insert(work).clone()
+                }
+            }
+        };
+        let attempt = self.guard.attempt()?;
+        match meeting.await {
+            Ok(met) => {
+                attempt.succeed();
+                Ok(met)
+            }
+            Err(fault) => {
+                if fault.is_serious() {
+                    attempt.fail();
+                }
+                Err(fault.told(self.guard.name()))
+            }
+        }
+    }
+
+    /// Keeps what was learned since.
+    pub(crate) fn learn(&self, change: impl FnOnce(&mut Met)) {
+        let Some(known) = self.known() else {
+            return;
+        };
+        let mut met = Met::clone(&known);
+        change(&mut met);
+        if met != *known {
+            self.keeper.keep(Some(&met));
+            *self.met.borrow_mut() = Some(Rc::new(met));
+        }
+    }
+
+    /// Forgets the upstream as it was met: the next who asks meets it again.
+    pub(crate) fn forget(&self, met: &Rc<Met>) {
+        let is_current = self.known().is_some_and(|known| {
+            Rc::ptr_eq(&known, met) || (known.session == met.session && known.era == met.era)
+        });
+        if is_current {
+            *self.met.borrow_mut() = None;
+            *self.meeting.borrow_mut() = None;
+            self.keeper.keep(None);
+        }
+    }
+
+    /// Finds out the era and begins a session where there are sessions.
+    async fn introduce(self: Rc<Self>) -> Result<Rc<Met>, Fault> {
+        let met = match self.discover().await? {
+            Some(met) => met,
+            None => self.initialize().await?,
+        };
+        self.keeper.keep(Some(&met));
+        let met = Rc::new(met);
+        *self.met.borrow_mut() = Some(Rc::clone(&met));
+        Ok(met)
+    }
+
+    /// Asks as the modern era does. `None` from one that is not of it.
+    async fn discover(&self) -> Result<Option<Met>, Fault> {
+        let params = JsonObject::from_iter([("_meta".to_owned(), self.meta())]);
+        let headers = modern_headers("server/discover", None);
+        let answer = match self.simple("server/discover", params, &headers).await {
+            Ok(answer) => answer,
+            // The statuses and errors of those who do not know the method, or want a session first.
+            Err(Fault::Status { status, .. })
+                if status >= 400 && !matches!(status, 401 | 403 | 408 | 429 | 502..=504) =>
+            {
+                return Ok(None);
+            }
+            // A server of the handshake era may not know what to say to this at all.
+            Err(Fault::Garbage(_) | Fault::Ended) => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let Ok(fields) = answer.1 else {
+            return Ok(None);
+        };
+        let versions: Vec<String> = wire::field(&fields, "supportedVersions")
+            .and_then(|value| serde_json::from_value(value).ok())
+            .unwrap_or_default();
+        if !versions.iter().any(|version| version == MODERN_REVISION) {
+            return Ok(None);
+        }
+        Ok(Some(Met {
+            era: Era::Modern,
+            revision: MODERN_REVISION.to_owned(),
+            session: None,
+            capabilities: object(&fields, "capabilities"),
+            level: None,
+            is_mute: false,
+        }))
+    }
+
+    async fn initialize(&self) -> Result<Met, Fault> {
+        let newest = HANDSHAKE_REVISIONS.last().copied().unwrap_or_default();
+        let params = json!({
+            "protocolVersion": newest,
+            "capabilities": self.capabilities,
+            "clientInfo": client_info(),
+        });
+        let params = params.as_object().cloned().unwrap_or_default();
+        let (session, outcome) = self.simple("initialize", params, &[]).await?;
+        let fields = outcome.map_err(|error| Fault::Status {
+            status: 200,
+            retry_after_ms: None,
+            error: Some(error),
+        })?;
+        let revision = wire::text(&fields, "protocolVersion").unwrap_or_default();
+        if !HANDSHAKE_REVISIONS.contains(&revision.as_str()) {
+            return Err(Fault::Garbage(format!(
+                "the revision {}",
+                shared::error::shown(&revision)
+            )));
+        }
+        let met = Met {
+            era: Era::Handshake,
+            revision,
+            session,
+            capabilities: object(&fields, "capabilities"),
+            level: None,
+            is_mute: false,
+        };
+        let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        self.post(&met, note.to_string(), &[], self.guard.bounds().connect_ms).await?;
+        Ok(met)
+    }
+
+    /// A request to which nothing is said but the reply: its session and its outcome.
+    async fn simple(
+        &self,
+        method: &str,
+        params: JsonObject,
+        headers: &[(String, String)],
+    ) -> Result<(Option<String>, Result<Fields, wire::ErrorObject>), Fault> {
+        let id = self.next_id();
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let bound = self.guard.bounds().connect_ms;
+        let work = async {
+            let request = self.request("POST", None, headers, Some(body.to_string()))?;
+            let target = self.target()?;
+            let answer = exchange(&*self.world, &target.address, request, bound).await?;
+            let Answer { session, mut messages } = answer;
+            while let Some(message) = messages.next().await? {
+                if let Message::Reply { id: replied, outcome } = message
+                    && replied.is_none_or(|replied| replied == id)
+                {
+                    return Ok((session, outcome));
+                }
+            }
+            Err(Fault::Ended)
+        };
+        within(&*self.world, bound, "the first words", work).await
+    }
+
+    fn target(&self) -> Result<&Target, Fault> {
+        let refused = |error: &Error| Fault::Unreachable(error.to_string());
+        self.target.as_ref().map_err(refused)
+    }
+
+    /// The address and our own headers are known, or everything is answered with why not.
+    pub(crate) fn check_target(&self) -> Result<(), Error> {
+        self.target.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// A request as every one is: in the session, in the revision, with what is ours.
+    fn request(
+        &self,
+        method: &'static str,
+        met: Option<&Met>,
+        more: &[(String, String)],
+        body: Option<String>,
+    ) -> Result<Request, Fault> {
+        let target = self.target()?;
+        let accept = match method {
+            "GET" => "text/event-stream",
+            _ => "application/json, text/event-stream",
+        };
+        let mut headers = target.headers.clone();
+        headers.push(("accept".to_owned(), accept.to_owned()));
+        if body.is_some() {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        if let Some(met) = met
+            && met.era == Era::Handshake
+        {
+            headers.push(("mcp-protocol-version".to_owned(), met.revision.clone()));
+            let session = met.session.iter();
+            headers.extend(session.map(|id| ("mcp-session-id".to_owned(), id.clone())));
+        }
+        headers.extend(more.iter().cloned());
+        Ok(Request { method, url: target.address.text(), headers, body })
+    }
+
+    /// Posts a message.
+    pub(crate) async fn post(
+        &self,
+        met: &Met,
+        body: String,
+        more: &[(String, String)],
+        first_byte_ms: u32,
+    ) -> Result<Messages, Fault> {
+        let request = self.request("POST", Some(met), more, Some(body))?;
+        let target = self.target()?;
+        exchange(&*self.world, &target.address, request, first_byte_ms)
+            .await
+            .map(|answer| answer.messages)
+    }
+
+    /// Opens the stream of a session, or asks for the rest of one.
+    pub(crate) async fn listen(&self, met: &Met, after: Option<&str>) -> Result<Messages, Fault> {
+        let more: Vec<_> =
+            after.map(|id| ("last-event-id".to_owned(), id.to_owned())).into_iter().collect();
+        let request = self.request("GET", Some(met), &more, None)?;
+        let target = self.target()?;
+        let bound = self.guard.bounds().first_byte_ms;
+        let answer = exchange(&*self.world, &target.address, request, bound).await?;
+        match answer.messages.is_stream() {
+            true => Ok(answer.messages),
+            false => Err(Fault::Garbage("a stream that is none".to_owned())),
+        }
+    }
+
+    /// `_meta` of every request of the modern era.
+    pub(crate) fn meta(&self) -> Value {
+        json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN_REVISION,
+            "io.modelcontextprotocol/clientInfo": client_info(),
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
+        })
+    }
+}
+
+fn object(fields: &Fields, name: &str) -> JsonObject {
+    match wire::field(fields, name) {
+        Some(Value::Object(object))
+            if fields
+                .get(name)
+                .is_some_and(|raw| raw.get().len() <= limits::UPSTREAM_CAPABILITIES_BYTES_MAX) =>
+        {
+            object
+        }
+        _ => JsonObject::new(),
+    }
+}
+
+/// Headers of a request of the modern era.
+pub(crate) fn modern_headers(method: &str, name: Option<&str>) -> Vec<(String, String)> {
+    let mut headers = vec![
+        ("mcp-protocol-version".to_owned(), MODERN_REVISION.to_owned()),
+        ("mcp-method".to_owned(), method.to_owned()),
+    ];
+    headers.extend(name.map(|name| ("mcp-name".to_owned(), shared::header::encode(name))));
+    headers
+}

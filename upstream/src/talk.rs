@@ -1,0 +1,613 @@
+//! One request to an upstream, up to its result, with everything that is said meanwhile: progress
+//! and logs on the way out, questions to whoever asked and their answers on the way back, in both
+//! eras. It must not know what is asked for, nor who hears.
+
+use crate::{
+    exchange::Messages,
+    fault::{Failure, Fault},
+    guard::Turn,
+    link::{Era, Link, Met, modern_headers},
+    wire::{self, ErrorObject, Fields, JsonObject, Message},
+    world::World,
+};
+use futures_channel::mpsc;
+use futures_util::{
+    FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered,
+};
+use serde_json::{Value, json, value::RawValue};
+use shared::limits;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    future::poll_fn,
+    rc::Rc,
+    task::Poll,
+};
+
+/// A request for an upstream.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Its method.
+    pub method: &'static str,
+    /// Its parameters, without `_meta`.
+    pub params: JsonObject,
+    /// What the request is about: the name of a tool or prompt, the URI of a resource.
+    pub name: Option<String>,
+    /// Parameters that are mirrored into headers (2026-07-28): whole names, and values.
+    pub mirrors: Vec<(String, String)>,
+    /// Whether it may be asked twice where it is not known whether it was heard.
+    pub may_repeat: bool,
+    /// Whether anybody wants to hear how far it is.
+    pub wants_progress: bool,
+    /// The least severe log level that anybody wants to hear.
+    pub level: Option<String>,
+    /// Members of `_meta` besides: what whoever asked said for the upstream.
+    pub meta: JsonObject,
+}
+
+/// A question of an upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// What it is known by, the same in every run of the same call.
+    pub key: String,
+    /// Its method.
+    pub method: String,
+    /// Its parameters.
+    pub params: JsonObject,
+}
+
+/// Whoever asked, to whom everything is passed on.
+pub trait Relay {
+    /// The upstream says something. A progress has no token: it is this request's.
+    fn notified<'a>(&'a self, method: &'a str, params: JsonObject) -> LocalBoxFuture<'a, ()>;
+
+    /// The upstream asks, several things at once; the answers come in the same order.
+    fn asked<'a>(
+        &'a self,
+        questions: Vec<Question>,
+    ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>>;
+
+    /// The upstream ended its stream for now and wants to be asked for the rest.
+    fn paused(&self) -> LocalBoxFuture<'_, ()>;
+
+    /// What was kept of an earlier run of this request.
+    fn kept(&self) -> Option<Value>;
+
+    /// Keeps what another run of this request should know.
+    fn keep(&self, state: Value);
+}
+
+/// The requests that are running in a session, latest last: what an upstream says by itself, and
+/// without a word on what it is about, is for the latest.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Running(Rc<RefCell<Vec<(u64, mpsc::Sender<Message>)>>>);
+
+impl Running {
+    /// Brings a message to the request that it is about. False if there is none.
+    pub(crate) fn hear(&self, message: Message) -> bool {
+        let mut running = self.0.borrow_mut();
+        let about = match &message {
+            Message::Notification { params, .. } => token(params),
+            Message::Reply { id, .. } => *id,
+            Message::Request { .. } => None,
+        };
+        let found = match about {
+            Some(about) => running.iter_mut().find(|(id, _)| *id == about),
+            None => running.last_mut(),
+        };
+        found.is_some_and(|(_, inbox)| inbox.try_send(message).is_ok())
+    }
+
+    /// Whether any request runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    fn enter(&self, id: u64) -> (mpsc::Receiver<Message>, Present) {
+        let (sender, inbox) = mpsc::channel(limits::UPSTREAM_INBOX_MAX);
+        self.0.borrow_mut().push((id, sender));
+        (inbox, Present { running: self.clone(), id })
+    }
+}
+
+/// A request that runs; it does not any more when this is dropped.
+struct Present {
+    running: Running,
+    id: u64,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.running.0.borrow_mut().retain(|(id, _)| *id != self.id);
+    }
+}
+
+fn token(params: &JsonObject) -> Option<u64> {
+    match params.get("progressToken")? {
+        Value::String(text) => text.parse().ok(),
+        token => token.as_u64(),
+    }
+}
+
+/// Tells an upstream that nobody wants the answer any more, if this is dropped before it is there.
+/// (In the modern era the connection's end says so.)
+struct Withdrawal {
+    link: Rc<Link>,
+    met: Rc<Met>,
+    id: u64,
+    is_over: Cell<bool>,
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if self.is_over.get() || self.met.era == Era::Modern {
+            return;
+        }
+        let note = json!({
+            "jsonrpc": "2.0", "method": "notifications/cancelled",
+            "params": { "requestId": self.id, "reason": "the client wants no answer any more" },
+        });
+        let (link, met) = (Rc::clone(&self.link), Rc::clone(&self.met));
+        self.link.world.spawn(Box::pin(async move {
+            let bound = link.guard.bounds().connect_ms;
+            let _ = link.post(&met, note.to_string(), &[], bound).await;
+        }));
+    }
+}
+
+/// How long an upstream has still time for one call.
+struct Clock {
+    left_ms: u64,
+    timer: Option<LocalBoxFuture<'static, ()>>,
+    since: u64,
+}
+
+impl Clock {
+    const fn new(milliseconds: u32) -> Self {
+        Self { left_ms: milliseconds as u64, timer: None, since: 0 }
+    }
+
+    /// Goes on.
+    fn poll(&mut self, world: &dyn World, context: &mut std::task::Context<'_>) -> Poll<()> {
+        let left = u32::try_from(self.left_ms).unwrap_or(u32::MAX);
+        let since = &mut self.since;
+        let timer = self.timer.get_or_insert_with(|| {
+            *since = world.now().0;
+            world.sleep(left)
+        });
+        timer.poll_unpin(context)
+    }
+
+    /// Stands still: the upstream waits for the client.
+    fn stop(&mut self, world: &dyn World) {
+        if self.timer.take().is_some() {
+            let spent = world.now().0.saturating_sub(self.since);
+            self.left_ms = self.left_ms.saturating_sub(spent);
+        }
+    }
+}
+
+enum Event {
+    Heard(Result<Option<Message>, Fault>),
+    Answered,
+    Late,
+}
+
+/// What is said in one exchange, and to whom it is passed on.
+struct Conversation<'a> {
+    link: &'a Rc<Link>,
+    met: &'a Rc<Met>,
+    id: u64,
+    relay: &'a dyn Relay,
+    /// Its turn, until it asks.
+    turn: &'a RefCell<Option<Turn>>,
+    /// Questions of this request so far.
+    asked: u32,
+}
+
+impl Link {
+    /// Asks, and passes on what is said meanwhile. Dropping the future tells the upstream.
+    ///
+    /// # Errors
+    /// The upstream's own error, or why it did not answer.
+    pub async fn ask(self: &Rc<Self>, ask: Ask, relay: &dyn Relay) -> Result<Fields, Failure> {
+        self.check_target()?;
+        let mut round = Round::restored(relay.kept());
+        loop {
+            // Others have their turn while the client is asked.
+            let turn = RefCell::new(Some(self.guard.turn().await?));
+            let fields = self.ask_once(&ask, &round, relay, &turn).await?;
+            drop(turn);
+            let is_asking = wire::text(&fields, "resultType").as_deref() == Some("input_required");
+            if !is_asking {
+                return Ok(fields);
+            }
+            round = round.next(&fields, relay, self.guard.name()).await?;
+        }
+    }
+
+    /// Asks until there is a result or another try makes no sense.
+    async fn ask_once(
+        self: &Rc<Self>,
+        ask: &Ask,
+        round: &Round,
+        relay: &dyn Relay,
+        turn: &RefCell<Option<Turn>>,
+    ) -> Result<Fields, Failure> {
+        let retries = self.guard.bounds().retries;
+        let (mut tries, mut renewals) = (0, 0);
+        loop {
+            let met = self.meet().await?;
+            let attempt = self.guard.attempt()?;
+            let outcome = self.exchange(&met, ask, round, relay, turn).await;
+            let fault = match outcome {
+                Ok(outcome) => {
+                    attempt.succeed();
+                    return outcome.map_err(Failure::Error);
+                }
+                Err(fault) => fault,
+            };
+            match fault.is_serious() {
+                true => attempt.fail(),
+                false => attempt.succeed(),
+            }
+            if renewals == 0 && is_forgotten(&met, &fault) {
+                // It did nothing: it does not know who asks.
+                self.forget(&met);
+                renewals = 1;
+                continue;
+            }
+            let is_safe = ask.may_repeat || fault.is_refusal();
+            let wait = wait_ms(tries, fault.retry_after_ms(), self.world.random());
+            match wait.filter(|_| is_safe && fault.is_passing() && tries < retries) {
+                None => return Err(fault.told(self.guard.name())),
+                Some(wait) => self.world.sleep(wait).await,
+            }
+            tries = tries.saturating_add(1);
+        }
+    }
+
+    /// One exchange. The inner error is the upstream's own.
+    async fn exchange(
+        self: &Rc<Self>,
+        met: &Rc<Met>,
+        ask: &Ask,
+        round: &Round,
+        relay: &dyn Relay,
+        turn: &RefCell<Option<Turn>>,
+    ) -> Result<Result<Fields, ErrorObject>, Fault> {
+        let id = self.next_id();
+        let (body, headers) = self.written(met, ask, round, id);
+        self.set_level(met, ask.level.as_deref()).await;
+        let withdrawal = Withdrawal {
+            link: Rc::clone(self),
+            met: Rc::clone(met),
+            id,
+            is_over: Cell::new(false),
+        };
+        let (inbox, _present) = self.running.enter(id);
+        let bounds = self.guard.bounds();
+        let messages = self.post(met, body, &headers, bounds.first_byte_ms).await;
+        let mut conversation = Conversation { link: self, met, id, relay, turn, asked: 0 };
+        let outcome = match messages {
+            Ok(messages) => conversation.follow(messages, inbox).await,
+            Err(fault) => Err(fault),
+        };
+        // One that is late is told that nobody waits any more.
+        withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
+        outcome
+    }
+
+    fn written(
+        &self,
+        met: &Met,
+        ask: &Ask,
+        round: &Round,
+        id: u64,
+    ) -> (String, Vec<(String, String)>) {
+        let mut params = ask.params.clone();
+        let mut meta = ask.meta.clone();
+        if ask.wants_progress {
+            meta.insert("progressToken".to_owned(), id.into());
+        }
+        let mut headers = Vec::new();
+        if met.era == Era::Modern {
+            if let Value::Object(own) = self.meta() {
+                meta.extend(own);
+            }
+            if let Some(level) = &ask.level {
+                meta.insert("io.modelcontextprotocol/logLevel".to_owned(), level.clone().into());
+            }
+            round.write(&mut params);
+            headers = modern_headers(ask.method, ask.name.as_deref());
+            headers.extend(ask.mirrors.iter().cloned());
+        }
+        if !meta.is_empty() {
+            params.insert("_meta".to_owned(), meta.into());
+        }
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": ask.method, "params": params });
+        (body.to_string(), headers)
+    }
+
+    /// Asks a session for logs, once for each level that is wanted: whoever wants less hears less.
+    async fn set_level(self: &Rc<Self>, met: &Rc<Met>, wanted: Option<&str>) {
+        let Some(wanted) = wanted.filter(|_| met.era == Era::Handshake && met.can(&["logging"]))
+        else {
+            return;
+        };
+        let is_set = met.level.as_deref().is_some_and(|set| severity(set) <= severity(wanted));
+        if is_set {
+            return;
+        }
+        let id = self.next_id();
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": "logging/setLevel",
+            "params": { "level": wanted } });
+        // Where it fails there are fewer logs; the call that follows says more of the matter.
+        if self.post(met, body.to_string(), &[], self.guard.bounds().connect_ms).await.is_ok() {
+            self.learn(|met| met.level = Some(wanted.to_owned()));
+        }
+    }
+
+    /// Answers a question of the upstream.
+    pub(crate) async fn respond(
+        &self,
+        met: &Met,
+        id: &RawValue,
+        outcome: Result<Value, ErrorObject>,
+    ) {
+        let body = match outcome {
+            Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+            Err(error) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+        };
+        // An upstream that cannot be told notices that it is not.
+        let _ = self.post(met, body.to_string(), &[], self.guard.bounds().connect_ms).await;
+    }
+}
+
+/// The order of log levels (RFC 5424), least severe first.
+#[must_use]
+pub fn severity(level: &str) -> u8 {
+    let order = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+    let found = order.into_iter().position(|one| one == level);
+    found.and_then(|n| u8::try_from(n).ok()).unwrap_or(u8::MAX)
+}
+
+/// Whether the upstream says that it does not know the session, or the revision any more.
+fn is_forgotten(met: &Met, fault: &Fault) -> bool {
+    let Fault::Status { status, error, .. } = fault else {
+        return false;
+    };
+    match met.era {
+        Era::Handshake => {
+            let names_session = error
+                .as_ref()
+                .is_some_and(|error| error.message.to_ascii_lowercase().contains("session"));
+            // The specification says 404; some say 400 and why.
+            met.session.is_some() && (*status == 404 || (*status == 400 && names_session))
+        }
+        Era::Modern => error.as_ref().is_some_and(|error| error.code == -32022),
+    }
+}
+
+/// How long to wait before another try; `None` if that is longer than anybody waits.
+fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
+    let step = limits::RETRY_MS_MIN.saturating_mul(1 << tries.min(10));
+    // So that those who failed together do not come back together.
+    let jitter = u64::from(random.first().copied().unwrap_or(0)).saturating_mul(step) / 512;
+    let wait = asked.unwrap_or(0).max(step.saturating_add(jitter));
+    u32::try_from(wait).ok().filter(|_| wait <= limits::RETRY_MS_MAX)
+}
+
+impl Conversation<'_> {
+    /// Follows a request to its reply, across streams that broke.
+    async fn follow(
+        &mut self,
+        mut messages: Messages,
+        mut inbox: mpsc::Receiver<Message>,
+    ) -> Result<Result<Fields, ErrorObject>, Fault> {
+        let (link, relay) = (self.link, self.relay);
+        let mut asking: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut clock = Clock::new(link.guard.bounds().total_ms);
+        let mut resumes = 0;
+        loop {
+            match next(&*link.world, &mut messages, &mut inbox, &mut asking, &mut clock).await {
+                Event::Answered => {}
+                Event::Late => return Err(Fault::Late("the result")),
+                Event::Heard(Ok(Some(Message::Reply { id, outcome }))) => {
+                    // An error may come without an id; what is another's is nobody's here.
+                    if id.is_none_or(|id| id == self.id) {
+                        return Ok(outcome);
+                    }
+                }
+                Event::Heard(Ok(Some(Message::Notification { method, params }))) => {
+                    self.notified(&method, params).await;
+                }
+                Event::Heard(Ok(Some(Message::Request { id, method, params }))) => {
+                    asking.extend(self.asked(id, method, params));
+                }
+                Event::Heard(Ok(None)) => {
+                    let last = messages.last_event.clone().ok_or(Fault::Ended)?;
+                    if messages.retry_ms.is_some() {
+                        relay.paused().await;
+                    }
+                    messages = self.resume(&last, messages.retry_ms, &mut resumes).await?;
+                }
+                Event::Heard(Err(fault @ Fault::Unreachable(_))) => {
+                    let last = messages.last_event.clone().ok_or(fault)?;
+                    messages = self.resume(&last, messages.retry_ms, &mut resumes).await?;
+                }
+                Event::Heard(Err(fault)) => return Err(fault),
+            }
+        }
+    }
+
+    /// Asks for the rest of a stream.
+    async fn resume(
+        &self,
+        last: &str,
+        retry_ms: Option<u64>,
+        resumes: &mut u32,
+    ) -> Result<Messages, Fault> {
+        *resumes = resumes.saturating_add(1);
+        if self.met.era == Era::Modern || *resumes > limits::UPSTREAM_RESUMES_MAX {
+            return Err(Fault::Ended);
+        }
+        let wait = retry_ms.unwrap_or(limits::RETRY_MS_MIN).min(limits::RETRY_MS_MAX);
+        self.link.world.sleep(u32::try_from(wait).unwrap_or(0)).await;
+        let mut messages =
+            self.link.listen(self.met, Some(last)).await.map_err(|_| Fault::Ended)?;
+        messages.last_event = Some(last.to_owned());
+        Ok(messages)
+    }
+
+    async fn notified(&self, method: &str, mut params: JsonObject) {
+        if method == "notifications/progress" {
+            // Progress of another request is none of this one's.
+            if token(&params).is_none_or(|token| token == self.id) {
+                params.remove("progressToken");
+                self.relay.notified(method, params).await;
+            }
+            return;
+        }
+        self.relay.notified(method, params).await;
+    }
+
+    /// Answers a question, or asks whoever asked.
+    fn asked<'f>(
+        &mut self,
+        id: Box<RawValue>,
+        method: String,
+        params: JsonObject,
+    ) -> Option<LocalBoxFuture<'f, ()>>
+    where
+        Self: 'f,
+    {
+        let (link, met, relay) = (self.link, self.met, self.relay);
+        if method == "ping" {
+            return Some(Box::pin(async move {
+                link.respond(met, &id, Ok(json!({}))).await;
+            }));
+        }
+        self.asked = self.asked.saturating_add(1);
+        self.turn.borrow_mut().take();
+        // The same question has the same key in every run.
+        let key = format!("{}.{}", method.replace('/', "_"), self.asked);
+        Some(Box::pin(async move {
+            let outcome = match relay.asked(vec![Question { key, method, params }]).await {
+                Ok(mut answers) => Ok(answers.pop().unwrap_or_default()),
+                Err(error) => Err(error),
+            };
+            link.respond(met, &id, outcome).await;
+        }))
+    }
+}
+
+/// The next that happens.
+async fn next(
+    world: &dyn World,
+    messages: &mut Messages,
+    inbox: &mut mpsc::Receiver<Message>,
+    asking: &mut FuturesUnordered<LocalBoxFuture<'_, ()>>,
+    clock: &mut Clock,
+) -> Event {
+    let mut heard = Box::pin(messages.next());
+    poll_fn(|context| {
+        if let Poll::Ready(heard) = heard.poll_unpin(context) {
+            return Poll::Ready(Event::Heard(heard));
+        }
+        if let Poll::Ready(Some(message)) = inbox.poll_next_unpin(context) {
+            return Poll::Ready(Event::Heard(Ok(Some(message))));
+        }
+        if let Poll::Ready(Some(())) = asking.poll_next_unpin(context) {
+            return Poll::Ready(Event::Answered);
+        }
+        if !asking.is_empty() {
+            // The client may take its time.
+            clock.stop(world);
+            return Poll::Pending;
+        }
+        clock.poll(world, context).map(|()| Event::Late)
+    })
+    .await
+}
+
+/// What one round of questions leaves for the next (2026-07-28).
+#[derive(Debug, Default, PartialEq)]
+struct Round {
+    number: u32,
+    state: Option<Value>,
+    answers: BTreeMap<String, Value>,
+}
+
+impl Round {
+    /// Where an earlier run of the same request had come to.
+    fn restored(kept: Option<Value>) -> Self {
+        let Some(Value::Object(mut kept)) = kept else {
+            return Self::default();
+        };
+        let number = kept.get("round").and_then(Value::as_u64);
+        Self {
+            number: number.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            state: kept.remove("state").filter(|state| !state.is_null()),
+            answers: kept
+                .remove("answers")
+                .and_then(|answers| serde_json::from_value(answers).ok())
+                .unwrap_or_default(),
+        }
+    }
+
+    fn write(&self, params: &mut JsonObject) {
+        if let Some(state) = &self.state {
+            params.insert("requestState".to_owned(), state.clone());
+        }
+        if !self.answers.is_empty() {
+            let answers = self.answers.iter().map(|(key, value)| (key.clone(), value.clone()));
+            params.insert("inputResponses".to_owned(), Value::Object(answers.collect()));
+        }
+    }
+
+    /// Has the questions of a result answered.
+    async fn next(self, fields: &Fields, relay: &dyn Relay, name: &str) -> Result<Self, Failure> {
+        let number = self.number.saturating_add(1);
+        let garbage = |what: &str| Fault::Garbage(what.to_owned()).told(name);
+        if number > limits::UPSTREAM_ROUNDS_MAX {
+            return Err(garbage("questions without end"));
+        }
+        let state = wire::field(fields, "requestState");
+        let inputs = match wire::field(fields, "inputRequests") {
+            None | Some(Value::Null) => JsonObject::new(),
+            Some(Value::Object(inputs)) => inputs,
+            Some(_) => return Err(garbage("inputRequests that are no object")),
+        };
+        let mut keys = Vec::new();
+        let mut questions = Vec::new();
+        for (key, input) in inputs {
+            let Value::Object(mut input) = input else {
+                return Err(garbage("a question that is no object"));
+            };
+            let method = input.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let params = match input.remove("params") {
+                Some(Value::Object(params)) => params,
+                _ => JsonObject::new(),
+            };
+            // A later round may ask something else by the same name.
+            let asked = if number == 1 { key.clone() } else { format!("{key}.{number}") };
+            keys.push(key);
+            questions.push(Question { key: asked, method, params });
+        }
+        // Where it is asked from the start again, the upstream is at this point too.
+        relay.keep(json!({ "round": self.number, "state": self.state, "answers": self.answers }));
+        let answers = match questions.is_empty() {
+            true => Vec::new(),
+            false => relay.asked(questions).await.map_err(Failure::Error)?,
+        };
+        Ok(Self { number, state, answers: keys.into_iter().zip(answers).collect() })
+    }
+}
+
+impl fmt::Debug for Present {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Present").field("id", &self.id).finish_non_exhaustive()
+    }
+}
