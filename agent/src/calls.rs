@@ -5,11 +5,12 @@ use crate::{
     caller::SharedCaller,
     client::Rounds,
     driver::{Driver, Inbox, Message, is_reply},
-    handler::{Handler, implementation},
+    handler::Handler,
     parking::Parking,
     report::PAUSE,
     tasks::QUESTIONS,
     value::to_value,
+    verbatim::{SERVER_INFO, Verbatim, server},
 };
 use futures_util::Stream;
 use rmcp::model::{
@@ -40,6 +41,8 @@ pub struct Work {
     pub rounds: Rc<Rounds>,
     /// Who listens.
     pub caller: SharedCaller,
+    /// Its result, where that is no type of `rmcp`'s.
+    pub verbatim: Verbatim,
 }
 
 /// What a call says.
@@ -236,6 +239,15 @@ impl Talk {
                 address(&mut message, &self.id);
             }
         }
+        if let JsonRpcMessage::Response(response) = &message
+            && let Some(result) = self.verbatim()
+        {
+            let id = &response.id;
+            let id =
+                serde_json::to_string(id).map_err(|error| Error::internal(error.to_string()))?;
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+            return Ok(Said::Reply { text, error: None });
+        }
         let text =
             serde_json::to_string(&message).map_err(|error| Error::internal(error.to_string()))?;
         Ok(match &message {
@@ -245,6 +257,11 @@ impl Talk {
             message if is_reply(message) => Said::Reply { text, error: None },
             _ => Said::Message(text),
         })
+    }
+
+    /// The call's result, if it was put where `rmcp` does not see it.
+    fn verbatim(&self) -> Option<String> {
+        self.running.work.borrow().as_ref().and_then(|work| work.verbatim.take())
     }
 
     /// Ends the request with what the call asks, if that is all it waits for.
@@ -381,16 +398,6 @@ fn address(message: &mut Message, id: &RequestId) {
         JsonRpcMessage::Error(error) => error.id = Some(id.clone()),
         JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
     }
-}
-
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-
-/// This server as results name it. Every one does, and it never changes: it is written once.
-fn server() -> Value {
-    thread_local! {
-        static SERVER: Value = to_value(&implementation()).unwrap_or_default();
-    }
-    SERVER.with(Clone::clone)
 }
 
 /// Says in a result which server it came from (2026-07-28: every result should).

@@ -5,9 +5,13 @@
 
 mod question;
 
-pub use question::{Question, Response};
+pub use question::Question;
 
-use crate::{caller::SharedCaller, platform::Platform, toolset::ToolError};
+use crate::{
+    caller::SharedCaller,
+    platform::Platform,
+    toolset::{ToolError, object},
+};
 use futures_util::future::{Either, select, try_join_all};
 use rmcp::{
     Peer, RoleServer,
@@ -69,6 +73,28 @@ impl Client {
         Self { way: Way::Rounds(rounds), caller, platform }
     }
 
+    /// What the client says that it can be asked for.
+    #[must_use]
+    pub fn capabilities(&self) -> JsonObject {
+        object(&self.caller.borrow().capabilities)
+    }
+
+    /// What an earlier run of this call kept, across its requests (modern era).
+    #[must_use]
+    pub fn kept(&self, key: &str) -> Option<Value> {
+        match &self.way {
+            Way::Rounds(rounds) => rounds.kept(key),
+            Way::Session(_) => None,
+        }
+    }
+
+    /// Keeps something for another run of this call, under a key that no question has.
+    pub fn keep(&self, key: &str, value: Value) {
+        if let Way::Rounds(rounds) = &self.way {
+            rounds.keep(key, value);
+        }
+    }
+
     /// Whether the client says that it can answer this.
     #[must_use]
     pub fn can(&self, question: &Question) -> bool {
@@ -84,10 +110,8 @@ impl Client {
         key: &str,
         params: ElicitRequestParams,
     ) -> Result<ElicitResult, ToolError> {
-        match self.ask(key, Question::Elicit(params)).await? {
-            Response::Elicited(result) => Ok(result),
-            _ => Err(unfit()),
-        }
+        let answer = self.ask(key, Question::elicit(&params)).await?;
+        serde_json::from_value(answer).map_err(|_| unfit())
     }
 
     /// Asks the client's model. What it says is a `CreateMessageResult`, as it came.
@@ -99,8 +123,8 @@ impl Client {
         key: &str,
         params: CreateMessageRequestParams,
     ) -> Result<JsonObject, ToolError> {
-        match self.ask(key, Question::Sample(Box::new(params))).await? {
-            Response::Sampled(result) => Ok(result),
+        match self.ask(key, Question::sample(&params)).await? {
+            Value::Object(said) => Ok(said),
             _ => Err(unfit()),
         }
     }
@@ -110,13 +134,11 @@ impl Client {
     /// # Errors
     /// As for [`Self::ask_all`].
     pub async fn roots(&self, key: &str) -> Result<ListRootsResult, ToolError> {
-        match self.ask(key, Question::Roots).await? {
-            Response::Rooted(result) => Ok(result),
-            _ => Err(unfit()),
-        }
+        let answer = self.ask(key, Question::roots()).await?;
+        serde_json::from_value(answer).map_err(|_| unfit())
     }
 
-    async fn ask(&self, key: &str, question: Question) -> Result<Response, ToolError> {
+    async fn ask(&self, key: &str, question: Question) -> Result<Value, ToolError> {
         let mut answers = self.ask_all(vec![(key.to_owned(), question)]).await?;
         answers.pop().ok_or_else(unfit)
     }
@@ -129,7 +151,7 @@ impl Client {
     pub async fn ask_all(
         &self,
         questions: Vec<(String, Question)>,
-    ) -> Result<Vec<Response>, ToolError> {
+    ) -> Result<Vec<Value>, ToolError> {
         if questions.len() > limits::QUESTIONS_MAX {
             let text = format!("more than {} questions at once", limits::QUESTIONS_MAX);
             return Err(ToolError::Failed(text));
@@ -165,18 +187,14 @@ impl Client {
     }
 
     /// Asks on the call's stream.
-    async fn send(
-        &self,
-        peer: &Peer<RoleServer>,
-        question: &Question,
-    ) -> Result<Response, ToolError> {
+    async fn send(&self, peer: &Peer<RoleServer>, question: &Question) -> Result<Value, ToolError> {
         let gone = |_| ToolError::Failed("the client cannot be asked now".to_owned());
         let options = PeerRequestOptions::no_options();
         let sent = peer.send_cancellable_request(question.request(), options).await;
         let RequestHandle { rx, id, .. } = sent.map_err(gone)?;
         match select(rx, self.platform.sleep(limits::ASK_MS_MAX)).await {
             Either::Left((Ok(Ok(ClientResult::CustomResult(CustomResult(value)))), _)) => {
-                question.read(&value).ok_or_else(unfit)
+                question.admits(&value).then_some(value).ok_or_else(unfit)
             }
             Either::Left((Ok(Ok(_)), _)) => Err(unfit()),
             Either::Left((Ok(Err(error)), _)) => {
@@ -217,16 +235,16 @@ struct Table {
 
 impl Table {
     /// The answer, or else the question is open.
-    fn answer(&mut self, key: &str, question: &Question) -> Option<Response> {
-        if let Some(read) = self.accepted.get(key).and_then(|value| question.read(value)) {
-            return Some(read);
+    fn answer(&mut self, key: &str, question: &Question) -> Option<Value> {
+        if let Some(value) = self.accepted.get(key).filter(|value| question.admits(value)) {
+            return Some(value.clone());
         }
         if let Some(value) = self.early.remove(key)
-            && let Some(read) = question.read(&value)
+            && question.admits(&value)
         {
-            self.accepted.insert(key.to_owned(), value);
+            self.accepted.insert(key.to_owned(), value.clone());
             self.open.remove(key);
-            return Some(read);
+            return Some(value);
         }
         self.open.insert(key.to_owned(), question.clone());
         None
@@ -255,11 +273,11 @@ impl Rounds {
         Self(RefCell::new(Table { early: answers, ..Table::default() }))
     }
 
-    async fn ask(&self, questions: Vec<(String, Question)>) -> Result<Vec<Response>, ToolError> {
+    async fn ask(&self, questions: Vec<(String, Question)>) -> Result<Vec<Value>, ToolError> {
         let asking = Asking { rounds: self, questions };
         poll_fn(|context| {
             let mut table = self.0.borrow_mut();
-            let answers: Vec<Option<Response>> =
+            let answers: Vec<Option<Value>> =
                 asking.questions.iter().map(|(key, q)| table.answer(key, q)).collect();
             if table.open.len() > limits::QUESTIONS_MAX {
                 let text = format!("more than {} questions at once", limits::QUESTIONS_MAX);
@@ -279,10 +297,22 @@ impl Rounds {
         .await
     }
 
+    /// What was kept under a key.
+    #[must_use]
+    pub fn kept(&self, key: &str) -> Option<Value> {
+        let table = self.0.borrow();
+        table.accepted.get(key).or_else(|| table.early.get(key)).cloned()
+    }
+
+    /// Keeps something that a run from the start would need, as the answers are kept.
+    pub fn keep(&self, key: &str, value: Value) {
+        self.0.borrow_mut().accepted.insert(key.to_owned(), value);
+    }
+
     /// Whether this is asked, and this an answer to it.
     #[must_use]
     pub fn admits(&self, key: &str, value: &Value) -> bool {
-        self.0.borrow().open.get(key).is_some_and(|question| question.read(value).is_some())
+        self.0.borrow().open.get(key).is_some_and(|question| question.admits(value))
     }
 
     /// Brings answers to what is open, which at once is so no more; whatever else the client says

@@ -1,6 +1,8 @@
 //! The Agent as a Durable Object: reads a hop, lets the context serve it, writes the reply. Thin:
 //! nothing is decided here.
 
+mod outside;
+
 use crate::{
     context::{Context, stored},
     platform::Platform,
@@ -10,19 +12,21 @@ use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use shared::{
     Error, Kind, Millis, Scope, UserId,
-    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm},
+    cloudflare::{
+        Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm, variable,
+    },
     hop::{
-        CHANGES_URL, Change, Changes, FAILED_HEADER, LINES, NOTES_URL, NotesAnswer, NotesHop,
-        WORD_URL,
+        CHANGES_URL, Change, Changes, EFFECTIVE_URL, FAILED_HEADER, INTEREST_URL, LINES, NOTES_URL,
+        NotesAnswer, NotesHop, VERIFY_URL, WORD_URL,
     },
     notes,
 };
 use std::{rc::Rc, time::Duration};
+use upstream::{Request, Response};
 use worker::{
     Env, ObjectNamespace, State, Storage,
     wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
-    wasm_bindgen_futures,
-    web_sys::{Request, Response},
+    wasm_bindgen_futures, web_sys,
     worker_sys::DurableObjectState,
 };
 
@@ -70,7 +74,7 @@ impl Agent {
     ///
     /// # Errors
     /// Only what the platform does not let be written.
-    pub async fn fetch(&self, request: Request) -> Result<Response, JsValue> {
+    pub async fn fetch(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let written = match self.serve(&request).await {
             Ok(written) => written,
             Err(error) => {
@@ -83,15 +87,26 @@ impl Agent {
 }
 
 impl Agent {
-    async fn serve(&self, request: &Request) -> Result<worker::Result<Response>, Error> {
+    async fn serve(
+        &self,
+        request: &web_sys::Request,
+    ) -> Result<worker::Result<web_sys::Response>, Error> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
         let hop = fetch::text(request.text()).await;
         let hop = hop.map_err(|error| failure("reading a hop", &error))?;
-        if request.url() == WORD_URL {
-            let status = if context.word(&hop)? { 204 } else { 404 };
-            return Ok(fetch::respond(status, &[], None));
+        match request.url().as_str() {
+            WORD_URL => {
+                let status = if context.word(&hop)? { 204 } else { 404 };
+                Ok(fetch::respond(status, &[], None))
+            }
+            VERIFY_URL => Ok(fetch::json(&context.verify(&hop).await?)),
+            INTEREST_URL => {
+                context.interest(&hop)?;
+                Ok(fetch::respond(204, &[], None))
+            }
+            EFFECTIVE_URL => Ok(fetch::json(&context.effective(&hop).await?)),
+            _ => Ok(write(context.serve(&hop).await?)),
         }
-        Ok(write(context.serve(&hop).await?))
     }
 }
 
@@ -105,7 +120,7 @@ fn open(state: &State, env: &Env) -> Result<Context, Error> {
         // An object that its alarm woke may not be told its name.
         None => stored(&*database)?.map(|key| key.user.object_name()).unwrap_or_default(),
     };
-    let world = World { storage: Rc::new(state.storage()), routers, router };
+    let world = World { storage: Rc::new(state.storage()), routers, router, env: env.clone() };
     Ok(Context::new(Rc::new(config(env)?), database, Rc::new(world)))
 }
 
@@ -113,7 +128,7 @@ fn open(state: &State, env: &Env) -> Result<Context, Error> {
 ///
 /// # Errors
 /// What the platform does not take.
-pub fn write(reply: Reply) -> worker::Result<Response> {
+pub fn write(reply: Reply) -> worker::Result<web_sys::Response> {
     match reply {
         Reply::Json { status: 200, body } => fetch::json(&body),
         Reply::Json { status, body } => {
@@ -125,7 +140,7 @@ pub fn write(reply: Reply) -> worker::Result<Response> {
 }
 
 /// A refused or failed hop. The router reads the error; no client does.
-fn refuse(error: &Error) -> worker::Result<Response> {
+fn refuse(error: &Error) -> worker::Result<web_sys::Response> {
     let body = serde_json::to_string(error).unwrap_or_default();
     fetch::respond(500, &[(FAILED_HEADER, "1")], Some(&body))
 }
@@ -137,6 +152,7 @@ struct World {
     routers: ObjectNamespace,
     /// Name of the user's McpRouter.
     router: String,
+    env: Env,
 }
 
 impl Platform for World {
@@ -162,6 +178,15 @@ impl Platform for World {
         Box::pin(async move {
             set_alarm(&storage, at).await.map_err(|error| failure("the alarm", &error))
         })
+    }
+
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
+        Box::pin(outside::send(request))
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        // It must be one: a variable in clear is none.
+        variable(&self.env, name).filter(|secret| !secret.is_empty())
     }
 
     fn log(&self, error: &Error) {
@@ -215,7 +240,7 @@ async fn post(
     router: &str,
     url: &str,
     hop: &impl Serialize,
-) -> worker::Result<Response> {
+) -> worker::Result<web_sys::Response> {
     let body = serde_json::to_string(hop)?;
     let router = routers.get_by_name(router)?.into_rpc();
     fetch::post(&router, url, &body).await

@@ -7,26 +7,28 @@ use crate::{
     calls::{Asking, Calls, Talk, Work},
     client::Rounds,
     decode::{self, Request, Undecodable},
-    driver::Driver,
-    handler::Handler,
-    mirror,
+    driver::{Driver, is_reply},
+    handler::{EFFECTIVE, Handler},
     parking::{Parking, State},
     platform::Platform,
     registry::Registry,
     reply::{self, Reply},
     tasks::Tasks,
+    toolset::ToolError,
     toolsets,
+    verbatim::Verbatim,
 };
+use futures_util::StreamExt as _;
 use rmcp::model::{
     ClientRequest, ErrorData, GetMeta as _, InitializeRequestParams, InputResponses,
     JsonRpcMessage, LoggingLevel, ProtocolVersion, RequestId,
 };
-use serde_json::Value;
+use serde_json::{Value, json, value::RawValue};
 use shared::{
     AgentKey, Error, Kind, Millis,
     config::Config,
     database::{Database, has_table},
-    hop::{self, CallId, Hop, Peer, WordHop},
+    hop::{self, Access, CallId, Hop, InterestHop, Peer, VerifyHop, WordHop},
 };
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
@@ -114,6 +116,79 @@ impl Context {
         Ok(running.is_some_and(|running| running.hear(hop.word)))
     }
 
+    /// Whether the user may enter this context, as JSON of an [`Access`]: every toolset must agree.
+    ///
+    /// # Errors
+    /// As for [`Self::serve`], and [`Kind::Unavailable`] where it is not known.
+    pub async fn verify(&self, hop: &str) -> Result<String, Error> {
+        let hop: VerifyHop = serde_json::from_str(hop)
+            .map_err(|e| Error::new(Kind::Invalid, "not a check").with_detail(e.to_string()))?;
+        // Nothing is stored for a scope that may not be.
+        let registry = match stored(&*self.database)? {
+            Some(_) => self.open(&hop.key)?.registry,
+            None => Rc::new(self.place(&Rc::new(hop.key))?),
+        };
+        let mut access = Access::Yes;
+        for placed in &registry.toolsets {
+            match placed.toolset.verify().await {
+                Ok(Access::Yes) => {}
+                Ok(Access::No) => access = Access::No,
+                Err(ToolError::Below(error)) => return Err(error),
+                Err(error) => return Err(Error::internal(error.to_string())),
+            }
+        }
+        serde_json::to_string(&access).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// Hears what anybody wants to hear of, of this context.
+    ///
+    /// # Errors
+    /// As for [`Self::serve`].
+    pub fn interest(&self, hop: &str) -> Result<(), Error> {
+        let hop: InterestHop = serde_json::from_str(hop)
+            .map_err(|e| Error::new(Kind::Invalid, "no interest").with_detail(e.to_string()))?;
+        let opened = self.open(&hop.key)?;
+        opened.registry.toolsets.iter().for_each(|placed| placed.toolset.interest(&hop));
+        Ok(())
+    }
+
+    /// Everything that is served here and everything that is not, and why, as JSON: for the
+    /// operator.
+    ///
+    /// # Errors
+    /// As for [`Self::serve`].
+    pub async fn effective(&self, key: &str) -> Result<String, Error> {
+        let key: AgentKey = serde_json::from_str(key)
+            .map_err(|e| Error::new(Kind::Invalid, "no context").with_detail(e.to_string()))?;
+        let opened = self.open(&key)?;
+        // As a client sees it that can be asked for everything.
+        let capabilities = json!({ "elicitation": { "form": {}, "url": {} },
+            "sampling": { "tools": {}, "context": {} }, "roots": {} });
+        let capabilities = serde_json::from_value(capabilities)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let caller = Caller { capabilities, ..Caller::default() };
+        let hop = Hop {
+            key,
+            peer: Peer::Modern,
+            shared_notes: false,
+            is_heard: false,
+            prefers_stream: false,
+            options: hop::Options::default(),
+            mirrors: Vec::new(),
+            message: RawValue::NULL,
+        };
+        let (client, request) = (modern_client(), decode::own(EFFECTIVE));
+        let mut work = self.start(&hop, opened, client, caller, Rounds::default(), request)?;
+        while let Some(message) = work.driver.next().await {
+            if is_reply(&message)
+                && let Some(text) = work.verbatim.take()
+            {
+                return Ok(text);
+            }
+        }
+        Err(Error::internal("nothing was said of what is served"))
+    }
+
     /// Does what is due at this time, and says when it wants to be called again.
     ///
     /// # Errors
@@ -156,13 +231,14 @@ impl Context {
     /// Starts a request of the modern era, or goes on with the call that it continues.
     fn modern(&self, hop: &Hop<'_>, opened: Opened, mut request: Request) -> Result<Talk, Refusal> {
         self.parking.sweep();
-        check_mirrors(&opened.registry, &request.request, hop)?;
         let caller = Caller::of_meta(request.request.get_meta(), hop.is_heard);
         let id = request.id.clone();
         let mut asking = None;
         let mut known = Answers::new();
         if let Some((answers, state)) = round(&mut request.request) {
             known = answers.unwrap_or_default();
+            // What we keep among the answers comes from nobody else.
+            known.retain(|key, _| !key.starts_with(OWN_KEYS));
             let this = asking.insert(Asking {
                 key: Rc::clone(&opened.key),
                 message: hop.message.to_owned(),
@@ -204,6 +280,7 @@ impl Context {
         request: Request,
     ) -> Result<Work, Error> {
         let (caller, rounds) = (caller.shared(), Rc::new(rounds));
+        let verbatim = Verbatim::default();
         let handler = Handler {
             key: opened.key,
             registry: opened.registry,
@@ -215,9 +292,12 @@ impl Context {
             tasks: opened.tasks,
             is_task: false,
             began: self.platform.now(),
+            options: hop.options.clone(),
+            mirrors: hop.mirrors.clone(),
+            verbatim: verbatim.clone(),
         };
         let driver = Driver::start(handler, Some(client), request)?;
-        Ok(Work { driver, rounds, caller })
+        Ok(Work { driver, rounds, caller, verbatim })
     }
 
     /// This context's registry, made when it is first asked for anything.
@@ -233,9 +313,7 @@ impl Context {
             }
         };
         let key_stored = Rc::new(stored);
-        let placed = toolsets::place(&self.config, &key_stored, &self.database, &self.platform)?;
-        let registry = Registry::new(&key_stored.scope, &self.config.levels, placed)?;
-        let registry = Rc::new(registry);
+        let registry = Rc::new(self.place(&key_stored)?);
         let tasks = Rc::new(Tasks::new(
             Rc::clone(&key_stored),
             Rc::clone(&registry),
@@ -245,6 +323,10 @@ impl Context {
         let opened = Opened { key: key_stored, registry, tasks };
         *self.opened.borrow_mut() = Some(opened.clone());
         check(&opened, key)
+    }
+
+    fn place(&self, key: &Rc<AgentKey>) -> Result<Registry, Error> {
+        toolsets::place(&self.config, key, &self.database, &self.platform)
     }
 
     fn store(&self, key: &AgentKey) -> Result<(), Error> {
@@ -307,6 +389,9 @@ impl From<Error> for Refusal {
     }
 }
 
+/// How the keys begin of what is kept among a client's answers.
+pub const OWN_KEYS: &str = "signalbox.";
+
 /// What the client answered, by key.
 type Answers = BTreeMap<String, Value>;
 
@@ -368,21 +453,6 @@ fn round(request: &mut ClientRequest) -> Option<(Option<InputResponses>, Option<
     }
 }
 
-/// Checks the headers that mirror a call's arguments.
-fn check_mirrors(
-    registry: &Registry,
-    request: &ClientRequest,
-    hop: &Hop<'_>,
-) -> Result<(), ErrorData> {
-    let ClientRequest::CallToolRequest(call) = request else {
-        return Ok(());
-    };
-    match registry.entry(&call.params.name) {
-        Some(entry) => mirror::check(&entry.mirrored, call.params.arguments.as_ref(), &hop.mirrors),
-        None => Ok(()),
-    }
-}
-
 fn refuse(undecodable: Undecodable, modern: bool) -> Result<Reply, Error> {
     let Undecodable { id, method, error } = undecodable;
     let status = match modern {
@@ -405,8 +475,6 @@ mod tests {
     use super::*;
     use crate::toolset::tests::Still;
     use futures_executor::block_on;
-    use futures_util::StreamExt as _;
-    use serde_json::json;
     use shared::{
         Scope, UserId,
         config::{Toolset, ToolsetKind},
@@ -420,7 +488,7 @@ mod tests {
     }
 
     fn hop(user: &str, path: &str, modern: bool, message: &Value) -> String {
-        let client = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
+        let client = RawValue::from_string("{}".to_owned()).unwrap();
         let message = serde_json::value::to_raw_value(message).unwrap();
         let peer = match modern {
             true => Peer::Modern,
@@ -439,7 +507,7 @@ mod tests {
             shared_notes: false,
             is_heard: false,
             prefers_stream: false,
-            options: shared::hop::Options::default(),
+            options: hop::Options::default(),
             mirrors: vec![],
             message: &message,
         })

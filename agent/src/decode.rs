@@ -3,11 +3,11 @@
 //! taken for an unknown method. It must not know what any method does.
 
 use rmcp::model::{
-    CallToolRequest, CancelTaskRequest, ClientRequest, CompleteRequest, DiscoverRequest, ErrorData,
-    Extensions, GetPromptRequest, GetSkillRequest, GetTaskRequest, InitializeRequest,
-    ListPromptsRequest, ListResourceTemplatesRequest, ListResourcesRequest, ListSkillsRequest,
-    ListToolsRequest, ReadResourceDirectoryRequest, ReadResourceRequest, RequestId,
-    RequestMetaObject, UpdateTaskRequest,
+    CallToolRequest, CancelTaskRequest, ClientRequest, CompleteRequest, CustomRequest,
+    DiscoverRequest, ErrorData, Extensions, GetPromptRequest, GetSkillRequest, GetTaskRequest,
+    InitializeRequest, ListPromptsRequest, ListResourceTemplatesRequest, ListResourcesRequest,
+    ListSkillsRequest, ListToolsRequest, ReadResourceDirectoryRequest, ReadResourceRequest,
+    RequestId, RequestMetaObject, UpdateTaskRequest,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
@@ -40,6 +40,13 @@ struct Written<'a> {
     method: Cow<'a, str>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+}
+
+/// A request of our own, by a method that no client can name.
+#[must_use]
+pub fn own(method: &str) -> Request {
+    let request = ClientRequest::CustomRequest(CustomRequest::new(method, None));
+    Request { id: RequestId::Number(0), request }
 }
 
 /// Reads one request of an era.

@@ -6,32 +6,48 @@ use crate::{
     caller::SharedCaller,
     client::{Client, Rounds},
     platform::Platform,
-    registry::{Placed, Registry},
+    registry::{Found, Placed, Registry, Shown},
     report::Reporter,
     skills::Bundle,
     tasks::{TaskCall, Tasks, Updated},
-    toolset::{Call, Changed, Page, Subject, TaskSupport, ToolError},
+    toolset::{
+        Answered, Call, Changed, Completion, Current, Listed, Page, Subject, TaskSupport,
+        ToolError, Visit, object,
+    },
+    verbatim::{self, MISSING, Verbatim},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::future::join_all;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientCapabilities,
-        CompleteRequestParams, CompleteResult, CompletionInfo, CreateTaskResult, DiscoverResult,
-        ExtensionCapabilities, GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams,
-        GetSkillResult, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
-        InitializeResult, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListSkillsResult, ListToolsResult, PaginatedRequestParams, Prompt,
-        ProtocolVersion, ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult,
-        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, Resource,
-        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, TASKS_EXTENSION_ID, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams,
+        ClientCapabilities, CompleteRequestParams, CompleteResult, CreateTaskResult, CustomRequest,
+        CustomResult, DiscoverResult, ErrorCode, ExtensionCapabilities, GetPromptRequestParams,
+        GetPromptResponse, GetPromptResult, GetSkillRequestParams, GetSkillResult, GetTaskParams,
+        GetTaskResult, Implementation, InitializeRequestParams, InitializeResult, JsonObject,
+        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult,
+        ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+        ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
+        ReadResourceResponse, ReadResourceResult, Reference, RequestMetaObject,
+        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, TASKS_EXTENSION_ID,
         UpdateTaskParams,
     },
     service::RequestContext,
 };
-use serde_json::json;
-use shared::{AgentKey, Error, Millis, error::shown, hop, limits};
-use std::{borrow::Cow, collections::BTreeMap, fmt, rc::Rc};
+use serde_json::{Value, json};
+use shared::{
+    AgentKey, Error, Millis,
+    error::shown,
+    hop::{self, Options},
+    limits,
+};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    rc::Rc,
+};
 
 /// One request's view of a context.
 #[derive(Clone)]
@@ -56,6 +72,12 @@ pub struct Handler {
     pub is_task: bool,
     /// When its work began.
     pub began: Millis,
+    /// What the URL's query leaves of the tools.
+    pub options: Options,
+    /// The headers that mirror the call's arguments, as they came.
+    pub mirrors: Vec<(String, String)>,
+    /// Where a result goes that is no type of `rmcp`'s.
+    pub verbatim: Verbatim,
 }
 
 impl fmt::Debug for Handler {
@@ -63,6 +85,9 @@ impl fmt::Debug for Handler {
         f.debug_struct("Handler").field("key", &self.key).finish_non_exhaustive()
     }
 }
+
+/// The method of the operator's question what is served. No client can send it.
+pub const EFFECTIVE: &str = "signalbox/effective";
 
 /// Name and version, as clients see them.
 #[must_use]
@@ -95,6 +120,157 @@ impl Handler {
         } else {
             Client::of_session(context.peer.clone(), caller, platform)
         }
+    }
+
+    fn visit(&self, context: &RequestContext<RoleServer>) -> Visit {
+        Visit {
+            reporter: self.reporter(context),
+            client: self.client(context),
+            changed: Changed::default(),
+            shared_notes: self.shared_notes,
+            meta: for_others(&context.meta),
+        }
+    }
+
+    /// Answers with what somebody else said.
+    fn relay(&self, fields: upstream::Fields, ttl: Option<u64>) -> Result<(), ErrorData> {
+        let hints = ttl.map(|ttl| (ttl, "private"));
+        let text = verbatim::relayed(fields, hints, self.is_modern());
+        let text = text.map_err(|error| self.below(Error::internal(error.to_string())))?;
+        self.verbatim.put(text);
+        Ok(())
+    }
+
+    /// Answers with a page of a list whose items are written already.
+    fn list<T>(
+        &self,
+        name: &str,
+        list: &Whole<T>,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<(), ErrorData>
+    where
+        T: AsRef<str> + Clone,
+    {
+        let (items, next) = page(&list.items, request)?;
+        let more = self.members(next, list.ttl, &list.missing);
+        let items = items.iter().map(AsRef::as_ref);
+        self.verbatim.put(verbatim::list(name, items, more, self.is_modern()));
+        Ok(())
+    }
+
+    /// The members of a list besides its items.
+    fn members(&self, next: Option<String>, ttl: u64, missing: &[Missing]) -> JsonObject {
+        let mut members = JsonObject::new();
+        if let Some(next) = next {
+            members.insert("nextCursor".to_owned(), next.into());
+        }
+        if self.is_modern() {
+            members.insert("ttlMs".to_owned(), ttl.into());
+            members.insert("cacheScope".to_owned(), "private".into());
+        }
+        if !missing.is_empty() {
+            let missing: Vec<Value> = missing
+                .iter()
+                .map(|(toolset, reason)| json!({ "toolset": toolset, "reason": reason }))
+                .collect();
+            members.insert("_meta".to_owned(), json!({ MISSING: missing }));
+        }
+        members
+    }
+
+    /// What something of one toolset that cannot be had now is called in a list without it.
+    fn lacks(&self, placed: &Placed, error: ToolError) -> Missing {
+        let reason = self.failed(error).into_protocol().message.into_owned();
+        (placed.config.name.clone(), reason)
+    }
+
+    /// How long a list may be treated as fresh that is until then.
+    fn ttl(&self, until: Option<Millis>) -> u64 {
+        let left = until.map(|until| until.since(self.platform.now()));
+        left.unwrap_or(limits::TOOLS_TTL_MS).min(limits::TOOLS_TTL_MS)
+    }
+
+    /// Toolsets of which the URL's query leaves anything.
+    fn toolsets(&self) -> impl Iterator<Item = &Placed> {
+        let all = self.registry.toolsets.iter();
+        all.filter(|placed| self.options.leave_toolset(&placed.config.name))
+    }
+
+    fn leaves(&self, placed: &Placed, tool: &Shown) -> bool {
+        self.options.leave_tool(&tool.name, &placed.config.name, tool.is_read_only)
+    }
+
+    /// The tools that the client sees.
+    async fn tools(&self, visit: &Visit) -> Whole<Text> {
+        let mut whole = Whole::new();
+        let mut names = BTreeSet::new();
+        for (placed, seen) in self.registry.views(visit).await {
+            match seen {
+                Err(error) => whole.missing.push(self.lacks(placed, error)),
+                Ok((current, view)) => {
+                    whole.ttl = whole.ttl.min(self.ttl(current.until));
+                    whole.lack(placed, current.lack.as_ref());
+                    for tool in view.tools.iter().filter(|tool| self.leaves(placed, tool)) {
+                        // Of two with one name the first has it.
+                        if names.insert(tool.name.clone()) {
+                            whole.items.push(Text::Tool(Rc::clone(tool)));
+                        }
+                    }
+                }
+            }
+        }
+        whole
+    }
+
+    /// What each toolset lists of another kind, with what it lacks.
+    async fn listed<'a, F>(
+        &'a self,
+        ask: impl Fn(&'a Placed) -> F,
+    ) -> (Vec<(&'a Placed, Rc<Listed>)>, Whole<Text>)
+    where
+        F: Future<Output = Result<Current<Listed>, ToolError>>,
+    {
+        let toolsets: Vec<&Placed> = self.toolsets().collect();
+        let asked = join_all(toolsets.iter().map(|placed| ask(placed))).await;
+        let mut whole = Whole::new();
+        let mut found = Vec::new();
+        for (placed, listed) in toolsets.into_iter().zip(asked) {
+            match listed {
+                Err(error) => whole.missing.push(self.lacks(placed, error)),
+                Ok(listed) => {
+                    whole.ttl = whole.ttl.min(self.ttl(listed.until));
+                    whole.lack(placed, listed.lack.as_ref());
+                    found.push((placed, listed.it));
+                }
+            }
+        }
+        (found, whole)
+    }
+
+    /// A prompt by the name that the client knows, and whose it is.
+    async fn find_prompt(
+        &self,
+        name: &str,
+        visit: &Visit,
+    ) -> Result<Option<(&Placed, JsonObject)>, ToolError> {
+        let may = |placed: &&Placed| placed.config.inner(name).is_some();
+        let toolsets: Vec<&Placed> = self.toolsets().filter(may).collect();
+        let mut failed = None;
+        let asked = join_all(toolsets.iter().map(|placed| placed.toolset.prompts(visit))).await;
+        for (placed, listed) in toolsets.into_iter().zip(asked) {
+            match listed {
+                Err(error) => failed = failed.or(Some(error)),
+                Ok(listed) => {
+                    let inner = placed.config.inner(name);
+                    let mut prompts = listed.it.iter();
+                    let found = prompts.find(|prompt| text_of(prompt, "name") == inner);
+                    if let Some(prompt) = found {
+                        return Ok(Some((placed, prompt.clone())));
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(None), Err)
     }
 
     /// Tells what a call changed, where somebody would hear of it. A call has done its work
@@ -156,19 +332,6 @@ impl Handler {
     /// Our own failure, as a protocol error.
     fn below(&self, error: Error) -> ErrorData {
         self.failed(error.into()).into_protocol()
-    }
-
-    /// A call that names a narrower context belongs there. The router sent it here, so it read
-    /// the arguments in another way than `pin` does: better no answer than one from elsewhere.
-    fn check_routed(&self, arguments: &JsonObject) -> Result<(), ErrorData> {
-        let named = |parameter: &&String| arguments.get(*parameter).is_some_and(|v| !v.is_null());
-        match self.registry.unpinned.iter().find(named) {
-            None => Ok(()),
-            Some(parameter) => {
-                let text = format!("`{parameter}` names a context that this call did not reach");
-                Err(ErrorData::invalid_params(text, None))
-            }
-        }
     }
 
     fn instructions(&self) -> String {
@@ -239,19 +402,27 @@ impl ServerHandler for Handler {
         Ok(result)
     }
 
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method != EFFECTIVE {
+            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None));
+        }
+        let effective = self.effective(&self.visit(&context)).await;
+        self.verbatim.put(effective.to_string());
+        Ok(CustomResult::new(Value::Null))
+    }
+
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let (tools, next) = page(&self.registry.tools, request)?;
-        let mut result = ListToolsResult::with_all_items(tools);
-        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
-        Ok(result)
-    }
-
-    fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.registry.tools.iter().find(|tool| tool.name == name).cloned()
+        let tools = self.tools(&self.visit(&context)).await;
+        self.list("tools", &tools, request)?;
+        Ok(ListToolsResult::default())
     }
 
     async fn call_tool(
@@ -262,9 +433,20 @@ impl ServerHandler for Handler {
         let name = request.name.into_owned();
         let unknown =
             || ErrorData::invalid_params(format!("there is no tool {}", shown(&name)), None);
-        let entry = self.registry.entry(&name).ok_or_else(unknown)?;
-        let placed = self.registry.toolsets.get(entry.toolset).ok_or_else(unknown)?;
-        let is_possible = self.check_tasks(entry.tasks, &context)?;
+        let visit = self.visit(&context);
+        let found = match self.registry.find(&name, &visit).await {
+            Ok(found) => found.ok_or_else(unknown)?,
+            Err(error) => return self.failed(error).into_result().map(Into::into),
+        };
+        let Found { placed, tool } = found;
+        if !self.leaves(placed, &tool) {
+            return Err(unknown());
+        }
+        // A task's headers were checked when it began.
+        if self.is_modern() && !self.is_task {
+            crate::mirror::check(&tool.mirrored, request.arguments.as_ref(), &self.mirrors)?;
+        }
+        let is_possible = self.check_tasks(tool.tasks, &context)?;
         let arguments = request.arguments.unwrap_or_default();
         let task = is_possible.then(|| TaskCall {
             name: name.clone(),
@@ -272,23 +454,18 @@ impl ServerHandler for Handler {
             meta: context.meta.clone(),
             answers: BTreeMap::new(),
         });
-        let arguments = narrow::pin(&entry.schema, arguments, &self.registry.pins)
-            .map_err(|conflict| ErrorData::invalid_params(conflict.to_string(), None))?;
-        self.check_routed(&arguments)?;
-        let (changed, background) = (Changed::default(), Background::new(task.is_some()));
-        let call = Call {
-            name: name.clone(),
-            arguments,
-            reporter: self.reporter(&context),
-            client: self.client(&context),
-            changed: changed.clone(),
-            background: background.clone(),
-            shared_notes: self.shared_notes,
-        };
+        let arguments = placed.fence.pin(&tool.schema, arguments)?;
+        let (changed, background) = (visit.changed.clone(), Background::new(task.is_some()));
+        let name = tool.inner.clone();
+        let call = Call { name, arguments, visit, background: background.clone() };
         let outcome = background.run(placed.toolset.call(call)).await;
         self.tell(&changed).await;
         match (outcome, task) {
-            (Some(Ok(result)), _) => Ok(result.into()),
+            (Some(Ok(Answered::Made(result))), _) => Ok(result.into()),
+            (Some(Ok(Answered::Relayed(fields))), _) => {
+                self.relay(fields, None)?;
+                Ok(CallToolResult::success(vec![]).into())
+            }
             (Some(Err(error)), _) => self.failed(error).into_result().map(Into::into),
             (None, Some(task)) => self.begin_task(task).await,
             (None, None) => Err(ErrorData::internal_error("the call has no background", None)),
@@ -298,51 +475,67 @@ impl ServerHandler for Handler {
     async fn list_resources(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
+        let visit = self.visit(&context);
         let cursor = Cursor::of(request)?;
         let (mut toolset, mut offset) = cursor.unwrap_or_default();
-        if cursor.is_some() && toolset >= self.registry.toolsets.len() {
+        let toolsets: Vec<&Placed> = self.toolsets().collect();
+        if cursor.is_some() && toolset >= toolsets.len() {
             return Err(Cursor::foreign());
         }
-        let mut resources: Vec<Resource> = Vec::new();
-        let mut next = None;
+        let (mut items, mut missing, mut next) = (Vec::new(), Vec::new(), None);
         // Toolset after toolset; a page ends where one of them says that there is more.
-        while let Some(placed) = self.registry.toolsets.get(toolset) {
-            let answer = placed.toolset.resources(offset, self.shared_notes).await;
-            let Page { items, next: more } =
-                answer.map_err(|error| self.failed(error).into_protocol())?;
-            resources.extend(items);
+        while let Some(placed) = toolsets.get(toolset) {
+            let page = match placed.toolset.resources(offset, &visit).await {
+                Ok(page) => page,
+                Err(error) => {
+                    missing.push(self.lacks(placed, error));
+                    Page::default()
+                }
+            };
+            missing.extend(page.lack.map(|lack| (placed.config.name.clone(), lack)));
+            let inside = |item: &JsonObject| placed.fence.has(text_of(item, "uri").unwrap_or(""));
+            items.extend(page.items.into_iter().filter(inside).map(text));
             if offset == 0 {
-                resources.extend(placed.toolset.skills().iter().map(Bundle::manifest));
+                let manifests = placed.toolset.skills().iter().map(Bundle::manifest);
+                items.extend(manifests.map(|manifest| text(object(&manifest))));
             }
-            if let Some(more) = more {
+            if let Some(more) = page.next {
                 next = Some(Cursor::write(toolset, more));
                 break;
             }
             (toolset, offset) = (toolset.saturating_add(1), 0);
-            if resources.len() >= limits::PAGE_ITEMS_MAX && toolset < self.registry.toolsets.len() {
+            if items.len() >= limits::PAGE_ITEMS_MAX && toolset < toolsets.len() {
                 next = Some(Cursor::write(toolset, 0));
                 break;
             }
         }
-        let mut result = ListResourcesResult::with_all_items(resources);
         // Resources come and go with every call.
-        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.hints(0));
-        Ok(result)
+        let more = self.members(next, 0, &missing);
+        let items = items.iter().map(String::as_str);
+        self.verbatim.put(verbatim::list("resources", items, more, self.is_modern()));
+        Ok(ListResourcesResult::default())
     }
 
     async fn list_resource_templates(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let all: Vec<_> =
-            self.registry.toolsets.iter().flat_map(|placed| placed.toolset.templates()).collect();
-        let (templates, next) = page(&all, request)?;
-        let mut result = ListResourceTemplatesResult::with_all_items(templates);
-        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
-        Ok(result)
+        let visit = self.visit(&context);
+        let (found, mut whole) = self.listed(|placed| placed.toolset.templates(&visit)).await;
+        for (placed, listed) in found {
+            for mut template in listed.iter().cloned() {
+                if let Some(uri) = text_of(&template, "uriTemplate") {
+                    let uri = placed.fence.template(uri);
+                    template.insert("uriTemplate".to_owned(), uri.into());
+                }
+                whole.items.push(Text::Other(text(template)));
+            }
+        }
+        self.list("resourceTemplates", &whole, request)?;
+        Ok(ListResourceTemplatesResult::default())
     }
 
     async fn read_resource(
@@ -350,34 +543,51 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let client = self.client(&context);
-        for placed in &self.registry.toolsets {
-            let found = placed.toolset.read(&request.uri, &client).await;
-            let found = found.map_err(|error| self.failed(error).into_protocol())?;
-            let of_skill = || {
-                let contents = placed.toolset.skills().iter().find_map(|s| s.read(&request.uri));
-                contents.map(|contents| ReadResourceResult::new(vec![contents]))
+        let visit = self.visit(&context);
+        let uri = &request.uri;
+        for placed in self.toolsets() {
+            placed.fence.check_uri("uri", uri)?;
+            let of_skill = placed.toolset.skills().iter().find_map(|skill| skill.read(uri));
+            let found = match of_skill {
+                Some(contents) => Some(ReadResourceResult::new(vec![contents]).into()),
+                None => self.read_from(placed, uri, &visit).await?,
             };
-            if let Some(mut result) = found.or_else(of_skill) {
-                (result.ttl_ms, result.cache_scope) = self.hints(0);
-                return Ok(result.into());
+            match found {
+                None => {}
+                Some(Answered::Made(mut result)) => {
+                    (result.ttl_ms, result.cache_scope) = self.hints(0);
+                    return Ok(result.into());
+                }
+                Some(Answered::Relayed(fields)) => {
+                    self.relay(fields, Some(0))?;
+                    return Ok(ReadResourceResult::new(vec![]).into());
+                }
             }
         }
-        let text = format!("there is no resource {}", shown(&request.uri));
-        Err(ErrorData::resource_not_found(text, Some(json!({ "uri": request.uri }))))
+        let text = format!("there is no resource {}", shown(uri));
+        Err(ErrorData::resource_not_found(text, Some(json!({ "uri": uri }))))
     }
 
     async fn list_prompts(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let toolsets = self.registry.toolsets.iter();
-        let all: Vec<_> = toolsets.flat_map(|placed| placed.toolset.prompts().to_vec()).collect();
-        let (prompts, next) = page(&all, request)?;
-        let mut result = ListPromptsResult::with_all_items(prompts);
-        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
-        Ok(result)
+        let visit = self.visit(&context);
+        let (found, mut whole) = self.listed(|placed| placed.toolset.prompts(&visit)).await;
+        let mut names = BTreeSet::new();
+        for (placed, listed) in found {
+            for prompt in listed.iter() {
+                let name = placed.config.outer(text_of(prompt, "name").unwrap_or_default());
+                if names.insert(name.clone()) {
+                    let mut prompt = placed.fence.prompt(prompt.clone());
+                    prompt.insert("name".to_owned(), name.into());
+                    whole.items.push(Text::Other(text(prompt)));
+                }
+            }
+        }
+        self.list("prompts", &whole, request)?;
+        Ok(ListPromptsResult::default())
     }
 
     async fn get_prompt(
@@ -385,22 +595,27 @@ impl ServerHandler for Handler {
         request: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let arguments = request.arguments.unwrap_or_default();
-        let offers = |placed: &&Placed| {
-            placed.toolset.prompts().iter().any(|prompt| prompt.name == request.name)
-        };
-        let Some(placed) = self.registry.toolsets.iter().find(offers) else {
+        let visit = self.visit(&context);
+        let found = self.find_prompt(&request.name, &visit).await;
+        let found = found.map_err(|error| self.failed(error).into_protocol())?;
+        let Some((placed, prompt)) = found else {
             let text = format!("there is no prompt {}", shown(&request.name));
             return Err(ErrorData::invalid_params(text, None));
         };
-        let offered = placed.toolset.prompts().iter().find(|prompt| prompt.name == request.name);
-        if let Some(lacking) = offered.and_then(|prompt| lacking(prompt, &arguments)) {
+        let arguments = placed.fence.pin_prompt(&prompt, request.arguments.unwrap_or_default())?;
+        if let Some(lacking) = lacking(&prompt, &arguments) {
             let text = format!("the prompt {} needs the argument {lacking}", request.name);
             return Err(ErrorData::invalid_params(text, None));
         }
-        let (toolset, client) = (&placed.toolset, self.client(&context));
-        let prompt = toolset.prompt(&request.name, &arguments, &client, self.shared_notes).await;
-        prompt.map(Into::into).map_err(|error| self.failed(error).into_protocol())
+        let inner = placed.config.inner(&request.name).unwrap_or_default();
+        let answer = placed.toolset.prompt(inner, arguments, &visit).await;
+        match answer.map_err(|error| self.failed(error).into_protocol())? {
+            Answered::Made(prompt) => Ok(prompt.into()),
+            Answered::Relayed(fields) => {
+                self.relay(fields, None)?;
+                Ok(GetPromptResult::new(vec![]).into())
+            }
+        }
     }
 
     async fn list_skills(
@@ -484,26 +699,45 @@ impl ServerHandler for Handler {
     async fn complete(
         &self,
         request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        let subject = match &request.r#ref {
-            Reference::Prompt(prompt) => Subject::Prompt(&prompt.name),
-            Reference::Resource(template) => Subject::Template(&template.uri),
-            _ => {
-                return Err(ErrorData::invalid_params("this kind of reference is unknown", None));
-            }
-        };
+        let visit = self.visit(&context);
         let argument = &request.argument;
-        for placed in &self.registry.toolsets {
-            let toolset = &placed.toolset;
-            let answer =
-                toolset.complete(subject, &argument.name, &argument.value, self.shared_notes).await;
-            if let Some(values) = answer.map_err(|error| self.failed(error).into_protocol())? {
-                let has_more = values.len() > limits::COMPLETION_VALUES_MAX;
-                let values = values.into_iter().take(limits::COMPLETION_VALUES_MAX).collect();
-                let info = CompletionInfo::with_pagination(values, None, has_more)
-                    .map_err(|error| ErrorData::internal_error(error, None))?;
-                return Ok(CompleteResult::new(info));
+        let known = request.context.as_ref().and_then(|context| context.arguments.as_ref());
+        let known: JsonObject = known
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+            .collect();
+        for placed in self.toolsets() {
+            let known = placed.fence.known(known.clone(), &argument.name)?;
+            let template;
+            let subject = match &request.r#ref {
+                Reference::Prompt(prompt) => match placed.config.inner(&prompt.name) {
+                    Some(name) => Subject::Prompt(name),
+                    None => continue,
+                },
+                Reference::Resource(shown) => {
+                    template = self.template(placed, &shown.uri, &visit).await;
+                    Subject::Template(&template)
+                }
+                _ => {
+                    return Err(ErrorData::invalid_params(
+                        "this kind of reference is unknown",
+                        None,
+                    ));
+                }
+            };
+            let (text, argument) = (argument.value.as_str(), argument.name.as_str());
+            let question = Completion { subject, argument, text, known: &known };
+            let answer = placed.toolset.complete(question, &visit).await;
+            match answer.map_err(|error| self.failed(error).into_protocol())? {
+                None => {}
+                Some(Answered::Made(result)) => return Ok(result),
+                Some(Answered::Relayed(fields)) => {
+                    self.relay(fields, None)?;
+                    return Ok(CompleteResult::default());
+                }
             }
         }
         let text = format!("nothing here has an argument {}", shown(&argument.name));
@@ -511,14 +745,140 @@ impl ServerHandler for Handler {
     }
 }
 
+impl Handler {
+    /// Everything that is served here, and what is not, and why.
+    async fn effective(&self, visit: &Visit) -> Value {
+        let (mut tools, mut hidden, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        let mut names = BTreeMap::new();
+        let absent = self.registry.absent.iter();
+        missing.extend(absent.map(|(name, why)| json!({ "toolset": name, "reason": why })));
+        for (placed, seen) in self.registry.views(visit).await {
+            let toolset = &placed.config.name;
+            let (current, view) = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    let (_, reason) = self.lacks(placed, error);
+                    missing.push(json!({ "toolset": toolset, "reason": reason }));
+                    continue;
+                }
+            };
+            if let Some(reason) = current.lack {
+                missing.push(json!({ "toolset": toolset, "reason": reason }));
+            }
+            for (name, reason) in &view.hidden {
+                hidden.push(json!({ "name": name, "toolset": toolset, "reason": reason }));
+            }
+            for tool in &view.tools {
+                if let Some(other) = names.get(&tool.name) {
+                    let reason = format!("{other} has a tool of this name; give one a prefix");
+                    hidden.push(json!({ "name": tool.name, "toolset": toolset, "reason": reason }));
+                    continue;
+                }
+                names.insert(tool.name.clone(), toolset.clone());
+                let mut shown: Value = serde_json::from_str(&tool.text).unwrap_or_default();
+                if let Some(shown) = shown.as_object_mut() {
+                    shown.insert("toolset".to_owned(), toolset.clone().into());
+                    shown.insert("fingerprint".to_owned(), json!(tool.fingerprint));
+                    shown.insert("changed".to_owned(), tool.is_changed.into());
+                }
+                tools.push(shown);
+            }
+        }
+        let scope = self.key.scope.to_string();
+        json!({ "scope": scope, "tools": tools, "hidden": hidden, "missing": missing })
+    }
+
+    /// A template as its toolset knows it, by what the client sees of it.
+    async fn template(&self, placed: &Placed, seen: &str, visit: &Visit) -> String {
+        let listed = placed.toolset.templates(visit).await.map(|listed| listed.it);
+        let listed = listed.unwrap_or_default();
+        let mut templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
+        let own = templates.find(|template| placed.fence.template(template) == seen);
+        own.unwrap_or(seen).to_owned()
+    }
+
+    /// Reads a resource of one toolset, if it has it, and if it is inside.
+    async fn read_from(
+        &self,
+        placed: &Placed,
+        uri: &str,
+        visit: &Visit,
+    ) -> Result<Option<Answered<ReadResourceResult>>, ErrorData> {
+        if !placed.fence.pins.is_empty() {
+            let listed = placed.toolset.templates(visit).await;
+            let listed = listed.map_err(|error| self.failed(error).into_protocol())?.it;
+            let templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
+            for template in templates {
+                placed.fence.check_by_template(template, uri)?;
+            }
+        }
+        let found = placed.toolset.read(uri, visit).await;
+        found.map_err(|error| self.failed(error).into_protocol())
+    }
+}
+
+/// What is missing of a list: whose, and why.
+type Missing = (String, String);
+
+/// A list as a whole, before a page is taken of it.
+struct Whole<T> {
+    items: Vec<T>,
+    ttl: u64,
+    missing: Vec<Missing>,
+}
+
+impl<T> Whole<T> {
+    const fn new() -> Self {
+        Self { items: Vec::new(), ttl: limits::TOOLS_TTL_MS, missing: Vec::new() }
+    }
+
+    fn lack(&mut self, placed: &Placed, lack: Option<&String>) {
+        self.missing.extend(lack.map(|lack| (placed.config.name.clone(), lack.clone())));
+    }
+}
+
+/// An item of a list, written.
+#[derive(Clone)]
+enum Text {
+    Tool(Rc<Shown>),
+    Other(String),
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Tool(tool) => &tool.text,
+            Self::Other(text) => text,
+        }
+    }
+}
+
+fn text(item: JsonObject) -> String {
+    Value::Object(item).to_string()
+}
+
+fn text_of<'a>(item: &'a JsonObject, member: &str) -> Option<&'a str> {
+    item.get(member).and_then(Value::as_str)
+}
+
+/// What a client says beside a request that is not for this server: it goes on with the request.
+fn for_others(meta: &RequestMetaObject) -> JsonObject {
+    let own = |key: &str| key == "progressToken" || key.starts_with("io.modelcontextprotocol/");
+    let others = meta.iter().filter(|(key, _)| !own(key));
+    others.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 fn no_task(id: &str) -> ErrorData {
     ErrorData::invalid_params(format!("there is no task {}", shown(id)), None)
 }
 
 /// The first argument that a prompt needs and was not given.
-fn lacking<'a>(prompt: &'a Prompt, arguments: &JsonObject) -> Option<&'a str> {
-    let needed = prompt.arguments.iter().flatten().filter(|a| a.required == Some(true));
-    needed.map(|argument| argument.name.as_str()).find(|name| !arguments.contains_key(*name))
+fn lacking<'a>(prompt: &'a JsonObject, arguments: &JsonObject) -> Option<&'a str> {
+    let listed = prompt.get("arguments").and_then(Value::as_array);
+    let needed = listed.into_iter().flatten();
+    let needed = needed.filter(|argument| argument.get("required") == Some(&Value::Bool(true)));
+    let mut names = needed.filter_map(|argument| argument.get("name").and_then(Value::as_str));
+    names.find(|name| !arguments.contains_key(*name))
 }
 
 /// Where a page begins: a toolset and an offset in it. Opaque to clients.

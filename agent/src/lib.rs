@@ -11,6 +11,8 @@
 //! - [`handler`]: the `rmcp` server, always under a scope
 //! - [`tasks`]: calls that go on without their caller
 //! - [`registry`]: the tools of all toolsets, narrowed to the scope
+//! - [`fence`]: what of a toolset a scope fixes
+//! - [`verbatim`]: results that go to a client as text
 //! - [`mirror`]: parameters that headers repeat
 //! - [`toolset`], [`toolsets`]: what a family of tools is, and the families
 //! - [`background`], [`skills`]: more of what toolsets may do and have
@@ -39,6 +41,10 @@ pub mod handler;
 pub mod tasks;
 
 pub mod registry;
+
+pub mod fence;
+
+pub mod verbatim;
 
 pub mod mirror;
 

@@ -4,7 +4,11 @@
 
 use rmcp::model::{ErrorData, JsonObject};
 use serde_json::Value;
-use shared::{error::shown, header::decode, limits};
+use shared::{
+    error::shown,
+    header::{decode, encode},
+    limits,
+};
 
 /// A parameter that has a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,21 @@ pub fn check(
         })?;
     }
     Ok(())
+}
+
+/// The headers that a client of a tool sends with these arguments: names, and values.
+#[must_use]
+pub fn headers(schema: &JsonObject, arguments: &JsonObject) -> Vec<(String, String)> {
+    let header = |parameter: &Mirrored| {
+        let text = match parameter.value(Some(arguments))? {
+            Value::String(text) => text.clone(),
+            Value::Bool(truth) => truth.to_string(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        Some((format!("mcp-param-{}", parameter.header), encode(&text)))
+    };
+    mirrored(schema).iter().filter_map(header).collect()
 }
 
 impl Mirrored {

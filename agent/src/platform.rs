@@ -7,6 +7,7 @@ use shared::{
     hop::{Change, NotesAnswer},
     notes,
 };
+use upstream::{Request, Response};
 
 /// The world, as an Agent sees it. Production's is a Durable Object; tests and the simulation
 /// bring their own.
@@ -26,6 +27,13 @@ pub trait Platform {
 
     /// Has `Context::alarm` called at this time, and at none that was set before.
     fn wake(&self, at: Millis) -> LocalBoxFuture<'static, Result<(), Error>>;
+
+    /// Sends a request to an upstream, outside of everything that is ours. Dropping the future, or
+    /// the body, ends the connection. The error is for the log.
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>>;
+
+    /// A secret that the operator set, by its name.
+    fn secret(&self, name: &str) -> Option<String>;
 
     /// Keeps what the client is not told of a failure.
     fn log(&self, error: &Error);

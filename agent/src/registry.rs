@@ -1,15 +1,18 @@
-//! The tools of all toolsets, narrowed to one scope: made once per context and only read after
-//! that. It must not know what any tool does.
+//! The tools of all toolsets, narrowed to one scope: made once per version of a toolset's offers,
+//! and only read after that. It must not know what any tool does.
 
 use crate::{
+    fence::Fence,
     mirror::{self, Mirrored},
     skills::Bundle,
-    toolset::{TaskSupport, Toolset},
+    toolset::{Current, Need, Offer, Offers, TaskSupport, ToolError, Toolset, Visit},
 };
-use narrow::{NarrowError, Pin, narrow};
-use rmcp::model::{JsonObject, Tool};
-use shared::{Error, Scope, config};
-use std::{collections::BTreeMap, sync::Arc};
+use futures_util::future::join_all;
+use narrow::narrow;
+use rmcp::model::JsonObject;
+use serde_json::Value;
+use shared::{Scope, config, limits};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// A toolset as the configuration places it here.
 pub struct Placed {
@@ -17,6 +20,9 @@ pub struct Placed {
     pub config: config::Toolset,
     /// The toolset.
     pub toolset: Box<dyn Toolset>,
+    /// What of it the scope fixes.
+    pub fence: Fence,
+    views: RefCell<Vec<(Rc<Offers>, Rc<View>)>>,
 }
 
 impl std::fmt::Debug for Placed {
@@ -25,138 +31,218 @@ impl std::fmt::Debug for Placed {
     }
 }
 
-/// Where a visible tool is served, and the schema it has there.
+/// A tool as clients see it here.
 #[derive(Debug, Clone)]
-pub struct Entry {
-    /// Index into [`Registry::toolsets`].
-    pub toolset: usize,
+pub struct Shown {
+    /// The name that clients know.
+    pub name: String,
+    /// The name that its toolset knows.
+    pub inner: String,
+    /// The whole of it, narrowed, as JSON.
+    pub text: String,
     /// The complete schema, before narrowing.
-    pub schema: Arc<JsonObject>,
+    pub schema: JsonObject,
     /// Whether its work may go on without its caller.
     pub tasks: TaskSupport,
     /// The parameters that its caller mirrors into headers, as the tool is advertised.
     pub mirrored: Vec<Mirrored>,
+    /// Whether it says that it only reads.
+    pub is_read_only: bool,
+    /// See [`Offer::fingerprint`].
+    pub fingerprint: Option<String>,
+    /// See [`Offer::is_changed`].
+    pub is_changed: bool,
+}
+
+/// The tools of one toolset as clients see them here.
+#[derive(Debug, Default)]
+pub struct View {
+    /// The tools, in the toolset's order.
+    pub tools: Vec<Rc<Shown>>,
+    /// What is not shown, by the names that clients would know, and why.
+    pub hidden: Vec<(String, String)>,
+    by_name: BTreeMap<String, usize>,
+}
+
+impl View {
+    /// The tool of this name, if it is shown.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Rc<Shown>> {
+        self.by_name.get(name).and_then(|index| self.tools.get(*index))
+    }
+}
+
+impl Placed {
+    /// A toolset at a scope.
+    #[must_use]
+    pub fn new(
+        config: config::Toolset,
+        toolset: Box<dyn Toolset>,
+        scope: &Scope,
+        levels: &[config::Level],
+    ) -> Self {
+        let fence = Fence::new(&config, scope, levels);
+        Self { config, toolset, fence, views: RefCell::default() }
+    }
+
+    /// Its tools as clients see them here, and the version of its offers that they are.
+    ///
+    /// # Errors
+    /// The toolset's own.
+    pub async fn view(&self, visit: &Visit, need: Need) -> Result<Seen, ToolError> {
+        let current = self.toolset.tools(visit, need).await?;
+        let offers = &current.it;
+        let mut views = self.views.borrow_mut();
+        if let Some((_, view)) = views.iter().find(|(known, _)| Rc::ptr_eq(known, offers)) {
+            let view = Rc::clone(view);
+            return Ok((current, view));
+        }
+        let view = Rc::new(self.narrowed(offers));
+        // Different kinds of clients may be offered different tools.
+        if views.len() >= limits::VIEWS_MAX {
+            views.remove(0);
+        }
+        views.push((Rc::clone(offers), Rc::clone(&view)));
+        drop(views);
+        Ok((current, view))
+    }
+
+    fn narrowed(&self, offers: &Offers) -> View {
+        let mut view = View::default();
+        for (name, reason) in &offers.dropped {
+            view.hidden.push((name.clone(), reason.clone()));
+        }
+        for offer in &offers.tools {
+            let name = self.config.outer(&offer.name);
+            match self.shown(offer, &name) {
+                Err(reason) => view.hidden.push((name, reason)),
+                Ok(_) if view.by_name.contains_key(&name) => {
+                    view.hidden.push((name, "another tool has this name".to_owned()));
+                }
+                Ok(shown) => {
+                    view.by_name.insert(name, view.tools.len());
+                    view.tools.push(Rc::new(shown));
+                }
+            }
+        }
+        view
+    }
+
+    /// A tool as clients see it, or why they do not.
+    fn shown(&self, offer: &Offer, name: &str) -> Result<Shown, String> {
+        if !self.config.allows(&offer.name) {
+            return Err("it is not among those that the configuration allows".to_owned());
+        }
+        if self.config.hides(&offer.name, self.fence.depth()) {
+            return Err("the configuration hides it at this scope".to_owned());
+        }
+        let schema = offer.object.get("inputSchema").and_then(Value::as_object);
+        let schema = schema.cloned().unwrap_or_default();
+        let narrowed = match self.fence.pins.is_empty() {
+            true => schema.clone(),
+            false => narrow(&schema, &self.fence.pins)
+                .map_err(|error| format!("its schema cannot be narrowed: {error}"))?,
+        };
+        let mirrored = mirror::mirrored(&narrowed);
+        let mut object = offer.object.clone();
+        object.insert("name".to_owned(), name.into());
+        object.insert("inputSchema".to_owned(), Value::Object(narrowed));
+        let hint = |name: &str| {
+            let annotations = offer.object.get("annotations");
+            annotations.and_then(|annotations| annotations.get(name)) == Some(&Value::Bool(true))
+        };
+        Ok(Shown {
+            name: name.to_owned(),
+            inner: offer.name.clone(),
+            text: Value::Object(object).to_string(),
+            schema,
+            tasks: offer.tasks,
+            mirrored,
+            is_read_only: hint("readOnlyHint"),
+            fingerprint: offer.fingerprint.clone(),
+            is_changed: offer.is_changed,
+        })
+    }
 }
 
 /// Everything that one context serves.
 #[derive(Debug)]
 pub struct Registry {
-    /// The scope, as pins on parameters.
-    pub pins: Vec<Pin>,
-    /// Parameters that name a narrower context than this one.
-    pub unpinned: Vec<String>,
     /// The toolsets, in the order of the configuration.
     pub toolsets: Vec<Placed>,
-    /// The tools as clients see them: narrowed, the hidden ones left out, in a fixed order.
-    pub tools: Vec<Tool>,
-    entries: BTreeMap<String, Entry>,
+    /// Toolsets that are configured and not here, and why.
+    pub absent: Vec<(String, String)>,
+}
+
+/// The tools of one toolset, as it offers them and as clients see them.
+pub type Seen = (Current<Offers>, Rc<View>);
+
+/// A tool and whose it is.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The toolset.
+    pub placed: &'a Placed,
+    /// The tool.
+    pub tool: Rc<Shown>,
 }
 
 impl Registry {
-    /// Places toolsets under a scope.
+    /// The tools of all toolsets. They are asked at the same time.
+    pub async fn views<'a>(&'a self, visit: &Visit) -> Vec<(&'a Placed, Result<Seen, ToolError>)> {
+        let all = self.toolsets.iter();
+        let all = all.map(|placed| async move { (placed, placed.view(visit, Need::Fresh).await) });
+        join_all(all).await
+    }
+
+    /// The tool of this name, if it is shown here. A hidden one is as unknown as any other. Only
+    /// those toolsets are asked whose it may be; of several the first has it.
     ///
     /// # Errors
-    /// An internal error for two tools of one name: a mistake of the configuration.
-    pub fn new(
-        scope: &Scope,
-        levels: &[config::Level],
-        toolsets: Vec<Placed>,
-    ) -> Result<Self, Error> {
-        let pins: Vec<Pin> = levels
-            .iter()
-            .zip(scope.slugs())
-            .map(|(level, slug)| Pin {
-                parameters: level.parameters.clone(),
-                value: slug.as_str().to_owned(),
-                preserve_case: level.preserve_case,
-            })
-            .collect();
-        let narrower = levels.iter().skip(scope.depth());
-        let unpinned = narrower.flat_map(|level| level.parameters.clone()).collect();
-        let mut tools = Vec::new();
-        let mut entries = BTreeMap::new();
-        for (toolset, placed) in toolsets.iter().enumerate() {
-            for tool in placed.toolset.tools() {
-                if placed.config.hides(&tool.name, scope.depth()) {
-                    continue;
+    /// Why it is not known whether there is one.
+    pub async fn find<'a>(
+        &'a self,
+        name: &str,
+        visit: &Visit,
+    ) -> Result<Option<Found<'a>>, ToolError> {
+        let may =
+            |placed: &&Placed| placed.config.inner(name).is_some_and(|n| placed.config.allows(n));
+        // A prefix says whose it is.
+        let prefixed = |placed: &&Placed| placed.config.prefix.is_some() && may(placed);
+        let owner = self.toolsets.iter().find(prefixed);
+        let asked: Vec<&Placed> = match owner {
+            Some(owner) => vec![owner],
+            None => self.toolsets.iter().filter(may).collect(),
+        };
+        // Whoever calls a tool has seen it: an older copy of the list will do, if it is in there.
+        let mut failed = None;
+        for need in [Need::Known, Need::Fresh] {
+            failed = None;
+            let views = match asked.as_slice() {
+                [only] => vec![only.view(visit, need).await],
+                several => join_all(several.iter().map(|placed| placed.view(visit, need))).await,
+            };
+            for (placed, seen) in asked.iter().zip(views) {
+                match seen {
+                    Ok((_, view)) => {
+                        if let Some(tool) = view.find(name) {
+                            return Ok(Some(Found { placed, tool: Rc::clone(tool) }));
+                        }
+                    }
+                    Err(error) => failed = failed.or(Some(error)),
                 }
-                let shown = narrowed(tool, &pins).map_err(|error| {
-                    Error::internal(format!("the schema of {}: {error}", tool.name))
-                })?;
-                let schema = Arc::clone(&tool.input_schema);
-                let mirrored = mirror::mirrored(&shown.input_schema);
-                let tasks = placed.toolset.tasks(&tool.name);
-                let entry = Entry { toolset, schema, tasks, mirrored };
-                if entries.insert(tool.name.to_string(), entry).is_some() {
-                    return Err(Error::internal(format!("two tools are named {}", tool.name)));
-                }
-                tools.push(shown);
             }
         }
-        Ok(Self { pins, unpinned, toolsets, tools, entries })
+        failed.map_or(Ok(None), Err)
     }
 
-    /// The tool of this name, if it is visible here. A hidden one is as unknown as any other.
-    #[must_use]
-    pub fn entry(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
-    }
-
-    /// Whether there is a tool whose work may go on without its caller.
+    /// Whether there may be tools whose work goes on without its caller.
     #[must_use]
     pub fn has_tasks(&self) -> bool {
-        self.entries.values().any(|entry| entry.tasks != TaskSupport::Never)
+        self.toolsets.iter().any(|placed| placed.toolset.has_tasks())
     }
 
     /// The skills of all toolsets.
     pub fn skills(&self) -> impl Iterator<Item = &Bundle> {
         self.toolsets.iter().flat_map(|placed| placed.toolset.skills())
-    }
-}
-
-fn narrowed(tool: &Tool, pins: &[Pin]) -> Result<Tool, NarrowError> {
-    let mut tool = tool.clone();
-    if !pins.is_empty() {
-        tool.input_schema = Arc::new(narrow(&tool.input_schema, pins)?);
-    }
-    Ok(tool)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::toolset::{Answer, Call};
-    use rmcp::model::CallToolResult;
-    use serde_json::json;
-    use shared::config::{Config, ToolsetKind};
-
-    struct Mirroring(Vec<Tool>);
-
-    impl Toolset for Mirroring {
-        fn tools(&self) -> &[Tool] {
-            &self.0
-        }
-
-        fn call(&self, _call: Call) -> Answer<'_, CallToolResult> {
-            Box::pin(std::future::ready(Ok(CallToolResult::success(vec![]))))
-        }
-    }
-
-    #[test]
-    fn a_pinned_parameter_has_no_header() {
-        let schema = json!({ "type": "object", "properties": {
-            "projectSlug": { "type": "string", "x-mcp-header": "Project" },
-            "region": { "type": "string", "x-mcp-header": "Region" },
-        } });
-        let levels = Config::default().levels;
-        let mirrored = |path: &str| {
-            let tool = Tool::new("t", "t", Arc::new(schema.as_object().unwrap().clone()));
-            let config = config::Toolset::new(ToolsetKind::Memory);
-            let placed = Placed { config, toolset: Box::new(Mirroring(vec![tool])) };
-            let scope = Scope::parse_path(path, &levels).unwrap();
-            let registry = Registry::new(&scope, &levels, vec![placed]).unwrap();
-            registry.entry("t").unwrap().mirrored.len()
-        };
-        assert_eq!((mirrored("/mcp/acme"), mirrored("/mcp/acme/web")), (2, 1));
     }
 }

@@ -1,11 +1,11 @@
 //! What a running call may say before its result: progress and log messages, gated as the client
 //! asked. A toolset does not know which era it serves. It must not know any tool.
 
-use crate::caller::SharedCaller;
+use crate::{caller::SharedCaller, value::to_value};
 use rmcp::{
     Peer, RoleServer,
     model::{
-        CustomNotification, LoggingLevel, LoggingMessageNotificationParam,
+        CustomNotification, JsonObject, LoggingLevel, LoggingMessageNotificationParam,
         ProgressNotificationParam, ServerNotification,
     },
 };
@@ -38,6 +38,47 @@ impl Reporter {
                 .with_message(message);
             let _ = self.peer.notify_progress(param).await;
         }
+    }
+
+    /// Passes on what somebody else says of the call: progress, where the client wants to hear of
+    /// it, logs as severe as it wants them, and what belongs to neither.
+    pub async fn relay(&self, method: &str, mut params: JsonObject) {
+        match method {
+            "notifications/progress" => {
+                let Some(token) = self.caller.borrow().token.clone() else {
+                    return;
+                };
+                params.insert("progressToken".to_owned(), to_value(&token).unwrap_or_default());
+            }
+            "notifications/message" => {
+                let least = self.caller.borrow().level;
+                let level = params.get("level").and_then(Value::as_str).unwrap_or_default();
+                let level = upstream::talk::severity(level);
+                if level == u8::MAX || least.is_none_or(|least| level < severity(least)) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let said = CustomNotification::new(method, Some(Value::Object(params)));
+        let said = ServerNotification::CustomNotification(said);
+        let _ = self.peer.send_notification(said).await;
+    }
+
+    /// The least severe log level that the client wants, as MCP words it.
+    #[must_use]
+    pub fn level(&self) -> Option<String> {
+        let level = self.caller.borrow().level?;
+        match to_value(&level) {
+            Ok(Value::String(level)) => Some(level),
+            _ => None,
+        }
+    }
+
+    /// Whether the client wants to hear how far the call is.
+    #[must_use]
+    pub fn wants_progress(&self) -> bool {
+        self.caller.borrow().token.is_some()
     }
 
     /// Logs for the client, if it wants messages this severe.

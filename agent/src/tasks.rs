@@ -8,6 +8,7 @@ mod store;
 
 use crate::{
     caller::Caller, client::Rounds, handler::Handler, platform::Platform, registry::Registry,
+    verbatim::Verbatim,
 };
 use rmcp::model::{
     DetailedTask, GetTaskResult, InputRequests, InputResponses, JsonObject, MetaObject,
@@ -16,7 +17,7 @@ use rmcp::model::{
 use run::{Outcome, Running};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use shared::{AgentKey, Error, Kind, Millis, TaskId, database::Database, limits};
+use shared::{AgentKey, Error, Kind, Millis, TaskId, database::Database, hop::Options, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -300,6 +301,10 @@ impl Tasks {
             tasks: Rc::clone(self),
             is_task: true,
             began: self.platform.now(),
+            // Whoever began it could see the tool, and its headers were checked then.
+            options: Options::default(),
+            mirrors: Vec::new(),
+            verbatim: Verbatim::default(),
         }
     }
 

@@ -1,35 +1,154 @@
 //! What a family of tools is, to an Agent. Schemas are complete here; the handler narrows them to
 //! the scope. It must not know scopes or which families there are.
 
-use crate::{background::Background, client::Client, report::Reporter, skills::Bundle};
+use crate::{
+    background::Background, client::Client, report::Reporter, skills::Bundle, value::to_value,
+};
 use futures_util::future::LocalBoxFuture;
 use rmcp::model::{
-    CallToolResult, ErrorData, GetPromptResult, JsonObject, Prompt, ReadResourceResult, Resource,
-    ResourceTemplate, Tool,
+    CallToolResult, CompleteResult, ErrorData, GetPromptResult, JsonObject, ReadResourceResult,
+    Tool,
 };
-use shared::{Error, Kind, hop::Change, limits};
+use serde::Serialize;
+use serde_json::Value;
+use shared::{
+    Error, Kind, Millis,
+    hop::{Access, Change, InterestHop},
+    limits,
+};
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use upstream::Fields;
 
 /// An answer that may take a while.
 pub type Answer<'a, T> = LocalBoxFuture<'a, Result<T, ToolError>>;
 
-/// One call of one tool.
+/// What a toolset answers with: what it made itself, or what somebody else did, which a client gets
+/// as it came.
 #[derive(Debug)]
-pub struct Call {
-    /// The tool's name.
-    pub name: String,
-    /// Its arguments, with the pinned ones put back.
-    pub arguments: JsonObject,
+pub enum Answered<T> {
+    /// Its own.
+    Made(T),
+    /// Somebody else's.
+    Relayed(Fields),
+}
+
+impl<T> From<T> for Answered<T> {
+    fn from(made: T) -> Self {
+        Self::Made(made)
+    }
+}
+
+/// One request, as far as a toolset talks to whoever sent it.
+#[derive(Debug)]
+pub struct Visit {
     /// The way to say something before the result.
     pub reporter: Reporter,
     /// Who can be asked before it acts.
     pub client: Client,
     /// Where it announces what it changed.
     pub changed: Changed,
-    /// The way to go on without its caller.
-    pub background: Background,
     /// Whether the user has shared notes (see `shared::hop::Hop`).
     pub shared_notes: bool,
+    /// What the client said beside its request, and not to this server.
+    pub meta: JsonObject,
+}
+
+/// One call of one tool.
+#[derive(Debug)]
+pub struct Call {
+    /// The tool's own name.
+    pub name: String,
+    /// Its arguments, with the pinned ones put back.
+    pub arguments: JsonObject,
+    /// Whoever calls.
+    pub visit: Visit,
+    /// The way to go on without its caller.
+    pub background: Background,
+}
+
+/// A tool, as a toolset offers it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// Its own name.
+    pub name: String,
+    /// The whole of it as it is listed, with its complete schema.
+    pub object: JsonObject,
+    /// Whether its work may go on without its caller.
+    pub tasks: TaskSupport,
+    /// What it is known by, where somebody else made it.
+    pub fingerprint: Option<String>,
+    /// Whether it is not what it was when it was first seen.
+    pub is_changed: bool,
+}
+
+/// The tools of a toolset.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Offers {
+    /// The tools, always in the same order.
+    pub tools: Vec<Offer>,
+    /// What is left out, by name, and why.
+    pub dropped: Vec<(String, String)>,
+}
+
+impl Offers {
+    /// Tools that this program has.
+    #[must_use]
+    pub fn of(tools: &[Tool], tasks: impl Fn(&str) -> TaskSupport) -> Current<Self> {
+        let offer = |tool: &Tool| Offer {
+            name: tool.name.to_string(),
+            object: object(tool),
+            tasks: tasks(&tool.name),
+            fingerprint: None,
+            is_changed: false,
+        };
+        let tools = tools.iter().map(offer).collect();
+        Current { it: Rc::new(Self { tools, dropped: Vec::new() }), until: None, lack: None }
+    }
+}
+
+/// Things of another kind: prompts, resources, or their templates, each whole.
+pub type Listed = Vec<JsonObject>;
+
+/// Things that this program has.
+#[must_use]
+pub fn listed(items: &[impl Serialize]) -> Current<Listed> {
+    Current { it: Rc::new(items.iter().map(object).collect()), until: None, lack: None }
+}
+
+/// Something that a toolset has at a time. The same allocation is the same version.
+#[derive(Debug, Default)]
+pub struct Current<T> {
+    /// It.
+    pub it: Rc<T>,
+    /// Until when it is fresh; `None` where it changes with the configuration only.
+    pub until: Option<Millis>,
+    /// Why this is not all, or not as it is now.
+    pub lack: Option<String>,
+}
+
+impl<T> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self { it: Rc::clone(&self.it), until: self.until, lack: self.lack.clone() }
+    }
+}
+
+/// How new a list must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// As it is now, or as long as it is said to be fresh.
+    Fresh,
+    /// Whatever is known.
+    Known,
+}
+
+/// One of `rmcp`'s types as the object that it is.
+#[must_use]
+pub fn object(of: &impl Serialize) -> JsonObject {
+    match to_value(of) {
+        Ok(Value::Object(object)) => object,
+        // What is listed is an object.
+        Ok(_) | Err(_) => JsonObject::new(),
+    }
 }
 
 /// What a call changed of what clients keep copies of, each thing once. They hear of it before
@@ -98,18 +217,14 @@ impl ToolError {
 }
 
 /// A page of a list: which items, and where the next page begins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    /// The items.
-    pub items: Vec<T>,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// The items, each whole.
+    pub items: Vec<JsonObject>,
     /// The offset of the next page; `None` after the last item.
     pub next: Option<u32>,
-}
-
-impl<T> Default for Page<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), next: None }
-    }
+    /// Why this is not all, or not as it is now.
+    pub lack: Option<String>,
 }
 
 /// Whether the work of a tool may go on without its caller.
@@ -131,15 +246,15 @@ pub enum TaskSupport {
 /// again from its start, with the answers it had (see [`Client`]). So may a call that goes on in
 /// the background, at any time: it does there what it may do twice.
 pub trait Toolset {
-    /// Its tools, with complete schemas, always in the same order.
-    fn tools(&self) -> &[Tool];
+    /// Its tools.
+    fn tools<'a>(&'a self, visit: &'a Visit, need: Need) -> Answer<'a, Current<Offers>>;
 
     /// Calls one of [`Self::tools`].
-    fn call(&self, call: Call) -> Answer<'_, CallToolResult>;
+    fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>>;
 
-    /// Whether the work of one of [`Self::tools`] may go on without its caller.
-    fn tasks(&self, _tool: &str) -> TaskSupport {
-        TaskSupport::Never
+    /// Whether the work of any of its tools may go on without its caller.
+    fn has_tasks(&self) -> bool {
+        false
     }
 
     /// Its skills, always in the same order.
@@ -148,37 +263,36 @@ pub trait Toolset {
     }
 
     /// Resources from an offset on.
-    fn resources(&self, _offset: u32, _shared_notes: bool) -> Answer<'_, Page<Resource>> {
+    fn resources<'a>(&'a self, _offset: u32, _visit: &'a Visit) -> Answer<'a, Page> {
         Box::pin(std::future::ready(Ok(Page::default())))
     }
 
     /// Templates of resources.
-    fn templates(&self) -> Vec<ResourceTemplate> {
-        Vec::new()
+    fn templates<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(Current::default())))
     }
 
     /// Reads a resource; `None` where this toolset has none of that URI.
     fn read<'a>(
         &'a self,
         _uri: &'a str,
-        _client: &'a Client,
-    ) -> Answer<'a, Option<ReadResourceResult>> {
+        _visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<ReadResourceResult>>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Its prompts, always in the same order.
-    fn prompts(&self) -> &[Prompt] {
-        &[]
+    fn prompts<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(Current::default())))
     }
 
     /// Makes one of [`Self::prompts`].
     fn prompt<'a>(
         &'a self,
         name: &'a str,
-        _arguments: &'a JsonObject,
-        _client: &'a Client,
-        _shared_notes: bool,
-    ) -> Answer<'a, GetPromptResult> {
+        _arguments: JsonObject,
+        _visit: &'a Visit,
+    ) -> Answer<'a, Answered<GetPromptResult>> {
         let error = ErrorData::invalid_params(format!("there is no prompt {name}"), None);
         Box::pin(std::future::ready(Err(ToolError::Protocol(error))))
     }
@@ -186,13 +300,32 @@ pub trait Toolset {
     /// Values for an argument of one of its prompts or templates; `None` if it is not one of its.
     fn complete<'a>(
         &'a self,
-        _subject: Subject<'a>,
-        _argument: &'a str,
-        _text: &'a str,
-        _shared_notes: bool,
-    ) -> Answer<'a, Option<Vec<String>>> {
+        _question: Completion<'a>,
+        _visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<CompleteResult>>> {
         Box::pin(std::future::ready(Ok(None)))
     }
+
+    /// Whether the user may enter this context.
+    fn verify(&self) -> Answer<'_, Access> {
+        Box::pin(std::future::ready(Ok(Access::Yes)))
+    }
+
+    /// Says what anybody wants to hear of.
+    fn interest(&self, _interest: &InterestHop) {}
+}
+
+/// What a completion is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Completion<'a> {
+    /// What the argument belongs to.
+    pub subject: Subject<'a>,
+    /// The argument's name.
+    pub argument: &'a str,
+    /// How its value begins.
+    pub text: &'a str,
+    /// The arguments that are known already.
+    pub known: &'a JsonObject,
 }
 
 /// What an argument belongs to.
@@ -225,6 +358,7 @@ pub(crate) mod tests {
         },
         task::{Context, Poll, Wake, Waker},
     };
+    use upstream::{Request, Response};
 
     /// A platform where nothing moves but what a test moves, and what asks for randomness.
     #[cfg_attr(not(feature = "fixture"), allow(dead_code, reason = "moved by the fixture's tests"))]
@@ -364,6 +498,14 @@ pub(crate) mod tests {
         fn wake(&self, at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
             self.alarm.set(Some(at));
             Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn send(&self, _request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
+            Box::pin(std::future::ready(Err("nothing is outside".to_owned())))
+        }
+
+        fn secret(&self, _name: &str) -> Option<String> {
+            None
         }
 
         fn log(&self, _error: &Error) {}

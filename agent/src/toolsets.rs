@@ -2,10 +2,16 @@
 
 pub mod memory;
 
+pub mod mcp;
+
 #[cfg(feature = "fixture")]
 pub mod fixture;
 
-use crate::{platform::Platform, registry::Placed, toolset::Toolset};
+use crate::{
+    platform::Platform,
+    registry::{Placed, Registry},
+    toolset::Toolset,
+};
 use shared::{
     AgentKey, Error,
     config::{Config, ToolsetKind},
@@ -22,8 +28,9 @@ pub fn place(
     key: &Rc<AgentKey>,
     database: &Rc<dyn Database>,
     platform: &Rc<dyn Platform>,
-) -> Result<Vec<Placed>, Error> {
-    let make = |toolset: &shared::config::Toolset| {
+) -> Result<Registry, Error> {
+    let mut registry = Registry { toolsets: Vec::new(), absent: Vec::new() };
+    for toolset in &config.toolsets {
         let made: Box<dyn Toolset> = match &toolset.kind {
             ToolsetKind::Memory => Box::new(memory::Memory::new(
                 &config.levels,
@@ -31,7 +38,22 @@ pub fn place(
                 Rc::clone(database),
                 Rc::clone(platform),
             )),
-            ToolsetKind::Mcp(_) => return Err(Error::internal("not yet")),
+            ToolsetKind::Mcp(remote) => match remote.url.fill(&key.scope) {
+                Some(address) => Box::new(mcp::Mcp::new(mcp::Parts {
+                    toolset,
+                    remote,
+                    address: &address,
+                    is_development: config.is_development,
+                    key,
+                    database,
+                    platform,
+                })),
+                None => {
+                    let reason = "its address names a level that is not pinned here".to_owned();
+                    registry.absent.push((toolset.name.clone(), reason));
+                    continue;
+                }
+            },
             #[cfg(feature = "fixture")]
             ToolsetKind::Fixture => Box::new(fixture::Fixture::new(Rc::clone(platform))),
             #[cfg(not(feature = "fixture"))]
@@ -39,7 +61,7 @@ pub fn place(
                 return Err(Error::internal("this build has no toolset `fixture`"));
             }
         };
-        Ok(Placed { config: toolset.clone(), toolset: made })
-    };
-    config.toolsets.iter().map(make).collect()
+        registry.toolsets.push(Placed::new(toolset.clone(), made, &key.scope, &config.levels));
+    }
+    Ok(registry)
 }

@@ -37,6 +37,32 @@ pub const UPSTREAM_QUEUE_MAX: usize = 64;
 /// Redirects of one request that are followed.
 pub const REDIRECTS_MAX: usize = 3;
 
+/// Pages of one list of an upstream that are asked for.
+pub const UPSTREAM_PAGES_MAX: usize = 100;
+
+/// Items of one list of an upstream, and their bytes together. What is beyond is left out.
+pub const UPSTREAM_ITEMS_MAX: usize = 2_000;
+/// See [`UPSTREAM_ITEMS_MAX`].
+pub const UPSTREAM_LIST_BYTES_MAX: usize = 1_500_000;
+
+/// How long a list of an upstream is fresh that does not say how long it is.
+pub const UPSTREAM_TTL_MS: u64 = 60 * 1000;
+
+/// The longest that a list of an upstream is taken to be fresh, whatever it says.
+pub const UPSTREAM_TTL_MS_MAX: u64 = 60 * 60 * 1000;
+
+/// How old a list of an upstream may be that cannot be reached: it is shown, with a word on it.
+pub const UPSTREAM_STALE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Rows that one context keeps of its upstreams: how they were met, and their lists.
+pub const UPSTREAM_ROWS_MAX: usize = TOOLSETS_MAX * 8;
+
+/// Tools of one upstream of which it is remembered what they were like.
+pub const UPSTREAM_MARKS_MAX: usize = 4_000;
+
+/// Kinds of clients, by what they can be asked for, that one upstream is told apart.
+pub const UPSTREAM_LINKS_MAX: usize = 8;
+
 /// Characters of the name of an upstream's tool or prompt.
 pub const UPSTREAM_NAME_CHARS_MAX: usize = 128;
 
@@ -81,6 +107,9 @@ pub const BREAKER_MS_MAX: u64 = 5 * 60 * 1000;
 
 /// The longest that an upstream may be given for one call.
 pub const UPSTREAM_MS_MAX: u32 = 60 * 60 * 1000;
+
+/// Versions of a toolset's tools that a context has ready.
+pub const VIEWS_MAX: usize = 8;
 
 /// Toolsets one configuration may name.
 pub const TOOLSETS_MAX: usize = 32;
@@ -293,6 +322,7 @@ const _: () = assert!(
         && TASK_RESULT_BYTES_MAX < ROW_BYTES_MAX,
     "a task fits a row"
 );
+const _: () = assert!(UPSTREAM_LIST_BYTES_MAX < ROW_BYTES_MAX, "a list fits a row");
 const _: () = assert!(TASKS_OPEN_MAX < TASKS_MAX);
 const _: () = assert!(STATE_MS_MAX >= PARK_MS_MAX as u64, "what is parked may still be answered");
 const _: () = assert!(STATE_BYTES_MAX < BODY_BYTES_MAX / 2, "a state comes back in a body");

@@ -137,6 +137,12 @@ impl Link {
         self.ids.replace(self.ids.get().wrapping_add(1))
     }
 
+    /// The upstream's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.guard.name()
+    }
+
     /// What is known of the upstream, if it was met.
     #[must_use]
     pub fn known(&self) -> Option<Rc<Met>> {

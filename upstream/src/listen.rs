@@ -287,7 +287,8 @@ enum Step {
 }
 
 /// What a notification says has changed.
-fn change(method: &str, params: &JsonObject) -> Option<Heard> {
+#[must_use]
+pub fn change(method: &str, params: &JsonObject) -> Option<Heard> {
     match method {
         "notifications/tools/list_changed" => Some(Heard::Tools),
         "notifications/prompts/list_changed" => Some(Heard::Prompts),

@@ -38,6 +38,8 @@ pub struct Ask {
     pub mirrors: Vec<(String, String)>,
     /// Whether it may be asked twice where it is not known whether it was heard.
     pub may_repeat: bool,
+    /// Whether it is one of those that take no time: its bound is another.
+    pub is_list: bool,
     /// Whether anybody wants to hear how far it is.
     pub wants_progress: bool,
     /// The least severe log level that anybody wants to hear.
@@ -202,6 +204,8 @@ struct Conversation<'a> {
     relay: &'a dyn Relay,
     /// Its turn, until it asks.
     turn: &'a RefCell<Option<Turn>>,
+    /// How long the upstream has.
+    total_ms: u32,
     /// Questions of this request so far.
     asked: u32,
 }
@@ -288,8 +292,13 @@ impl Link {
         };
         let (inbox, _present) = self.running.enter(id);
         let bounds = self.guard.bounds();
-        let messages = self.post(met, body, &headers, bounds.first_byte_ms).await;
-        let mut conversation = Conversation { link: self, met, id, relay, turn, asked: 0 };
+        let (first_byte_ms, total_ms) = match ask.is_list {
+            true => (bounds.connect_ms, bounds.connect_ms),
+            false => (bounds.first_byte_ms, bounds.total_ms),
+        };
+        let messages = self.post(met, body, &headers, first_byte_ms).await;
+        let mut conversation =
+            Conversation { link: self, met, id, relay, turn, total_ms, asked: 0 };
         let outcome = match messages {
             Ok(messages) => conversation.follow(messages, inbox).await,
             Err(fault) => Err(fault),
@@ -408,7 +417,7 @@ impl Conversation<'_> {
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
         let (link, relay) = (self.link, self.relay);
         let mut asking: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
-        let mut clock = Clock::new(link.guard.bounds().total_ms);
+        let mut clock = Clock::new(self.total_ms);
         let mut resumes = 0;
         loop {
             match next(&*link.world, &mut messages, &mut inbox, &mut asking, &mut clock).await {

@@ -1,82 +1,92 @@
 //! What a client can be asked, and which answers fit: whatever does not fit what was asked for is
 //! no answer. It must not know how a question travels.
 
-use crate::value::to_value;
+use crate::toolset::object;
 use rmcp::model::{
-    ClientCapabilities, CreateMessageRequest, CreateMessageRequestParams, ElicitRequest,
-    ElicitRequestParams, ElicitResult, ElicitationAction, JsonObject, ListRootsRequest,
-    ListRootsResult, ServerRequest,
+    ClientCapabilities, CreateMessageRequestParams, CustomRequest, ElicitRequestParams, JsonObject,
+    ServerRequest,
 };
 use serde_json::{Map, Value, json};
 
-/// A question to a client.
-#[derive(Debug, Clone)]
-pub enum Question {
-    /// The user fills in a form, or opens a URL.
-    Elicit(ElicitRequestParams),
-    /// The client's model continues a conversation.
-    Sample(Box<CreateMessageRequestParams>),
-    /// Which directories the client works in.
-    Roots,
+/// A question to a client, in MCP's words: a toolset may pass on what somebody else asks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    method: String,
+    params: JsonObject,
 }
 
-/// The answer to a [`Question`] of the same kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Response {
-    /// What the user did.
-    Elicited(ElicitResult),
-    /// What the model said, as it came: a toolset may know kinds of content that nobody here does.
-    Sampled(JsonObject),
-    /// The directories.
-    Rooted(ListRootsResult),
-}
+const ELICIT: &str = "elicitation/create";
+const SAMPLE: &str = "sampling/createMessage";
+const ROOTS: &str = "roots/list";
 
 impl Question {
+    /// The user fills in a form, or opens a URL.
+    #[must_use]
+    pub fn elicit(params: &ElicitRequestParams) -> Self {
+        Self::of(ELICIT, object(params))
+    }
+
+    /// The client's model continues a conversation.
+    #[must_use]
+    pub fn sample(params: &CreateMessageRequestParams) -> Self {
+        Self::of(SAMPLE, object(params))
+    }
+
+    /// Which directories the client works in.
+    #[must_use]
+    pub fn roots() -> Self {
+        Self::of(ROOTS, JsonObject::new())
+    }
+
+    /// Whatever this method asks. One that is no question is one that no client can answer.
+    pub fn of(method: impl Into<String>, params: JsonObject) -> Self {
+        Self { method: method.into(), params }
+    }
+
     /// Its method.
     #[must_use]
-    pub const fn method(&self) -> &'static str {
-        match self {
-            Self::Elicit(_) => "elicitation/create",
-            Self::Sample(_) => "sampling/createMessage",
-            Self::Roots => "roots/list",
-        }
+    pub fn method(&self) -> &str {
+        &self.method
     }
 
-    const fn is_url(&self) -> bool {
-        matches!(self, Self::Elicit(ElicitRequestParams::UrlElicitationParams { .. }))
+    fn is_url(&self) -> bool {
+        self.method == ELICIT && self.params.get("mode").and_then(Value::as_str) == Some("url")
     }
 
-    const fn has_tools(&self) -> bool {
-        matches!(self, Self::Sample(params) if params.tools.is_some() || params.tool_choice.is_some())
+    fn has_tools(&self) -> bool {
+        let has = |name: &str| self.params.get(name).is_some_and(|value| !value.is_null());
+        self.method == SAMPLE && (has("tools") || has("toolChoice"))
     }
 
     /// Whether a client with these capabilities can be asked.
     pub(super) fn is_possible(&self, client: &ClientCapabilities) -> bool {
-        match self {
+        match self.method.as_str() {
             // A client that names no mode has the form.
-            Self::Elicit(_) => client.elicitation.as_ref().is_some_and(|modes| {
+            ELICIT => client.elicitation.as_ref().is_some_and(|modes| {
                 if self.is_url() {
                     modes.url.is_some()
                 } else {
                     modes.form.is_some() || modes.url.is_none()
                 }
             }),
-            Self::Sample(_) => {
+            SAMPLE => {
                 let sampling = client.sampling.as_ref();
                 sampling.is_some_and(|sampling| !self.has_tools() || sampling.tools.is_some())
             }
-            Self::Roots => client.roots.is_some(),
+            ROOTS => client.roots.is_some(),
+            _ => false,
         }
     }
 
     /// Adds what a client needs to be asked.
     pub(super) fn require(&self, capabilities: &mut Map<String, Value>) {
-        let (name, part) = match self {
-            Self::Elicit(_) if self.is_url() => ("elicitation", Some("url")),
-            Self::Elicit(_) => ("elicitation", None),
-            Self::Sample(_) if self.has_tools() => ("sampling", Some("tools")),
-            Self::Sample(_) => ("sampling", None),
-            Self::Roots => ("roots", None),
+        let (name, part) = match self.method.as_str() {
+            ELICIT if self.is_url() => ("elicitation", Some("url")),
+            ELICIT => ("elicitation", None),
+            SAMPLE if self.has_tools() => ("sampling", Some("tools")),
+            SAMPLE => ("sampling", None),
+            ROOTS => ("roots", None),
+            _ => return,
         };
         let entry = capabilities.entry(name).or_insert_with(|| json!({}));
         if let (Some(part), Some(entry)) = (part, entry.as_object_mut()) {
@@ -86,51 +96,41 @@ impl Question {
 
     /// As a request of the handshake era.
     pub(super) fn request(&self) -> ServerRequest {
-        match self.clone() {
-            Self::Elicit(params) => ServerRequest::ElicitRequest(ElicitRequest::new(params)),
-            Self::Sample(params) => {
-                ServerRequest::CreateMessageRequest(CreateMessageRequest::new(*params))
-            }
-            Self::Roots => ServerRequest::ListRootsRequest(ListRootsRequest::default()),
-        }
+        // `roots/list` has no parameters.
+        let params = (!self.params.is_empty()).then(|| Value::Object(self.params.clone()));
+        ServerRequest::CustomRequest(CustomRequest::new(self.method.clone(), params))
     }
 
     /// As one of the `inputRequests` of the modern era.
     pub(super) fn input(&self) -> Value {
-        let params = match self {
-            Self::Elicit(params) => to_value(params),
-            Self::Sample(params) => to_value(params),
-            Self::Roots => Ok(json!({})),
-        };
-        let mut params = params.unwrap_or_default();
-        if let Some(params) = params.as_object_mut() {
-            // 2026-07-28 knows none.
-            params.remove("elicitationId");
-        }
-        json!({ "method": self.method(), "params": params })
+        let mut params = self.params.clone();
+        // 2026-07-28 knows none.
+        params.remove("elicitationId");
+        json!({ "method": self.method, "params": params })
     }
 
-    /// The answer, if it is one.
-    pub(super) fn read(&self, value: &Value) -> Option<Response> {
-        match self {
-            Self::Elicit(params) => {
-                let result: ElicitResult = serde_json::from_value(value.clone()).ok()?;
-                let is_filled = result.action == ElicitationAction::Accept;
-                if let ElicitRequestParams::FormElicitationParams { requested_schema, .. } = params
-                    && is_filled
-                {
-                    let schema = to_value(requested_schema).ok()?;
+    /// Whether this is an answer.
+    pub(super) fn admits(&self, value: &Value) -> bool {
+        let Some(answer) = value.as_object() else {
+            return false;
+        };
+        match self.method.as_str() {
+            ELICIT => match answer.get("action").and_then(Value::as_str) {
+                Some("accept") if !self.is_url() => {
                     let empty = json!({});
-                    let content = result.content.as_ref().unwrap_or(&empty);
-                    return fits(&schema, content).then_some(Response::Elicited(result));
+                    let schema = self.params.get("requestedSchema").unwrap_or(&empty);
+                    fits(schema, answer.get("content").unwrap_or(&empty))
                 }
-                Some(Response::Elicited(result))
-            }
-            Self::Sample(_) => {
-                let said = value.as_object().filter(|said| is_said(said))?;
-                Some(Response::Sampled(said.clone()))
-            }
-            Self::Roots => serde_json::from_value(value.clone()).ok().map(Response::Rooted),
+                Some("accept" | "decline" | "cancel") => true,
+                _ => false,
+            },
+            SAMPLE => is_said(answer),
+            ROOTS => answer.get("roots").is_some_and(|roots| {
+                roots.as_array().is_some_and(|roots| {
+                    roots.iter().all(|root| root.get("uri").is_some_and(Value::is_string))
+                })
+            }),
+            _ => false,
         }
     }
 }
@@ -206,7 +206,7 @@ mod tests {
             "required": ["name"],
         });
         let params = json!({ "mode": "form", "message": "?", "requestedSchema": schema });
-        Question::Elicit(serde_json::from_value(params).unwrap())
+        Question::of(ELICIT, params.as_object().unwrap().clone())
     }
 
     #[test]
@@ -229,16 +229,16 @@ mod tests {
             (accept(json!({ "name": "A", "colour": "green" })), false),
             (accept(json!([])), false),
         ] {
-            assert_eq!(form().read(&answer).is_some(), fits, "{answer}");
+            assert_eq!(form().admits(&answer), fits, "{answer}");
         }
         let said = json!({ "role": "assistant", "model": "m",
             "content": { "type": "text", "text": "Paris" } });
-        let sample = Question::Sample(Box::new(CreateMessageRequestParams::new(vec![], 1)));
-        assert!(sample.read(&said).is_some());
+        let sample = Question::sample(&CreateMessageRequestParams::new(vec![], 1));
+        assert!(sample.admits(&said));
         let mut several = said.clone();
         several["content"] = json!([{ "type": "text", "text": "Paris" }, { "type": "x-unknown" }]);
-        assert!(sample.read(&several).is_some());
-        assert!(sample.read(&json!({ "action": "accept" })).is_none());
+        assert!(sample.admits(&several));
+        assert!(!sample.admits(&json!({ "action": "accept" })));
         for (key, wrong) in [
             ("role", json!("system")),
             ("model", json!(null)),
@@ -248,17 +248,17 @@ mod tests {
         ] {
             let mut wrongly = said.clone();
             wrongly[key] = wrong;
-            assert!(sample.read(&wrongly).is_none(), "{wrongly}");
+            assert!(!sample.admits(&wrongly), "{wrongly}");
         }
-        assert!(Question::Roots.read(&json!({ "roots": [] })).is_some());
-        assert!(Question::Roots.read(&json!({})).is_none());
+        assert!(Question::roots().admits(&json!({ "roots": [] })));
+        assert!(!Question::roots().admits(&json!({})));
     }
 
     #[test]
     fn a_client_is_asked_what_it_says_it_can() {
         let url = json!({ "mode": "url", "message": "?", "url": "https://x.test",
             "elicitationId": "e" });
-        let url = Question::Elicit(serde_json::from_value(url).unwrap());
+        let url = Question::of(ELICIT, url.as_object().unwrap().clone());
         assert!(url.input()["params"].get("elicitationId").is_none());
         let can = |question: &Question, capabilities: Value| {
             question.is_possible(&serde_json::from_value(capabilities).unwrap())
@@ -269,11 +269,11 @@ mod tests {
         assert!(!can(&form(), json!({ "sampling": {} })));
         assert!(!can(&url, json!({ "elicitation": {} })));
         assert!(can(&url, json!({ "elicitation": { "url": {} } })));
-        assert!(can(&Question::Roots, json!({ "roots": {} })));
+        assert!(can(&Question::roots(), json!({ "roots": {} })));
         let mut required = Map::new();
         form().require(&mut required);
         url.require(&mut required);
-        Question::Roots.require(&mut required);
+        Question::roots().require(&mut required);
         assert_eq!(Value::Object(required), json!({ "elicitation": { "url": {} }, "roots": {} }));
     }
 }

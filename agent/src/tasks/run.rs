@@ -8,6 +8,7 @@ use crate::{
     decode,
     driver::{Driver, Message},
     handler::Handler,
+    verbatim::Verbatim,
 };
 use futures_util::Stream as _;
 use rmcp::model::{
@@ -71,9 +72,12 @@ impl Outcome {
     }
 
     /// The outcome in a reply; `None` for what is no reply.
-    fn of(message: &Message) -> Option<Self> {
+    fn of(message: &Message, verbatim: &Verbatim) -> Option<Self> {
         let (text, is_result) = match message {
-            JsonRpcMessage::Response(response) => (serde_json::to_string(&response.result), true),
+            JsonRpcMessage::Response(response) => match verbatim.take() {
+                Some(text) => (Ok(text), true),
+                None => (serde_json::to_string(&response.result), true),
+            },
             JsonRpcMessage::Error(error) => (serde_json::to_string(&error.error), false),
             JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => return None,
         };
@@ -109,8 +113,9 @@ pub(super) fn start(mut handler: Handler, call: &str) -> Result<Work, Error> {
     let mut client = InitializeRequestParams::default();
     client.protocol_version = ProtocolVersion::V_2026_07_28;
     let (rounds, caller) = (Rc::clone(&handler.rounds), Rc::clone(&handler.caller));
+    let verbatim = handler.verbatim.clone();
     let driver = Driver::start(handler, Some(client), request)?;
-    Ok(Work { driver, rounds, caller })
+    Ok(Work { driver, rounds, caller, verbatim })
 }
 
 /// Runs work to its end; `None` if it was stopped. Whenever it can only wait, `waits` is told.
@@ -127,7 +132,7 @@ pub(super) async fn run(
         loop {
             match Pin::new(&mut work.driver).poll_next(context) {
                 Poll::Ready(Some(message)) => {
-                    if let Some(outcome) = Outcome::of(&message) {
+                    if let Some(outcome) = Outcome::of(&message, &work.verbatim) {
                         return Poll::Ready(Some(outcome));
                     }
                 }
@@ -156,7 +161,11 @@ mod tests {
         let outcome = |length: usize| {
             let result = CallToolResult::success(vec![ContentBlock::text("x".repeat(length))]);
             let result = ServerResult::CallToolResult(result);
-            Outcome::of(&JsonRpcMessage::response(result, NumberOrString::Number(0))).unwrap()
+            Outcome::of(
+                &JsonRpcMessage::response(result, NumberOrString::Number(0)),
+                &Verbatim::default(),
+            )
+            .unwrap()
         };
         assert!(matches!(outcome(limits::TASK_RESULT_BYTES_MAX / 2), Outcome::Result(_)));
         let Outcome::Error(text) = outcome(limits::TASK_RESULT_BYTES_MAX) else {

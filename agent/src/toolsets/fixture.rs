@@ -9,16 +9,19 @@ mod schema;
 mod skill;
 mod waiting;
 
+use super::memory::completion;
 use crate::{
-    client::Client,
     platform::Platform,
     skills::Bundle,
-    toolset::{Answer, Call, Page, Subject, TaskSupport, ToolError, Toolset},
+    toolset::{
+        Answer, Answered, Call, Completion, Current, Listed, Need, Offers, Page, Subject,
+        ToolError, Toolset, Visit, listed, object,
+    },
 };
 use content::TEMPLATE;
 use rmcp::model::{
-    CallToolResult, ContentBlock, GetPromptResult, JsonObject, LoggingLevel, Prompt,
-    ReadResourceResult, Resource, ResourceTemplate, Tool,
+    CallToolResult, CompleteResult, ContentBlock, GetPromptResult, JsonObject, LoggingLevel,
+    ReadResourceResult, ResourceTemplate, Tool,
 };
 use serde_json::{Value, json};
 use shared::hop::Change;
@@ -32,8 +35,9 @@ const AWAY_MS: u32 = 200;
 
 /// What the conformance suite expects.
 pub struct Fixture {
-    tools: Vec<Tool>,
-    prompts: Vec<Prompt>,
+    tools: Current<Offers>,
+    prompts: Current<Listed>,
+    templates: Current<Listed>,
     skills: Vec<Bundle>,
     waiting: Rc<Cell<u32>>,
     platform: Rc<dyn Platform>,
@@ -50,8 +54,19 @@ impl Fixture {
     #[must_use]
     pub fn new(platform: Rc<dyn Platform>) -> Self {
         let tools = schema::tools().into_iter().chain(jobs::tools()).chain(waiting::tools());
-        let (tools, prompts, skills) = (tools.collect(), schema::prompts(), skill::skills());
-        Self { tools, prompts, skills, waiting: Rc::default(), platform }
+        let tools = Offers::of(&tools.collect::<Vec<Tool>>(), jobs::support);
+        let template = ResourceTemplate::new(TEMPLATE, "template")
+            .with_description("Repeats its id")
+            .with_mime_type("application/json");
+        let (prompts, templates) = (listed(&schema::prompts()), listed(&[template]));
+        Self {
+            tools,
+            prompts,
+            templates,
+            skills: skill::skills(),
+            waiting: Rc::default(),
+            platform,
+        }
     }
 
     async fn dispatch(&self, call: Call) -> Result<CallToolResult, ToolError> {
@@ -73,11 +88,11 @@ impl Fixture {
             "test_tool_with_logging" | "test_logging_tool" => self.with_logging(&call).await,
             "test_reconnection" => self.away(&call).await,
             "test_trigger_tool_change" => {
-                call.changed.announce(Change::Tools);
+                call.visit.changed.announce(Change::Tools);
                 "The list of tools has changed".to_owned()
             }
             "test_trigger_prompt_change" => {
-                call.changed.announce(Change::Prompts);
+                call.visit.changed.announce(Change::Prompts);
                 "The list of prompts has changed".to_owned()
             }
             "json_schema_2020_12_tool" | "test_header_parameters" => {
@@ -90,7 +105,7 @@ impl Fixture {
 
     async fn with_progress(&self, call: &Call) -> String {
         for (progress, message) in [(0.0, "begun"), (50.0, "half done"), (100.0, "done")] {
-            call.reporter.progress(progress, 100.0, message).await;
+            call.visit.reporter.progress(progress, 100.0, message).await;
             self.platform.sleep(STEP_MS).await;
         }
         "Tool with progress executed successfully".to_owned()
@@ -99,97 +114,91 @@ impl Fixture {
     async fn with_logging(&self, call: &Call) -> String {
         let texts = ["Tool execution started", "Tool processing data", "Tool execution completed"];
         for text in texts {
-            call.reporter.log(LoggingLevel::Info, json!(text)).await;
+            call.visit.reporter.log(LoggingLevel::Info, json!(text)).await;
             self.platform.sleep(STEP_MS).await;
         }
         "Tool with logging executed successfully".to_owned()
     }
 
     async fn away(&self, call: &Call) -> String {
-        call.reporter.pause_stream().await;
+        call.visit.reporter.pause_stream().await;
         self.platform.sleep(AWAY_MS).await;
         "Reconnection test completed successfully".to_owned()
     }
 }
 
 impl Toolset for Fixture {
-    fn tools(&self) -> &[Tool] {
-        &self.tools
+    fn tools<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Offers>> {
+        Box::pin(std::future::ready(Ok(self.tools.clone())))
     }
 
-    fn call(&self, call: Call) -> Answer<'_, CallToolResult> {
-        Box::pin(self.dispatch(call))
+    fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>> {
+        Box::pin(async move { self.dispatch(call).await.map(Answered::Made) })
     }
 
-    fn tasks(&self, tool: &str) -> TaskSupport {
-        jobs::support(tool)
+    fn has_tasks(&self) -> bool {
+        true
     }
 
     fn skills(&self) -> &[Bundle] {
         &self.skills
     }
 
-    fn resources(&self, _offset: u32, _shared_notes: bool) -> Answer<'_, Page<Resource>> {
-        let items = schema::resources();
-        Box::pin(std::future::ready(Ok(Page { items, next: None })))
+    fn resources<'a>(&'a self, _offset: u32, _visit: &'a Visit) -> Answer<'a, Page> {
+        let items = schema::resources().iter().map(object).collect();
+        Box::pin(std::future::ready(Ok(Page { items, ..Page::default() })))
     }
 
-    fn templates(&self) -> Vec<ResourceTemplate> {
-        vec![
-            ResourceTemplate::new(TEMPLATE, "template")
-                .with_description("Repeats its id")
-                .with_mime_type("application/json"),
-        ]
+    fn templates<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(self.templates.clone())))
     }
 
     fn read<'a>(
         &'a self,
         uri: &'a str,
-        client: &'a Client,
-    ) -> Answer<'a, Option<ReadResourceResult>> {
+        visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<ReadResourceResult>>> {
         Box::pin(async move {
             let contents = match content::contents(uri) {
-                None => asking::resource(uri, client).await?,
+                None => asking::resource(uri, &visit.client).await?,
                 contents => contents,
             };
-            Ok(contents.map(|contents| ReadResourceResult::new(vec![contents])))
+            Ok(contents.map(|contents| ReadResourceResult::new(vec![contents]).into()))
         })
     }
 
-    fn prompts(&self) -> &[Prompt] {
-        &self.prompts
+    fn prompts<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(self.prompts.clone())))
     }
 
     fn prompt<'a>(
         &'a self,
         name: &'a str,
-        arguments: &'a JsonObject,
-        client: &'a Client,
-        _shared_notes: bool,
-    ) -> Answer<'a, GetPromptResult> {
+        arguments: JsonObject,
+        visit: &'a Visit,
+    ) -> Answer<'a, Answered<GetPromptResult>> {
         Box::pin(async move {
-            let messages = match asking::prompt(name, client).await? {
+            let messages = match asking::prompt(name, &visit.client).await? {
                 Some(messages) => messages,
-                None => content::messages(name, arguments),
+                None => content::messages(name, &arguments),
             };
-            Ok(GetPromptResult::new(messages))
+            Ok(GetPromptResult::new(messages).into())
         })
     }
 
     fn complete<'a>(
         &'a self,
-        subject: Subject<'a>,
-        argument: &'a str,
-        text: &'a str,
-        _shared_notes: bool,
-    ) -> Answer<'a, Option<Vec<String>>> {
+        question: Completion<'a>,
+        _visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<CompleteResult>>> {
         let known = matches!(
-            (subject, argument),
+            (question.subject, question.argument),
             (Subject::Prompt("test_prompt_with_arguments"), "arg1" | "arg2")
                 | (Subject::Template(TEMPLATE), "id")
         );
-        let values = ["paris", "park", "party"].into_iter().filter(|v| v.starts_with(text));
-        let values = known.then(|| values.map(ToOwned::to_owned).collect());
-        Box::pin(std::future::ready(Ok(values)))
+        let values = ["paris", "park", "party"].into_iter();
+        let values = values.filter(|v| v.starts_with(question.text)).map(ToOwned::to_owned);
+        let values = known.then(|| completion(values.collect()).map(Into::into)).transpose();
+        Box::pin(std::future::ready(values))
     }
 }

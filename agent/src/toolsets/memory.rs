@@ -6,14 +6,16 @@ mod library;
 mod schema;
 
 use crate::{
-    client::Client,
     platform::Platform,
-    toolset::{Answer, Call, Changed, Page, Subject, ToolError, Toolset},
+    toolset::{
+        Answer, Answered, Call, Changed, Completion, Current, Listed, Need, Offers, Page, Subject,
+        TaskSupport, ToolError, Toolset, Visit, listed, object,
+    },
 };
 use library::{Library, Place, Shelved};
 use rmcp::model::{
-    CallToolResult, ErrorData, GetPromptResult, JsonObject, Prompt, PromptMessage,
-    ReadResourceResult, Resource, ResourceContents, ResourceTemplate, Role, Tool,
+    CallToolResult, CompleteResult, CompletionInfo, ErrorData, GetPromptResult, JsonObject,
+    PromptMessage, ReadResourceResult, Resource, ResourceContents, Role,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -30,8 +32,9 @@ use std::{fmt::Write as _, rc::Rc};
 
 /// Durable notes of one context.
 pub struct Memory {
-    tools: Vec<Tool>,
-    prompts: Vec<Prompt>,
+    tools: Current<Offers>,
+    prompts: Current<Listed>,
+    templates: Current<Listed>,
     scope_parameters: Vec<String>,
     key: Rc<AgentKey>,
     library: Library,
@@ -94,8 +97,9 @@ impl Memory {
         platform: Rc<dyn Platform>,
     ) -> Self {
         Self {
-            tools: schema::tools(levels),
-            prompts: schema::prompts(),
+            tools: Offers::of(&schema::tools(levels), |_| TaskSupport::Never),
+            prompts: listed(&schema::prompts()),
+            templates: listed(&schema::templates()),
             scope_parameters: levels.iter().flat_map(|level| level.parameters.clone()).collect(),
             key,
             library: Library::new(database, Rc::clone(&platform)),
@@ -108,10 +112,12 @@ impl Memory {
         // What a scope parameter says has been acted on by now: this is that context.
         arguments.retain(|name, _| !self.scope_parameters.contains(name));
         let structured = match call.name.as_str() {
-            "remember" => self.remember(read(arguments)?, &call.changed).await?,
-            "recall" => self.recall(read(arguments)?, call.shared_notes).await?,
-            "list_memories" => self.list(read(arguments)?, call.shared_notes).await?,
-            "forget" => self.forget(&read(arguments)?, &call.changed, call.shared_notes).await?,
+            "remember" => self.remember(read(arguments)?, &call.visit.changed).await?,
+            "recall" => self.recall(read(arguments)?, call.visit.shared_notes).await?,
+            "list_memories" => self.list(read(arguments)?, call.visit.shared_notes).await?,
+            "forget" => {
+                self.forget(&read(arguments)?, &call.visit.changed, call.visit.shared_notes).await?
+            }
             other => {
                 let text = format!("there is no tool {other}");
                 return Err(ToolError::Protocol(ErrorData::invalid_params(text, None)));
@@ -226,32 +232,32 @@ impl Memory {
 }
 
 impl Toolset for Memory {
-    fn tools(&self) -> &[Tool] {
-        &self.tools
+    fn tools<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Offers>> {
+        Box::pin(std::future::ready(Ok(self.tools.clone())))
     }
 
-    fn call(&self, call: Call) -> Answer<'_, CallToolResult> {
-        Box::pin(self.dispatch(call))
+    fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>> {
+        Box::pin(async move { self.dispatch(call).await.map(Answered::Made) })
     }
 
-    fn resources(&self, offset: u32, shared_notes: bool) -> Answer<'_, Page<Resource>> {
+    fn resources<'a>(&'a self, offset: u32, visit: &'a Visit) -> Answer<'a, Page> {
         Box::pin(async move {
             let limit = u32::try_from(limits::PAGE_ITEMS_MAX).unwrap_or(u32::MAX);
-            let found = self.library.list(None, offset, limit, shared_notes).await?;
-            let items = found.items.iter().map(resource).collect();
-            Ok(Page { items, next: found.next })
+            let found = self.library.list(None, offset, limit, visit.shared_notes).await?;
+            let items = found.items.iter().map(|shelved| object(&resource(shelved))).collect();
+            Ok(Page { items, next: found.next, lack: None })
         })
     }
 
-    fn templates(&self) -> Vec<ResourceTemplate> {
-        schema::templates()
+    fn templates<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(self.templates.clone())))
     }
 
     fn read<'a>(
         &'a self,
         uri: &'a str,
-        _client: &'a Client,
-    ) -> Answer<'a, Option<ReadResourceResult>> {
+        _visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<ReadResourceResult>>> {
         Box::pin(async move {
             let Some((place, id)) = Place::parse(uri) else {
                 return Ok(None);
@@ -260,21 +266,20 @@ impl Toolset for Memory {
                 return Ok(None);
             };
             let contents = ResourceContents::text(note.text, uri).with_mime_type("text/markdown");
-            Ok(Some(ReadResourceResult::new(vec![contents])))
+            Ok(Some(ReadResourceResult::new(vec![contents]).into()))
         })
     }
 
-    fn prompts(&self) -> &[Prompt] {
-        &self.prompts
+    fn prompts<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(self.prompts.clone())))
     }
 
     fn prompt<'a>(
         &'a self,
         _name: &'a str,
-        arguments: &'a JsonObject,
-        _client: &'a Client,
-        shared_notes: bool,
-    ) -> Answer<'a, GetPromptResult> {
+        arguments: JsonObject,
+        visit: &'a Visit,
+    ) -> Answer<'a, Answered<GetPromptResult>> {
         Box::pin(async move {
             let topic = match arguments.get("topic") {
                 None | Some(Value::Null) => None,
@@ -284,33 +289,41 @@ impl Toolset for Memory {
                     return Err(ToolError::Protocol(error));
                 }
             };
-            let text = self.briefing(topic, shared_notes).await?;
+            let text = self.briefing(topic, visit.shared_notes).await?;
             let message = PromptMessage::new_text(Role::User, text);
-            Ok(GetPromptResult::new(vec![message]).with_description("What is remembered here"))
+            let prompt = GetPromptResult::new(vec![message]);
+            Ok(prompt.with_description("What is remembered here").into())
         })
     }
 
     fn complete<'a>(
         &'a self,
-        subject: Subject<'a>,
-        argument: &'a str,
-        text: &'a str,
-        shared_notes: bool,
-    ) -> Answer<'a, Option<Vec<String>>> {
+        question: Completion<'a>,
+        visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<CompleteResult>>> {
+        let Completion { subject, argument, text, .. } = question;
         Box::pin(async move {
-            let place = match (subject, argument) {
-                (Subject::Template(template), "id") => Place::of_template(template),
+            let values = match (subject, argument) {
+                (Subject::Template(template), "id") => match Place::of_template(template) {
+                    Some(place) => self.library.ids(place, text).await?,
+                    None => return Ok(None),
+                },
                 (Subject::Prompt("briefing"), "topic") => {
-                    return Ok(Some(self.library.tags(text, shared_notes).await?));
+                    self.library.tags(text, visit.shared_notes).await?
                 }
-                _ => None,
+                _ => return Ok(None),
             };
-            match place {
-                Some(place) => Ok(Some(self.library.ids(place, text).await?)),
-                None => Ok(None),
-            }
+            completion(values).map(|result| Some(result.into()))
         })
     }
+}
+
+/// As many values as a completion may offer.
+pub(super) fn completion(values: Vec<String>) -> Result<CompleteResult, ToolError> {
+    let has_more = values.len() > limits::COMPLETION_VALUES_MAX;
+    let values = values.into_iter().take(limits::COMPLETION_VALUES_MAX).collect();
+    let info = CompletionInfo::with_pagination(values, None, has_more).map_err(Error::internal)?;
+    Ok(CompleteResult::new(info))
 }
 
 /// Announces a change of the list of notes, and of the note whose contents are other than before.

@@ -8,7 +8,7 @@ mod tasks;
 use super::super::*;
 use crate::{reply::Body, toolset::tests::Still};
 use futures_executor::block_on;
-use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use proptest::prelude::*;
 use serde_json::{json, value::to_raw_value};
 use shared::{
@@ -111,7 +111,7 @@ impl World {
             shared_notes: false,
             is_heard: self.is_heard,
             prefers_stream: false,
-            options: shared::hop::Options::default(),
+            options: hop::Options::default(),
             mirrors: self.mirrors.clone(),
             message: &to_raw_value(&message).unwrap(),
         });

@@ -1,7 +1,7 @@
 //! The notes a context can see: its own, and those its user shares between contexts, as one
 //! shelf. It must not know tools or how the shared ones are reached.
 
-use crate::{platform::Platform, toolset::Page};
+use crate::platform::Platform;
 use shared::{
     Error,
     database::Database,
@@ -140,7 +140,7 @@ impl Library {
         offset: u32,
         limit: u32,
         shared: bool,
-    ) -> Result<Page<Shelved>, Error> {
+    ) -> Result<Found, Error> {
         let mut found = Vec::new();
         for place in places(shared) {
             let request = Request::Search { query: query.to_owned(), limit: reach(offset, limit) };
@@ -168,7 +168,7 @@ impl Library {
         offset: u32,
         limit: u32,
         shared: bool,
-    ) -> Result<Page<Shelved>, Error> {
+    ) -> Result<Found, Error> {
         let mut found = Vec::new();
         for place in places(shared) {
             let request = Request::List { tag: tag.clone(), limit: reach(offset, limit) };
@@ -217,11 +217,17 @@ const fn reach(offset: u32, limit: u32) -> u32 {
     offset.saturating_add(limit).saturating_add(1)
 }
 
-fn window(found: Vec<Shelved>, offset: u32, limit: u32) -> Page<Shelved> {
+/// Notes that were found, and where the next begin.
+pub(super) struct Found {
+    pub(super) items: Vec<Shelved>,
+    pub(super) next: Option<u32>,
+}
+
+fn window(found: Vec<Shelved>, offset: u32, limit: u32) -> Found {
     let end = offset.saturating_add(limit);
     let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let next = (found.len() > size(end)).then_some(end);
-    Page { items: found.into_iter().skip(size(offset)).take(size(limit)).collect(), next }
+    Found { items: found.into_iter().skip(size(offset)).take(size(limit)).collect(), next }
 }
 
 fn unexpected(_reply: &Reply) -> Error {

@@ -13,6 +13,7 @@ use agent::{
     reply::{Reply, reply},
     tasks::Tasks,
     toolsets,
+    verbatim::Verbatim,
 };
 use futures_util::future::LocalBoxFuture;
 use rmcp::model::{GetMeta as _, InitializeRequestParams, ProtocolVersion};
@@ -21,10 +22,11 @@ use shared::{
     cloudflare::{log, now, random},
     config::Config,
     database::{Database, Row, Value},
-    hop::{Change, NotesAnswer},
+    hop::{Change, NotesAnswer, Options},
     notes,
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
+use upstream::{Request, Response};
 
 thread_local! {
     static LAST: RefCell<Option<(Rc<AgentKey>, Rc<Registry>)>> = const { RefCell::new(None) };
@@ -41,6 +43,7 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     client.protocol_version = revision.clone();
     let (id, rounds) = (request.id.clone(), Rc::new(Rounds::default()));
     let caller = Caller::of_meta(request.request.get_meta(), false).shared();
+    let verbatim = Verbatim::default();
     let (nothing, near) = (Rc::new(Nothing), Rc::clone(&platform));
     let tasks = Rc::new(Tasks::new(Rc::clone(&key), Rc::clone(&registry), nothing, near));
     let handler = Handler {
@@ -54,9 +57,12 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
         rounds: Rc::clone(&rounds),
         shared_notes: false,
         platform: Rc::clone(&platform),
+        options: Options::default(),
+        mirrors: Vec::new(),
+        verbatim: verbatim.clone(),
     };
     let driver = Driver::start(handler, Some(client), request)?;
-    reply(Talk::modern(Work { driver, rounds, caller }, id, None), &platform, false).await
+    reply(Talk::modern(Work { driver, rounds, caller, verbatim }, id, None), &platform, false).await
 }
 
 /// The context's tools.
@@ -71,8 +77,7 @@ fn place(
     }
     let key = Rc::new(key);
     let database: Rc<dyn Database> = Rc::new(Nothing);
-    let placed = toolsets::place(config, &key, &database, platform)?;
-    let registry = Registry::new(&key.scope, &config.levels, placed)?;
+    let registry = toolsets::place(config, &key, &database, platform)?;
     let last = (key, Rc::new(registry));
     LAST.set(Some(last.clone()));
     Ok(last)
@@ -112,6 +117,14 @@ impl Platform for Nothing {
 
     fn wake(&self, _at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
         Box::pin(std::future::ready(Self::refuse()))
+    }
+
+    fn send(&self, _request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
+        Box::pin(std::future::ready(Err("nothing is asked".to_owned())))
+    }
+
+    fn secret(&self, _name: &str) -> Option<String> {
+        None
     }
 
     fn log(&self, error: &Error) {

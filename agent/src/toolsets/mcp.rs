@@ -1,0 +1,412 @@
+//! The `mcp` toolset: a remote MCP server behind the fence. Its tools, resources and prompts are
+//! this toolset's, everything it says on the way reaches whoever asked, and what it answers stays
+//! as it came. It must not know scopes: what is pinned, is pinned elsewhere.
+//!
+//! # Layout, in reading order
+//! - this file: the toolset
+//! - [`outside`]: the platform, as a client of upstreams wants it; addresses and credentials
+//! - [`shelf`]: what is kept of an upstream
+//! - [`lists`]: its lists, fresh or not
+//! - [`passing`]: what is passed on between it and a client
+
+mod lists;
+mod outside;
+mod passing;
+mod shelf;
+
+use crate::{
+    mirror,
+    platform::Platform,
+    toolset::{
+        Answer, Answered, Call, Completion, Current, Listed, Need, Offers, Page, Subject,
+        ToolError, Toolset, Visit,
+    },
+};
+use lists::{Kind, Lists};
+use outside::Outside;
+use passing::{Passing, failed};
+use rmcp::model::{
+    CallToolResult, CompleteResult, GetPromptResult, JsonObject, ReadResourceResult,
+};
+use serde_json::{Value, json};
+use shared::{
+    AgentKey, Error,
+    config::{self, Source},
+    database::Database,
+    hop::{Access, Change, InterestHop},
+    limits,
+};
+use shelf::Shelf;
+use std::{cell::RefCell, fmt, rc::Rc};
+use upstream::{
+    Ask, Failure, Fields, Link, World,
+    guard::Guard,
+    link::Target,
+    listen::{Ear, Heard, Hearing},
+};
+
+/// A remote MCP server.
+pub struct Mcp {
+    key: Rc<AgentKey>,
+    platform: Rc<dyn Platform>,
+    world: Rc<dyn World>,
+    guard: Rc<Guard>,
+    target: Result<Target, Error>,
+    verify: Option<String>,
+    shelf: Rc<Shelf>,
+    /// One for each kind of client, by what it can be asked for; latest used last.
+    peers: RefCell<Vec<(String, Rc<Peer>)>>,
+    interest: RefCell<Option<InterestHop>>,
+}
+
+/// The server, as one kind of client has it.
+struct Peer {
+    link: Rc<Link>,
+    ear: Rc<Ear>,
+    lists: Rc<Lists>,
+    hearing: Hearing,
+}
+
+impl fmt::Debug for Mcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mcp").field("name", &self.guard.name()).finish_non_exhaustive()
+    }
+}
+
+/// What an `mcp` toolset is made of.
+#[allow(missing_debug_implementations, reason = "it holds what cannot be shown")]
+pub struct Parts<'a> {
+    /// What the configuration says of it.
+    pub toolset: &'a config::Toolset,
+    /// The same, of the server.
+    pub remote: &'a config::Upstream,
+    /// Where the server is, at this scope.
+    pub address: &'a str,
+    /// Whether it may be somewhere private.
+    pub is_development: bool,
+    /// The context.
+    pub key: &'a Rc<AgentKey>,
+    /// Its database.
+    pub database: &'a Rc<dyn Database>,
+    /// Its world.
+    pub platform: &'a Rc<dyn Platform>,
+}
+
+impl Mcp {
+    /// A server that may have been met before.
+    #[must_use]
+    pub fn new(parts: Parts<'_>) -> Self {
+        let Parts { toolset, remote, address, is_development, key, database, platform } = parts;
+        let world: Rc<dyn World> = Rc::new(Outside(Rc::clone(platform)));
+        let name = toolset.name.clone();
+        let guard = Rc::new(Guard::new(name.clone(), Rc::clone(&world), remote.bounds));
+        let target = outside::target(&**platform, &name, remote, address, is_development);
+        let depth = key.scope.depth();
+        let verify = remote.verify.range(..depth).next_back();
+        let verify = verify.and_then(|(_, template)| template.fill(&key.scope));
+        let shelf = Rc::new(Shelf::new(Rc::clone(database), format!("{name} {address}")));
+        Self {
+            key: Rc::clone(key),
+            platform: Rc::clone(platform),
+            world,
+            guard,
+            target,
+            verify,
+            shelf,
+            peers: RefCell::default(),
+            interest: RefCell::default(),
+        }
+    }
+
+    /// The server, as clients that can be asked for this have it.
+    fn peer(&self, capabilities: &JsonObject) -> Rc<Peer> {
+        // What a client can do for servers, and nothing that is between it and this one.
+        let mut kept = JsonObject::new();
+        for name in ["elicitation", "roots", "sampling"] {
+            if let Some(value) = capabilities.get(name) {
+                kept.insert(name.to_owned(), value.clone());
+            }
+        }
+        let kind = Value::Object(kept.clone()).to_string();
+        let mut peers = self.peers.borrow_mut();
+        if let Some(index) = peers.iter().position(|(known, _)| *known == kind) {
+            let found = peers.remove(index);
+            let peer = Rc::clone(&found.1);
+            peers.push(found);
+            return peer;
+        }
+        if peers.len() >= limits::UPSTREAM_LINKS_MAX {
+            let (_, gone) = peers.remove(0);
+            gone.ear.want(false, std::collections::BTreeSet::new());
+        }
+        let link = Rc::new(Link::new(
+            Rc::clone(&self.world),
+            Rc::clone(&self.guard),
+            self.target.clone(),
+            kept,
+            Box::new(self.shelf.keeper(&kind)),
+        ));
+        let announce = self.announcer();
+        let lists = Lists::new(
+            Rc::clone(&link),
+            Rc::clone(&self.shelf),
+            kind.clone(),
+            Rc::clone(&announce),
+            Rc::clone(&self.platform),
+        );
+        let hearing = hearing(Rc::clone(&lists), announce);
+        let peer = Rc::new(Peer { link, ear: Rc::default(), lists, hearing });
+        if let Some(interest) = self.interest.borrow().as_ref() {
+            peer.want(interest);
+        }
+        peers.push((kind, Rc::clone(&peer)));
+        peer
+    }
+
+    /// The way to tell whoever listens that something has changed.
+    fn announcer(&self) -> Rc<dyn Fn(Change)> {
+        let (key, platform) = (Rc::clone(&self.key), Rc::clone(&self.platform));
+        Rc::new(move |change| {
+            let (key, near) = (Rc::clone(&key), Rc::clone(&platform));
+            platform.spawn(Box::pin(async move {
+                if let Err(error) = near.changed(&key.scope, vec![change]).await {
+                    near.log(&error);
+                }
+            }));
+        })
+    }
+
+    fn of(&self, visit: &Visit) -> Rc<Peer> {
+        self.peer(&visit.client.capabilities())
+    }
+
+    /// Asks the server for something on behalf of a client.
+    async fn ask(&self, visit: &Visit, ask: Ask) -> Result<Fields, Failure> {
+        let peer = self.of(visit);
+        let ask = Ask {
+            wants_progress: visit.reporter.wants_progress(),
+            level: visit.reporter.level(),
+            meta: visit.meta.clone(),
+            ..ask
+        };
+        peer.link.hear_of_request(&peer.ear, &peer.hearing);
+        peer.link.ask(ask, &Passing { visit, hearing: &peer.hearing }).await
+    }
+
+    /// Whether the server says that it can do something at all. One that cannot be met says so
+    /// itself when it is asked.
+    async fn can(&self, visit: &Visit, path: &[&str]) -> Result<bool, ToolError> {
+        let peer = self.of(visit);
+        peer.link.meet().await.map(|met| met.can(path)).map_err(failed)
+    }
+}
+
+impl Peer {
+    fn want(&self, interest: &InterestHop) {
+        self.ear.want(interest.lists, interest.uris.clone());
+        if self.ear.is_wanted() {
+            self.link.hear(&self.ear, &self.hearing);
+        }
+    }
+}
+
+/// What is done with what a server says by itself.
+fn hearing(lists: Rc<Lists>, announce: Rc<dyn Fn(Change)>) -> Hearing {
+    Rc::new(move |heard| match heard {
+        Heard::Tools => {
+            lists.spoil(Kind::Tools);
+            announce(Change::Tools);
+        }
+        Heard::Prompts => {
+            lists.spoil(Kind::Prompts);
+            announce(Change::Prompts);
+        }
+        Heard::Resources => {
+            lists.spoil(Kind::Resources);
+            lists.spoil(Kind::Templates);
+            announce(Change::Resources);
+        }
+        Heard::Resource(uri) => announce(Change::Resource(uri)),
+        // Whatever changed meanwhile was not heard of.
+        Heard::Open => lists.look_again(),
+    })
+}
+
+impl Toolset for Mcp {
+    fn tools<'a>(&'a self, visit: &'a Visit, need: Need) -> Answer<'a, Current<Offers>> {
+        Box::pin(async move { self.of(visit).lists.offers(need).await })
+    }
+
+    fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>> {
+        Box::pin(async move {
+            let Call { name, arguments, visit, .. } = call;
+            let offers = self.tools(&visit, Need::Known).await?.it;
+            let offer = offers.tools.iter().find(|offer| offer.name == name);
+            let object = offer.map(|offer| &offer.object);
+            let hint = |hint: &str| {
+                let annotations = object.and_then(|object| object.get("annotations"));
+                annotations.and_then(|all| all.get(hint)) == Some(&Value::Bool(true))
+            };
+            let may_repeat = hint("readOnlyHint") || hint("idempotentHint");
+            let schema = object.and_then(|object| object.get("inputSchema")?.as_object());
+            let mirrors = schema.map(|schema| mirror::headers(schema, &arguments));
+            let ask = Ask {
+                method: "tools/call",
+                params: params([("name", name.clone().into()), ("arguments", arguments.into())]),
+                name: Some(name),
+                mirrors: mirrors.unwrap_or_default(),
+                may_repeat,
+                ..Ask::default()
+            };
+            self.ask(&visit, ask).await.map(Answered::Relayed).map_err(failed)
+        })
+    }
+
+    fn resources<'a>(&'a self, offset: u32, visit: &'a Visit) -> Answer<'a, Page> {
+        Box::pin(async move {
+            let Current { it, lack, .. } = self.of(visit).lists.listed(Kind::Resources).await?;
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let items: Vec<JsonObject> =
+                it.iter().skip(start).take(limits::PAGE_ITEMS_MAX).cloned().collect();
+            let end = start.saturating_add(items.len());
+            let next = (end < it.len()).then(|| u32::try_from(end).unwrap_or(u32::MAX));
+            Ok(Page { items, next, lack })
+        })
+    }
+
+    fn templates<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Templates).await })
+    }
+
+    fn read<'a>(
+        &'a self,
+        uri: &'a str,
+        visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<ReadResourceResult>>> {
+        Box::pin(async move {
+            if !self.can(visit, &["resources"]).await? {
+                return Ok(None);
+            }
+            let ask = Ask {
+                method: "resources/read",
+                params: params([("uri", uri.into())]),
+                name: Some(uri.to_owned()),
+                may_repeat: true,
+                ..Ask::default()
+            };
+            match self.ask(visit, ask).await {
+                Ok(fields) => Ok(Some(Answered::Relayed(fields))),
+                // It has none of this name; another toolset may.
+                Err(Failure::Error(error)) if is_not_found(error.code, error.data.as_ref()) => {
+                    Ok(None)
+                }
+                Err(failure) => Err(failed(failure)),
+            }
+        })
+    }
+
+    fn prompts<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Prompts).await })
+    }
+
+    fn prompt<'a>(
+        &'a self,
+        name: &'a str,
+        arguments: JsonObject,
+        visit: &'a Visit,
+    ) -> Answer<'a, Answered<GetPromptResult>> {
+        Box::pin(async move {
+            let ask = Ask {
+                method: "prompts/get",
+                params: params([("name", name.into()), ("arguments", arguments.into())]),
+                name: Some(name.to_owned()),
+                may_repeat: true,
+                ..Ask::default()
+            };
+            self.ask(visit, ask).await.map(Answered::Relayed).map_err(failed)
+        })
+    }
+
+    fn complete<'a>(
+        &'a self,
+        question: Completion<'a>,
+        visit: &'a Visit,
+    ) -> Answer<'a, Option<Answered<CompleteResult>>> {
+        Box::pin(async move {
+            let Completion { subject, argument, text, known } = question;
+            let lists = &self.of(visit).lists;
+            let (kind, member, value) = match subject {
+                Subject::Prompt(name) => (Kind::Prompts, "name", name),
+                Subject::Template(template) => (Kind::Templates, "uriTemplate", template),
+            };
+            let listed = lists.listed(kind).await?.it;
+            let is_own =
+                listed.iter().any(|item| item.get(member).and_then(Value::as_str) == Some(value));
+            if !is_own || !self.can(visit, &["completions"]).await? {
+                return Ok(None);
+            }
+            let subject = match subject {
+                Subject::Prompt(name) => json!({ "type": "ref/prompt", "name": name }),
+                Subject::Template(uri) => json!({ "type": "ref/resource", "uri": uri }),
+            };
+            let argument = json!({ "name": argument, "value": text });
+            let mut params = params([("ref", subject), ("argument", argument)]);
+            if !known.is_empty() {
+                params.insert("context".to_owned(), json!({ "arguments": known }));
+            }
+            let ask =
+                Ask { method: "completion/complete", params, may_repeat: true, ..Ask::default() };
+            let answer = self.ask(visit, ask).await;
+            answer.map(|fields| Some(Answered::Relayed(fields))).map_err(failed)
+        })
+    }
+
+    fn verify(&self) -> Answer<'_, Access> {
+        Box::pin(async move {
+            match &self.verify {
+                None => Ok(Access::Yes),
+                Some(address) => outside::verify(&*self.world, &self.guard, &self.target, address)
+                    .await
+                    .map_err(ToolError::Below),
+            }
+        })
+    }
+
+    fn interest(&self, interest: &InterestHop) {
+        // Without a client's word on what it can do: it is only listened to.
+        let is_wanted = interest.lists || !interest.uris.is_empty();
+        *self.interest.borrow_mut() = is_wanted.then(|| interest.clone());
+        let peers: Vec<Rc<Peer>> =
+            self.peers.borrow().iter().map(|(_, peer)| Rc::clone(peer)).collect();
+        match peers.last() {
+            None if is_wanted => {
+                self.peer(&JsonObject::new());
+            }
+            None => {}
+            Some(_) => peers.iter().for_each(|peer| peer.want(interest)),
+        }
+    }
+}
+
+fn params<const N: usize>(members: [(&str, Value); N]) -> JsonObject {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Whether an error says that there is no such resource, in the words of any revision.
+fn is_not_found(code: i64, data: Option<&Value>) -> bool {
+    code == -32002 || (code == -32602 && data.is_some_and(|data| data.get("uri").is_some()))
+}
+
+/// What every request to an upstream carries.
+fn source(platform: &dyn Platform, name: &str, source: &Source) -> Result<String, Error> {
+    match source {
+        Source::Text(text) => Ok(text.clone()),
+        Source::Secret(secret) => platform.secret(secret).ok_or_else(|| {
+            Error::internal(format!("the secret {secret}, which {name} needs, is not set"))
+        }),
+        Source::Credential(credential) => Err(Error::new(
+            shared::Kind::Unauthenticated,
+            format!("{name} needs your credential `{credential}`, and you have not connected it"),
+        )),
+    }
+}

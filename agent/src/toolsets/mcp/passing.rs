@@ -1,0 +1,114 @@
+//! What is passed on between an upstream and whoever asked, in the words of either. It must not
+//! know what is asked.
+
+use crate::{
+    client::Question,
+    context::OWN_KEYS,
+    toolset::{ToolError, Visit},
+};
+use futures_util::future::LocalBoxFuture;
+use rmcp::model::{ErrorCode, ErrorData, JsonObject};
+use serde_json::Value;
+use upstream::{
+    Failure, Relay,
+    listen::{Heard, Hearing},
+    talk::Question as Asked,
+    wire::ErrorObject,
+};
+
+/// A client that asked something.
+pub(super) struct Passing<'a> {
+    pub(super) visit: &'a Visit,
+    pub(super) hearing: &'a Hearing,
+}
+
+impl Passing<'_> {
+    fn key() -> String {
+        format!("{OWN_KEYS}upstream")
+    }
+}
+
+impl Relay for Passing<'_> {
+    fn notified<'a>(&'a self, method: &'a str, params: JsonObject) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            match upstream::listen::change(method, &params) {
+                // Everybody who listens hears of these, and not only whoever asked.
+                Some(heard) => self.heard(heard),
+                None => self.visit.reporter.relay(method, params).await,
+            }
+        })
+    }
+
+    fn asked<'a>(
+        &'a self,
+        questions: Vec<Asked>,
+    ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>> {
+        let questions = questions
+            .into_iter()
+            .map(|asked| (asked.key, Question::of(asked.method, asked.params)))
+            .collect();
+        Box::pin(async move {
+            self.visit.client.ask_all(questions).await.map_err(|error| {
+                let ErrorData { code, message, data, .. } = error.into_protocol();
+                ErrorObject { code: code.0.into(), message: message.into_owned(), data }
+            })
+        })
+    }
+
+    fn paused(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.visit.reporter.pause_stream())
+    }
+
+    fn kept(&self) -> Option<Value> {
+        self.visit.client.kept(&Self::key())
+    }
+
+    fn keep(&self, state: Value) {
+        self.visit.client.keep(&Self::key(), state);
+    }
+}
+
+impl Passing<'_> {
+    fn heard(&self, heard: Heard) {
+        (self.hearing)(heard);
+    }
+}
+
+/// Nobody: what is asked for is a list.
+pub(super) struct Nobody;
+
+impl Relay for Nobody {
+    fn notified<'a>(&'a self, _method: &'a str, _params: JsonObject) -> LocalBoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn asked<'a>(
+        &'a self,
+        _questions: Vec<Asked>,
+    ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>> {
+        let message = "a list is asked for, and nobody can be asked".to_owned();
+        let error = ErrorObject { code: -32601, message, data: None };
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn paused(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn kept(&self) -> Option<Value> {
+        None
+    }
+
+    fn keep(&self, _state: Value) {}
+}
+
+/// Why an upstream did not answer, as a toolset says it.
+pub(super) fn failed(failure: Failure) -> ToolError {
+    match failure {
+        Failure::Below(error) => ToolError::Below(error),
+        Failure::Error(ErrorObject { code, message, data }) => {
+            let code = ErrorCode(i32::try_from(code).unwrap_or(-32603));
+            ToolError::Protocol(ErrorData::new(code, message, data))
+        }
+    }
+}

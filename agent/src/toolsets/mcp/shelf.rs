@@ -1,0 +1,187 @@
+//! What an Agent keeps of one upstream: how it was met, its lists, and what its tools were like
+//! when they were first seen. A row is written only when something is other than it was. It must
+//! not know what any of it says.
+
+use shared::{
+    Error, Millis,
+    database::{Database, has_table},
+    limits,
+};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use upstream::{Met, link::Keeper};
+
+const TABLES: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS upstream (
+        place TEXT NOT NULL, kind TEXT NOT NULL, part TEXT NOT NULL,
+        text TEXT NOT NULL, fetched INTEGER NOT NULL, until INTEGER NOT NULL,
+        PRIMARY KEY (place, kind, part))",
+    "CREATE TABLE IF NOT EXISTS upstream_tool (
+        place TEXT NOT NULL, name TEXT NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
+        PRIMARY KEY (place, name))",
+];
+
+/// What is kept of one upstream.
+pub(super) struct Shelf {
+    database: Rc<dyn Database>,
+    /// Which upstream: another address is another.
+    place: String,
+    is_made: Cell<bool>,
+}
+
+/// Something that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// What it says.
+    pub(super) text: String,
+    /// When it was learned.
+    pub(super) fetched: Millis,
+    /// Until when it is fresh.
+    pub(super) until: Millis,
+}
+
+/// What a tool was like when it was first seen, and when it was last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) first: String,
+    pub(super) last: String,
+}
+
+impl Shelf {
+    pub(super) fn new(database: Rc<dyn Database>, place: String) -> Self {
+        Self { database, place, is_made: Cell::new(false) }
+    }
+
+    /// Whether there is anything: what only reads makes no tables.
+    fn is_there(&self) -> Result<bool, Error> {
+        if !self.is_made.get() {
+            self.is_made.set(has_table(&*self.database, "upstream_tool")?);
+        }
+        Ok(self.is_made.get())
+    }
+
+    fn make(&self) -> Result<(), Error> {
+        if !self.is_there()? {
+            TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(|_| ()))?;
+            self.is_made.set(true);
+        }
+        Ok(())
+    }
+
+    /// What is kept of one part for one kind of clients.
+    pub(super) fn load(&self, kind: &str, part: &str) -> Result<Option<Kept>, Error> {
+        if !self.is_there()? {
+            return Ok(None);
+        }
+        let statement = "SELECT text, fetched, until FROM upstream
+            WHERE place = ? AND kind = ? AND part = ?";
+        let rows =
+            self.database.run(statement, &[self.place.clone().into(), kind.into(), part.into()])?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        Ok(Some(Kept {
+            text: row.text(0)?.to_owned(),
+            fetched: Millis::from_i64(row.integer(1)?),
+            until: Millis::from_i64(row.integer(2)?),
+        }))
+    }
+
+    /// Keeps a part.
+    pub(super) fn keep(&self, kind: &str, part: &str, kept: &Kept) -> Result<(), Error> {
+        self.make()?;
+        let statement = "INSERT OR REPLACE INTO upstream (place, kind, part, text, fetched, until)
+            VALUES (?, ?, ?, ?, ?, ?)";
+        let values = [
+            self.place.clone().into(),
+            kind.into(),
+            part.into(),
+            kept.text.clone().into(),
+            kept.fetched.to_i64().into(),
+            kept.until.to_i64().into(),
+        ];
+        self.database.run(statement, &values)?;
+        self.trim()
+    }
+
+    /// Forgets a part.
+    fn forget(&self, kind: &str, part: &str) -> Result<(), Error> {
+        if self.is_there()? {
+            let statement = "DELETE FROM upstream WHERE place = ? AND kind = ? AND part = ?";
+            let values = [self.place.clone().into(), kind.into(), part.into()];
+            self.database.run(statement, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Kinds of clients that have not been here for long make room, and places that were.
+    fn trim(&self) -> Result<(), Error> {
+        let statement = "DELETE FROM upstream WHERE rowid NOT IN
+            (SELECT rowid FROM upstream ORDER BY fetched DESC, rowid DESC LIMIT ?)";
+        let most = i64::try_from(limits::UPSTREAM_ROWS_MAX).unwrap_or(i64::MAX);
+        self.database.run(statement, &[most.into()]).map(|_| ())
+    }
+
+    /// What the tools were like.
+    pub(super) fn marks(&self) -> Result<BTreeMap<String, Mark>, Error> {
+        if !self.is_there()? {
+            return Ok(BTreeMap::new());
+        }
+        let statement = "SELECT name, first, last FROM upstream_tool WHERE place = ?";
+        let rows = self.database.run(statement, &[self.place.clone().into()])?;
+        rows.iter()
+            .map(|row| {
+                let mark = Mark { first: row.text(1)?.to_owned(), last: row.text(2)?.to_owned() };
+                Ok((row.text(0)?.to_owned(), mark))
+            })
+            .collect()
+    }
+
+    /// Remembers what a tool is like.
+    pub(super) fn mark(&self, name: &str, mark: &Mark) -> Result<(), Error> {
+        self.make()?;
+        let statement =
+            "INSERT OR REPLACE INTO upstream_tool (place, name, first, last) VALUES (?, ?, ?, ?)";
+        let values = [
+            self.place.clone().into(),
+            name.into(),
+            mark.first.clone().into(),
+            mark.last.clone().into(),
+        ];
+        self.database.run(statement, &values).map(|_| ())
+    }
+
+    /// Where it is kept how this kind of clients met the upstream.
+    pub(super) fn keeper(self: &Rc<Self>, kind: &str) -> Meeting {
+        Meeting { shelf: Rc::clone(self), kind: kind.to_owned() }
+    }
+}
+
+const MEETING: &str = "met";
+
+/// How one kind of clients met the upstream.
+pub(super) struct Meeting {
+    shelf: Rc<Shelf>,
+    kind: String,
+}
+
+impl Keeper for Meeting {
+    fn load(&self) -> Option<Met> {
+        // What cannot be read is met anew.
+        let kept = self.shelf.load(&self.kind, MEETING).ok().flatten()?;
+        serde_json::from_str(&kept.text).ok()
+    }
+
+    fn keep(&self, met: Option<&Met>) {
+        let text = met.and_then(|met| serde_json::to_string(met).ok());
+        let kept = match text {
+            // It does not age: the upstream says when it has forgotten.
+            Some(text) => {
+                let kept = Kept { text, fetched: Millis(u64::MAX), until: Millis(u64::MAX) };
+                self.shelf.keep(&self.kind, MEETING, &kept)
+            }
+            None => self.shelf.forget(&self.kind, MEETING),
+        };
+        // What is not kept is met anew after the next eviction.
+        let _ = kept;
+    }
+}
