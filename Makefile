@@ -42,7 +42,7 @@ test: ## run the whole test suite
 check: ## formatting, lints, dependencies, documentation, the project's own rules
 	@scripts/check
 
-serve: ## serve the release bundle on plain workerd (PORT, STATE, DEV_KEYS, DEV_USER; FIXTURE=1)
+serve: ## serve the release bundle on plain workerd (PORT, STATE, SETTINGS, DEV_KEYS, DEV_USER; FIXTURE=1)
 	@scripts/bundle $(VARIANT)
 	@BUNDLE=build/$(VARIANT) exec scripts/serve
 
