@@ -24,6 +24,7 @@ DEPLOY := $(if $(filter-out 0,$(DRY_RUN)),--dry-run --outdir build/deploy)
 HARNESS := SIGNALBOX_BUNDLE=$(CURDIR)/build/release \
 	SIGNALBOX_FIXTURE_BUNDLE=$(CURDIR)/build/fixture \
 	SIGNALBOX_PYTHON=$(CURDIR)/.tools/venv/bin/python \
+	SIGNALBOX_BRIDGE=$(CURDIR)/.tools/bridge/bin/mcp-proxy \
 	SIGNALBOX_NODE="$$(command -v node)"
 
 help: ## this list

@@ -8,6 +8,7 @@
 //! - `storage`: what a call writes
 //! - `streaming`: progress and logs before the result
 //! - `clients`: the SDKs, the Inspector and mcp-remote, each doing the whole job or talking
+//! - `upstreams`: servers that nobody here wrote, as they are
 //! - `golden`: what clients read of tools at each scope
 //! - `bundle`: what the bundle exports, imports and weighs
 
@@ -38,6 +39,7 @@ mod storage;
 mod streaming;
 mod streams;
 mod tasks;
+mod upstreams;
 
 use tests::{Bundle, Server};
 
