@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help dev test check serve deploy bench key clean distclean
+.PHONY: help dev test check serve effective deploy bench key clean distclean
 
 # The npm packages bring the Node that wrangler needs; the machine's own runs until they are there.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -46,6 +46,10 @@ check: ## formatting, lints, dependencies, documentation, the project's own rule
 serve: ## serve the release bundle on plain workerd (PORT, STATE, SETTINGS, DEV_KEYS, DEV_USER; FIXTURE=1)
 	@scripts/bundle $(VARIANT)
 	@BUNDLE=build/$(VARIANT) exec scripts/serve
+
+effective: ## print the tools that USER has at SCOPE, and why others are not there (SETTINGS, JSON=1)
+	@scripts/bundle release
+	@exec node scripts/effective.mjs
 
 deploy: ## deploy to Cloudflare (DRY_RUN=1 to stop before the upload)
 	@scripts/bundle release
