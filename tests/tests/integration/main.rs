@@ -8,6 +8,7 @@
 //! - `storage`: what a call writes
 //! - `streaming`: progress and logs before the result
 //! - `clients`: the SDKs, the Inspector and mcp-remote, each doing the whole job or talking
+//! - `settings`: what a server is told besides its bundle, and `make effective`
 //! - `upstreams`: servers that nobody here wrote, as they are
 //! - `golden`: what clients read of tools at each scope
 //! - `bundle`: what the bundle exports, imports and weighs
@@ -34,6 +35,7 @@ mod letter;
 mod memory;
 mod probes;
 mod restart;
+mod settings;
 mod sleep;
 mod storage;
 mod streaming;
