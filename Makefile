@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help dev test check serve deploy bench key clean distclean
+.PHONY: help dev test check serve effective deploy bench key clean distclean
 
 # The npm packages bring the Node that wrangler needs; the machine's own runs until they are there.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -24,6 +24,7 @@ DEPLOY := $(if $(filter-out 0,$(DRY_RUN)),--dry-run --outdir build/deploy)
 HARNESS := SIGNALBOX_BUNDLE=$(CURDIR)/build/release \
 	SIGNALBOX_FIXTURE_BUNDLE=$(CURDIR)/build/fixture \
 	SIGNALBOX_PYTHON=$(CURDIR)/.tools/venv/bin/python \
+	SIGNALBOX_BRIDGE=$(CURDIR)/.tools/bridge/bin/mcp-proxy \
 	SIGNALBOX_NODE="$$(command -v node)"
 
 help: ## this list
@@ -42,9 +43,13 @@ test: ## run the whole test suite
 check: ## formatting, lints, dependencies, documentation, the project's own rules
 	@scripts/check
 
-serve: ## serve the release bundle on plain workerd (PORT, STATE, DEV_KEYS, DEV_USER; FIXTURE=1)
+serve: ## serve the release bundle on plain workerd (PORT, STATE, SETTINGS, DEV_KEYS, DEV_USER; FIXTURE=1)
 	@scripts/bundle $(VARIANT)
 	@BUNDLE=build/$(VARIANT) exec scripts/serve
+
+effective: ## print the tools that USER has at SCOPE, and why others are not there (SETTINGS, JSON=1)
+	@scripts/bundle release
+	@exec node scripts/effective.mjs
 
 deploy: ## deploy to Cloudflare (DRY_RUN=1 to stop before the upload)
 	@scripts/bundle release

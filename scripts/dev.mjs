@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { readSettings, secretsOf } from "./settings.mjs";
 
 const PORT = process.env.PORT || "8787";
 const URL_MCP = `http://127.0.0.1:${PORT}/mcp`;
@@ -20,10 +21,26 @@ function developmentKey() {
   return readFileSync(KEY_FILE, "utf8").trim();
 }
 
+// The secrets that toolsets name and this environment has, as wrangler reads them back: it would put
+// in variables after a `$`.
+function secrets() {
+  const names = secretsOf(readSettings("wrangler.toml")).filter((name) => process.env[name]);
+  return names.map((name) => {
+    const value = process.env[name].replaceAll("$", "\\$");
+    const quote = value.includes("'") ? "`" : "'";
+    return `${name}=${quote}${value}${quote}`;
+  });
+}
+
 // A file rather than arguments, which every user of the machine could read.
 function writeEnvironment(user, key) {
   rmSync(ENV_FILE, { force: true });
-  const lines = [`DEV_KEYS="${user}=${key}"`, `ALLOWED_HOSTS="localhost,127.0.0.1,[::1]"`];
+  const lines = [
+    `DEV_KEYS="${user}=${key}"`,
+    `ALLOWED_HOSTS="localhost,127.0.0.1,[::1]"`,
+    `DEVELOPMENT="1"`,
+    ...secrets(),
+  ];
   writeFileSync(ENV_FILE, `${lines.join("\n")}\n`, { mode: 0o600 });
 }
 

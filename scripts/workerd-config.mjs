@@ -1,13 +1,18 @@
-// Writes <bundle>/workerd.capnp, the configuration of plain workerd, from wrangler.toml: the one
-// place where bindings, variables and dates are declared.
+// Writes the configuration of plain workerd from wrangler.toml, the one place where bindings,
+// variables and dates are declared, and from a file of one's own that is laid over it. It has two
+// constants: `config`, and `development`, where upstreams may be on private addresses.
 //
-//   node scripts/workerd-config.mjs build/release [wrangler.toml]
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { parse } from "smol-toml";
+//   node scripts/workerd-config.mjs BUNDLE [SETTINGS [OVER [OUT]]]
+//
+// BUNDLE is build/release, say; SETTINGS is wrangler.toml, OUT is BUNDLE/workerd.capnp.
+import { readdirSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
+import { fail as failed, readSettings, secretsOf } from "./settings.mjs";
 
 // Set by the environment of `scripts/serve`; null in the Worker where the variable is unset.
-const FROM_ENVIRONMENT = ["API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER"];
+const FROM_ENVIRONMENT = [
+  "API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT",
+];
 
 // What is understood here. `main`, `build` and `observability` mean nothing to workerd.
 const KEYS = [
@@ -15,21 +20,22 @@ const KEYS = [
   "compatibility_date", "compatibility_flags", "durable_objects", "migrations", "vars",
 ];
 
+const [bundle, file = "wrangler.toml", over, out = join(bundle, "workerd.capnp")] = process.argv.slice(2);
+const settings = readSettings(file, over);
+const { name, compatibility_date, compatibility_flags = [], migrations = [], vars = {} } = settings;
+const objects = settings.durable_objects?.bindings ?? [];
+const environment = [...new Set([...FROM_ENVIRONMENT, ...secretsOf(settings)])];
+
 function fail(message) {
-  console.error(`signalbox: ${settings}: ${message}`);
-  process.exit(1);
+  failed(`${over || file}: ${message}`);
 }
 
-const [bundle, settings = "wrangler.toml"] = process.argv.slice(2);
-const wrangler = parse(readFileSync(settings, "utf8"));
-const { name, compatibility_date, compatibility_flags = [], migrations = [], vars = {} } = wrangler;
-const objects = wrangler.durable_objects?.bindings ?? [];
-
-for (const key of Object.keys(wrangler)) {
+for (const key of Object.keys(settings)) {
   if (!KEYS.includes(key)) fail(`${key}: scripts/workerd-config.mjs cannot express it yet`);
 }
-for (const key of FROM_ENVIRONMENT) {
+for (const key of environment) {
   if (key in vars) fail(`vars.${key}: is not written here, but set as a secret or in the environment`);
+  if (objects.some((object) => object.name === key)) fail(`${key}: is no secret, but a binding of an object`);
 }
 const sqlite = migrations.flatMap((migration) => migration.new_sqlite_classes ?? []);
 for (const { class_name } of objects) {
@@ -39,12 +45,14 @@ for (const { class_name } of objects) {
 // A text literal of Cap'n Proto: that of JSON but for the escapes of control characters.
 const text = (value) => JSON.stringify(value).replace(/\\u00(..)/g, "\\x$1");
 const list = (items) => `[\n${items.map((item) => `    ${item},\n`).join("")}  ]`;
+// Found from where the configuration is: workerd takes no absolute path.
+const embed = (module) => `embed ${text(join(relative(dirname(out), bundle), module))}`;
 
 const modules = [
-  `(name = "index.js", esModule = embed "index.js")`,
+  `(name = "index.js", esModule = ${embed("index.js")})`,
   ...readdirSync(bundle)
-    .filter((file) => file.endsWith(".wasm"))
-    .map((file) => `(name = ${text(file)}, wasm = embed ${text(file)})`),
+    .filter((module) => module.endsWith(".wasm"))
+    .map((module) => `(name = ${text(module)}, wasm = ${embed(module)})`),
 ];
 // A class may be bound under several names.
 const namespaces = [...new Set(objects.map((object) => object.class_name))].map(
@@ -62,19 +70,24 @@ const bindings = [
       ? `(name = ${text(key)}, text = ${text(value)})`
       : `(name = ${text(key)}, json = ${text(JSON.stringify(value))})`,
   ),
-  ...FROM_ENVIRONMENT.map((key) => `(name = ${text(key)}, fromEnvironment = ${text(key)})`),
+  ...environment.map((key) => `(name = ${text(key)}, fromEnvironment = ${text(key)})`),
 ];
 
 // The address and the path are placeholders: `scripts/serve` gives both on the command line.
-const config = `# Made from ${settings} by scripts/workerd-config.mjs.
+const config = `# Made from ${over ? `${file} and ${over}` : file} by scripts/workerd-config.mjs.
 using Workerd = import "/workerd/workerd.capnp";
 
-const config :Workerd.Config = (
-  services = [
-    (name = "main", worker = .worker),
-    (name = "state", disk = (path = "state", writable = true)),
-  ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+const config :Workerd.Config = (services = [.main, .state], sockets = [.http]);
+const development :Workerd.Config = (services = [.main, .state, .internet], sockets = [.http]);
+
+const main :Workerd.Service = (name = "main", worker = .worker);
+const state :Workerd.Service = (name = "state", disk = (path = "state", writable = true));
+const http :Workerd.Socket = (name = "http", address = "127.0.0.1:0", http = (), service = "main");
+
+# What \`fetch\` reaches. Where there is none of this name, it is public addresses only.
+const internet :Workerd.Service = (
+  name = "internet",
+  network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)),
 );
 
 const worker :Workerd.Worker = (
@@ -86,4 +99,4 @@ const worker :Workerd.Worker = (
   bindings = ${list(bindings)},
 );
 `;
-writeFileSync(join(bundle, "workerd.capnp"), config);
+writeFileSync(out, config);

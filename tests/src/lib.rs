@@ -1,5 +1,7 @@
 //! What the tests share: the bundle on real workerd, with its state in a folder of its own, and a
 //! plain HTTP client that sends exactly what it is told. It must not know what any test expects.
+//!
+//! - [`upstream`]: servers that nobody here wrote
 
 #![allow(
     clippy::expect_used,
@@ -8,9 +10,11 @@
     reason = "a harness that fails is a test that fails"
 )]
 
+pub mod upstream;
+
 use serde_json::{Value, json};
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -73,6 +77,28 @@ impl Server {
         Self::start_from(&bundle.folder(), state, keys, settings, Stdio::inherit())
     }
 
+    /// Serves a bundle with these toolsets, which may be on this machine, and some settings more:
+    /// secrets too, by name.
+    ///
+    /// # Panics
+    /// Where the state folder cannot be written.
+    #[must_use]
+    pub fn start_with_toolsets(
+        bundle: Bundle,
+        state: &Path,
+        keys: &str,
+        toolsets: &Value,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let file = state.join("settings.json");
+        let written = json!({ "vars": { "toolsets": toolsets } });
+        fs::write(&file, written.to_string()).expect("the state folder can be written");
+        let mut all =
+            vec![("SETTINGS", file.to_str().expect("a text as path")), ("DEVELOPMENT", "1")];
+        all.extend_from_slice(settings);
+        Self::start_with(bundle, state, keys, &all)
+    }
+
     /// Serves the bundle in a folder, and has its log go somewhere.
     #[must_use]
     pub fn start_from(
@@ -89,6 +115,9 @@ impl Server {
             .env("PORT", "0")
             .env("DEV_KEYS", keys)
             .env_remove("DEV_USER")
+            .env_remove("SETTINGS")
+            .env_remove("CONFIG")
+            .env_remove("DEVELOPMENT")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log);

@@ -8,6 +8,8 @@
 //! - `storage`: what a call writes
 //! - `streaming`: progress and logs before the result
 //! - `clients`: the SDKs, the Inspector and mcp-remote, each doing the whole job or talking
+//! - `settings`: what a server is told besides its bundle, and `make effective`
+//! - `upstreams`: servers that nobody here wrote, as they are
 //! - `golden`: what clients read of tools at each scope
 //! - `bundle`: what the bundle exports, imports and weighs
 
@@ -33,11 +35,13 @@ mod letter;
 mod memory;
 mod probes;
 mod restart;
+mod settings;
 mod sleep;
 mod storage;
 mod streaming;
 mod streams;
 mod tasks;
+mod upstreams;
 
 use tests::{Bundle, Server};
 

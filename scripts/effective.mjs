@@ -1,0 +1,147 @@
+// Prints what a user has at a scope: the tools as they are served, where each is from, and why others
+// are hidden or missing. Asks the Agent itself, in a workerd of its own that is gone afterwards: with
+// the settings and secrets of `make serve`, but a state folder that is empty.
+//
+//   USER=alice SCOPE=/mcp/acme/web node scripts/effective.mjs [--json]
+//
+// Also read: JSON=1, BUNDLE (build/release), SETTINGS, DEVELOPMENT and secrets, as scripts/serve does.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fail, readSettings } from "./settings.mjs";
+
+const { USER: user, SETTINGS } = process.env;
+const scope = process.env.SCOPE || "/mcp";
+const bundle = process.env.BUNDLE || "build/release";
+const isRaw = process.argv.includes("--json") || !["", "0"].includes(process.env.JSON ?? "");
+
+// As `shared::hop::EFFECTIVE_URL` says.
+const ASKER = `export default {
+  async fetch(request, env) {
+    const { name, key } = await request.json();
+    const asked = { method: "POST", body: JSON.stringify(key) };
+    return env.AGENT.getByName(name).fetch("https://agent/hop/effective", asked);
+  },
+};
+`;
+
+// The slugs of a scope, in the case that their levels keep. Whether they are slugs, the Agent says.
+function slugs(written) {
+  const levels = Array.isArray(written) && written.length > 0 ? written : [{ name: "org" }, { name: "project" }];
+  const [root, ...rest] = scope.replace(/^\//, "").replace(/\/$/, "").split("/");
+  if (root !== "mcp" || rest.length > levels.length || rest.includes("")) {
+    const deepest = levels.reduceRight((inner, { name }) => `[/{${name}}${inner}]`, "");
+    fail(`SCOPE=${scope}: a scope is /mcp${deepest}`);
+  }
+  return rest.map((slug, index) => (levels[index].case === "preserve" ? slug : slug.toLowerCase()));
+}
+
+// As `AgentKey::object_name` makes it.
+function objectName(key) {
+  return [key.user.replaceAll("%", "%25").replaceAll(":", "%3A"), ...key.scope].join(":");
+}
+
+// The product's own Worker, and one beside it that asks its Agents. Only that one has a socket.
+function configuration(date) {
+  const text = JSON.stringify;
+  const services = (more) => `services = [Product.main, Product.state, .asker${more}], sockets = [.http]`;
+  return `using Workerd = import "/workerd/workerd.capnp";
+using Product = import "workerd.capnp";
+
+const config :Workerd.Config = (${services("")});
+const development :Workerd.Config = (${services(", Product.internet")});
+const http :Workerd.Socket = (name = "http", address = "127.0.0.1:0", http = (), service = "asker");
+const asker :Workerd.Service = (name = "asker", worker = (
+  compatibilityDate = ${text(date)},
+  modules = [(name = "asker.js", esModule = embed "asker.js")],
+  bindings = [(name = "AGENT", durableObjectNamespace = (className = "Agent", serviceName = "main"))],
+));
+`;
+}
+
+// Where it answers, once it does, and what it has said.
+async function serve(folder, log) {
+  const server = spawn("scripts/serve", {
+    env: { ...process.env, SETTINGS: "", CONFIG: join(folder, "asker.capnp"), STATE: join(folder, "state"), PORT: "0" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  server.stderr.on("data", (data) => log.push(data));
+  const ended = new Promise((resolve) => server.on("close", resolve));
+  for await (const line of createInterface({ input: server.stdout })) {
+    if (line.startsWith("ready ")) return { server, ended, origin: new URL(line.slice(6)).origin };
+  }
+  return fail(`the server did not start\n${Buffer.concat(log)}`);
+}
+
+// Rows of texts in columns that are as wide as they must be, under their heads.
+function table(...rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const lines = rows.map((row) => row.map((text, column) => text.padEnd(widths[column])).join("  ").trimEnd());
+  return `${lines.join("\n")}\n`;
+}
+
+function print({ scope, tools, hidden = [], missing = [] }) {
+  console.log(`${user} at ${scope} has ${tools.length} ${tools.length === 1 ? "tool" : "tools"}.\n`);
+  const row = (tool) => [tool.name, tool.toolset, tool.fingerprint, tool.changed ? "changed" : ""];
+  if (tools.length > 0) console.log(table(["TOOL", "TOOLSET", "FINGERPRINT", ""], ...tools.map(row)));
+  const hides = ({ name, toolset, reason }) => [name, toolset, reason];
+  if (hidden.length > 0) console.log(table(["HIDDEN", "TOOLSET", "WHY"], ...hidden.map(hides)));
+  const misses = ({ toolset, reason }) => [toolset, reason];
+  if (missing.length > 0) console.log(table(["MISSING TOOLSET", "WHY"], ...missing.map(misses)));
+  for (const { name, description, inputSchema } of tools) {
+    const [about = ""] = (description ?? "").split("\n");
+    console.log(`${name}${about && `: ${about}`}\n${JSON.stringify(inputSchema, null, 2).replace(/^/gm, "  ")}\n`);
+  }
+}
+
+// What the Agent answers, with its status.
+async function ask(folder, key, log) {
+  const { server, ended, origin } = await serve(folder, log);
+  try {
+    const body = JSON.stringify({ name: objectName(key), key });
+    const response = await fetch(origin, { method: "POST", body });
+    return { isGood: response.ok, text: await response.text() };
+  } finally {
+    server.kill("SIGTERM");
+    await ended;
+  }
+}
+
+// What an error says to an operator; the log, where no Agent wrote it.
+function reason(text, log) {
+  try {
+    const { detail, public: shown } = JSON.parse(text);
+    return detail || shown || text;
+  } catch {
+    return `${text}\n${Buffer.concat(log)}`;
+  }
+}
+
+if (!user) fail("name a user: make effective USER=alice SCOPE=/mcp/acme/web");
+if (!existsSync(join(bundle, "index.js"))) fail(`no bundle in ${bundle}: run scripts/bundle`);
+const folder = mkdtempSync(join(tmpdir(), "signalbox-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+// The server has them too, and ends; what waits for it then does.
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(name, () => {});
+
+const settings = readSettings("wrangler.toml", SETTINGS);
+const key = { user, scope: slugs(settings.vars?.scope?.levels) };
+const made = spawnSync(
+  process.execPath,
+  ["scripts/workerd-config.mjs", bundle, "wrangler.toml", SETTINGS ?? "", join(folder, "workerd.capnp")],
+  { stdio: "inherit" },
+);
+if (made.status !== 0) process.exit(1);
+writeFileSync(join(folder, "asker.js"), ASKER);
+writeFileSync(join(folder, "asker.capnp"), configuration(settings.compatibility_date));
+
+const log = [];
+const { isGood, text } = await ask(folder, key, log);
+if (!isGood) {
+  console.error(reason(text, log));
+  process.exit(1);
+}
+if (isRaw) console.log(text);
+else print(JSON.parse(text));

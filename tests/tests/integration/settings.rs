@@ -1,0 +1,139 @@
+//! What a server is told besides its bundle: toolsets of one's own, secrets by name, what `fetch`
+//! may reach; and `make effective`, which asks an Agent. In place of the product there is a Worker
+//! that says what it got.
+
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+use tempfile::TempDir;
+use tests::{Server, root, send, setting};
+
+const WORKER: &str = r#"
+export class McpRouter {}
+export class Agent {
+  constructor(state, env) {
+    Object.assign(this, { state, env });
+  }
+  async fetch(request) {
+    if (this.env.toolsets[0].kind === "wrong") {
+      const error = { kind: "internal", public: "it failed", detail: "configuration: key: rule" };
+      return Response.json(error, { status: 500, headers: { "x-hop-failed": "1" } });
+    }
+    const inputSchema = { type: "object", required: [request.url, JSON.stringify(await request.json())] };
+    return Response.json({
+      scope: "/mcp/acme/web",
+      tools: [{ name: "remember", toolset: "memory", fingerprint: "f1", changed: true, inputSchema }],
+      hidden: [{ name: "forget", toolset: "memory", reason: this.state.id.name }],
+      missing: [{ toolset: "issues", reason: `TOKEN is ${this.env.TOKEN}` }],
+    });
+  }
+}
+export default {
+  async fetch(request, env) {
+    const at = new URL(request.url).searchParams.get("at");
+    const status = at && (await fetch(at).then((response) => response.status, () => 0));
+    return Response.json({ status, env });
+  },
+};
+"#;
+
+/// A bundle of that Worker, and settings with these toolsets.
+fn prepare(toolsets: &Value) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("index.js"), WORKER).unwrap();
+    let made = Command::new(setting("SIGNALBOX_NODE"))
+        .args(["scripts/workerd-config.mjs".as_ref(), folder.path()])
+        .current_dir(root())
+        .status();
+    assert!(made.unwrap().success());
+    let settings = folder.path().join("settings.json");
+    fs::write(&settings, json!({ "vars": { "toolsets": toolsets } }).to_string()).unwrap();
+    (folder, settings)
+}
+
+fn upstream() -> Value {
+    json!([{ "kind": "mcp", "url": "https://a.test/", "auth": { "secret": "TOKEN" },
+        "headers": { "x-key": { "secret": "KEY" }, "x-text": "TEXT" } }])
+}
+
+fn start(folder: &Path, settings: &[(&str, &str)]) -> (Server, TempDir) {
+    let state = tempfile::tempdir().unwrap();
+    let server = Server::start_from(folder, state.path(), "", settings, Stdio::null());
+    (server, state)
+}
+
+#[test]
+fn this_machine_is_reached_in_development_only() {
+    let (folder, _) = prepare(&json!([]));
+    for (settings, status) in [(&[][..], 0), (&[("DEVELOPMENT", "1")], 200)] {
+        let (server, _state) = start(folder.path(), settings);
+        let answer = send("GET", &server.url(&format!("/?at={}/", server.origin)), &[], None);
+        assert_eq!(answer.json()["status"], status, "{settings:?}");
+    }
+}
+
+#[test]
+fn what_the_settings_say_counts_and_what_they_do_not_say_is_as_it_was() {
+    let (folder, settings) = prepare(&upstream());
+    let settings = ("SETTINGS", settings.to_str().unwrap());
+    let more = [settings, ("TOKEN", "a\"b\\c"), ("TEXT", "no secret"), ("OTHER", "unnamed")];
+    let (server, _state) = start(folder.path(), &more);
+    let env = send("GET", &server.url("/"), &[], None).json()["env"].clone();
+    assert_eq!(env["toolsets"], upstream());
+    assert_eq!(env["scope"]["levels"][0]["name"], "org");
+    assert_eq!(env["TOKEN"], "a\"b\\c");
+    // It is named, and not set.
+    assert_eq!(env.get("KEY"), Some(&Value::Null));
+    assert_eq!((env.get("TEXT"), env.get("OTHER")), (None, None));
+}
+
+fn effective(folder: &Path, settings: &Path, scope: &str, more: &[(&str, &str)]) -> Output {
+    Command::new(setting("SIGNALBOX_NODE"))
+        .arg("scripts/effective.mjs")
+        .current_dir(root())
+        .envs([("BUNDLE", folder), ("SETTINGS", settings)])
+        .envs([("USER", "al:ice"), ("SCOPE", scope), ("TOKEN", "set")])
+        .envs(more.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn effective_asks_the_agent_of_that_user_and_scope() {
+    let (folder, settings) = prepare(&upstream());
+    let output = effective(folder.path(), &settings, "/mcp/Acme/web", &[("JSON", "1")]);
+    assert!(output.status.success(), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let asked = &answer["tools"][0]["inputSchema"]["required"];
+    assert_eq!(asked[0], shared::hop::EFFECTIVE_URL);
+    let key: shared::AgentKey = serde_json::from_str(asked[1].as_str().unwrap()).unwrap();
+    assert_eq!(answer["hidden"][0]["reason"], key.object_name());
+    assert_eq!(key.object_name(), "al%3Aice:acme:web");
+
+    let output = effective(folder.path(), &settings, "/mcp/acme/web", &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "al:ice at /mcp/acme/web has 1 tool.",
+        "remember  memory   f1           changed",
+        "forget  memory   al%3Aice:acme:web",
+        "issues           TOKEN is set",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn effective_says_what_is_wrong() {
+    let check = |toolsets: &Value, scope: &str, expected: &str| {
+        let (folder, settings) = prepare(toolsets);
+        let output = effective(folder.path(), &settings, scope, &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap().trim_end(), expected);
+    };
+    check(&json!([{ "kind": "wrong" }]), "/mcp", "configuration: key: rule");
+    let deep = "signalbox: SCOPE=/mcp/a/b/c: a scope is /mcp[/{org}[/{project}]]";
+    check(&upstream(), "/mcp/a/b/c", deep);
+}
