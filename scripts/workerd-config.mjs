@@ -59,8 +59,11 @@ const namespaces = [...new Set(objects.map((object) => object.class_name))].map(
   (class_name) =>
     `(className = ${text(class_name)}, uniqueKey = ${text(`${name}-${class_name}`)}, enableSql = true)`,
 );
-// A bundle that has the conformance suite's tools lists them first.
-if (basename(bundle).startsWith("fixture")) vars.toolsets = [{ kind: "fixture" }, ...(vars.toolsets ?? [])];
+// A bundle that has the conformance suite's tools lists them first, unless it is told what to list.
+const isTold = over && "toolsets" in (readSettings(over).vars ?? {});
+if (basename(bundle).startsWith("fixture") && !isTold) {
+  vars.toolsets = [{ kind: "fixture" }, ...(vars.toolsets ?? [])];
+}
 const bindings = [
   ...objects.map(
     (object) => `(name = ${text(object.name)}, durableObjectNamespace = ${text(object.class_name)})`,

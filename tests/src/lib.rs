@@ -1,7 +1,7 @@
 //! What the tests share: the bundle on real workerd, with its state in a folder of its own, and a
 //! plain HTTP client that sends exactly what it is told. It must not know what any test expects.
 //!
-//! - [`upstream`]: servers that nobody here wrote
+//! - [`remote`]: servers that nobody here wrote
 
 #![allow(
     clippy::expect_used,
@@ -10,7 +10,7 @@
     reason = "a harness that fails is a test that fails"
 )]
 
-pub mod upstream;
+pub mod remote;
 
 use serde_json::{Value, json};
 use std::{

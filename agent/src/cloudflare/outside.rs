@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use upstream::{Body, Request, Response, world::HEADERS};
 use worker::{
     js_sys::{self, Object, Reflect, Uint8Array, futures::JsFuture},
-    wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
+    wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen},
     web_sys::{self, AbortController, ReadableStreamDefaultReader, RequestInit, RequestRedirect},
 };
 

@@ -2,7 +2,7 @@
 //! they do differently is what an upstream may do.
 
 use serde_json::{Value, json};
-use tests::{Response, Session, message, modern, post, upstream::Upstream};
+use tests::{Response, Session, message, modern, post, remote::Upstream};
 
 /// What a server does in a way of its own.
 #[derive(Debug, PartialEq, Eq)]

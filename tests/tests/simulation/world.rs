@@ -28,7 +28,6 @@ use std::{
     rc::Rc,
     task::{self, Poll},
 };
-use upstream::{Request, Response};
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Debug)]
@@ -212,14 +211,6 @@ impl Surroundings for Ways {
         Millis(self.0.clock.get())
     }
 
-    fn send(&self, _request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
-        Box::pin(std::future::ready(Err("there is nothing outside of this world".to_owned())))
-    }
-
-    fn secret(&self, _name: &str) -> Option<String> {
-        None
-    }
-
     fn log(&self, error: &Error) {
         assert_ne!(error.kind, Kind::Internal, "our own mistake: {error}");
     }
@@ -300,6 +291,17 @@ impl Platform for Near {
 
     fn wake(&self, _at: Millis) -> LocalBoxFuture<'static, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn send(
+        &self,
+        _request: upstream::Request,
+    ) -> LocalBoxFuture<'static, Result<upstream::Response, String>> {
+        Box::pin(std::future::ready(Err("there is nothing outside of this world".to_owned())))
+    }
+
+    fn secret(&self, _name: &str) -> Option<String> {
+        None
     }
 
     fn log(&self, error: &Error) {

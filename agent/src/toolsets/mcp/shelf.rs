@@ -158,6 +158,9 @@ impl Shelf {
 
 const MEETING: &str = "met";
 
+/// Later than any time, and yet a number that JavaScript has exactly.
+const NEVER: Millis = Millis(1 << 52);
+
 /// How one kind of clients met the upstream.
 pub(super) struct Meeting {
     shelf: Rc<Shelf>,
@@ -176,7 +179,7 @@ impl Keeper for Meeting {
         let kept = match text {
             // It does not age: the upstream says when it has forgotten.
             Some(text) => {
-                let kept = Kept { text, fetched: Millis(u64::MAX), until: Millis(u64::MAX) };
+                let kept = Kept { text, fetched: NEVER, until: NEVER };
                 self.shelf.keep(&self.kind, MEETING, &kept)
             }
             None => self.shelf.forget(&self.kind, MEETING),
