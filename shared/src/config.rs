@@ -16,6 +16,7 @@ pub use address::{Address, AddressError};
 pub use template::{Piece, Template, climbs};
 pub use written::Written;
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One step of a scope: its name, and the parameters of tools that mean it.
@@ -95,6 +96,8 @@ impl ToolsetKind {
 pub struct Upstream {
     /// Where it is. A level that it names must be pinned for the server to be there.
     pub url: Template,
+    /// Its era, where the operator knows it: it is found out otherwise.
+    pub era: Option<Era>,
     /// What is sent as `Authorization: Bearer`.
     pub auth: Option<Source>,
     /// Headers besides.
@@ -103,6 +106,16 @@ pub struct Upstream {
     pub verify: BTreeMap<usize, Template>,
     /// How long it may take, and how much it gets.
     pub bounds: Bounds,
+}
+
+/// The two ways to talk MCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    /// Sessions that begin with `initialize`.
+    Handshake,
+    /// Requests that say everything themselves (2026-07-28).
+    Modern,
 }
 
 /// Where a value comes from that is sent to an upstream.

@@ -32,7 +32,7 @@ pub mod wire;
 pub mod world;
 
 pub use fault::{Failure, Fault};
-pub use link::{Era, Link, Met};
+pub use link::{Link, Met};
 pub use talk::{Ask, Question, Relay};
 pub use wire::{Fields, JsonObject};
 pub use world::{Body, Request, Response, World};

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
     Error,
-    config::Address,
+    config::{Address, Era},
     hop::{HANDSHAKE_REVISIONS, MODERN_REVISION},
     limits,
 };
@@ -27,16 +27,6 @@ use std::{
     fmt,
     rc::Rc,
 };
-
-/// The two ways to talk MCP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Era {
-    /// Sessions that begin with `initialize`.
-    Handshake,
-    /// Requests that say everything themselves (2026-07-28).
-    Modern,
-}
 
 /// What is known of an upstream once it was met.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +73,8 @@ pub trait Keeper {
 pub struct Target {
     /// Its address.
     pub address: Address,
+    /// Its era, if that is known.
+    pub era: Option<Era>,
     /// Headers of ours: credentials and the like.
     pub headers: Vec<(String, String)>,
 }
@@ -212,8 +204,15 @@ impl Link {
 
     /// Finds out the era and begins a session where there are sessions.
     async fn introduce(self: Rc<Self>) -> Result<Rc<Met>, Fault> {
-        let met = match self.discover().await? {
+        let met = match self.target()?.era {
+            Some(Era::Handshake) => None,
+            Some(Era::Modern) | None => self.discover().await?,
+        };
+        let met = match met {
             Some(met) => met,
+            None if self.target()?.era == Some(Era::Modern) => {
+                return Err(Fault::Garbage("it is not of the era that is configured".to_owned()));
+            }
             None => self.initialize().await?,
         };
         self.keeper.keep(Some(&met));

@@ -5,7 +5,7 @@
 use crate::{
     exchange::Messages,
     fault::Fault,
-    link::{Era, Link, Met, modern_headers},
+    link::{Link, Met, modern_headers},
     wire::{ErrorObject, JsonObject, Message},
 };
 use futures_util::{
@@ -13,7 +13,7 @@ use futures_util::{
     future::{LocalBoxFuture, select},
 };
 use serde_json::{Value, json};
-use shared::{Millis, limits};
+use shared::{Millis, config::Era, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,

@@ -6,7 +6,7 @@ use crate::{
     exchange::Messages,
     fault::{Failure, Fault},
     guard::Turn,
-    link::{Era, Link, Met, modern_headers},
+    link::{Link, Met, modern_headers},
     wire::{self, ErrorObject, Fields, JsonObject, Message},
     world::World,
 };
@@ -15,7 +15,7 @@ use futures_util::{
     FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered,
 };
 use serde_json::{Value, json, value::RawValue};
-use shared::limits;
+use shared::{config::Era, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,

@@ -2,8 +2,8 @@
 //! It must not know what a value is used for once it is valid.
 
 use super::{
-    Address, Bounds, Config, ConfigError, Level, MEMORY_TOOLS, Piece, Source, Template, Toolset,
-    ToolsetKind, Upstream,
+    Address, Bounds, Config, ConfigError, Era, Level, MEMORY_TOOLS, Piece, Source, Template,
+    Toolset, ToolsetKind, Upstream,
 };
 use crate::limits;
 use serde::Deserialize;
@@ -61,6 +61,7 @@ struct WrittenToolset {
     hide: BTreeMap<String, BTreeSet<String>>,
     allow: Option<BTreeSet<String>>,
     url: Option<String>,
+    era: Option<Era>,
     auth: Option<WrittenSource>,
     headers: Option<BTreeMap<String, WrittenSource>>,
     verify: Option<BTreeMap<String, String>>,
@@ -258,6 +259,7 @@ impl Reader<'_> {
         };
         let said = [
             ("url", written.url.is_some()),
+            ("era", written.era.is_some()),
             ("auth", written.auth.is_some()),
             ("headers", written.headers.is_some()),
             ("verify", written.verify.is_some()),
@@ -307,7 +309,7 @@ impl Reader<'_> {
             None => Bounds::default(),
             Some(bounds) => read_bounds(&key("bounds"), bounds)?,
         };
-        Ok(Upstream { url, auth, headers, verify, bounds })
+        Ok(Upstream { url, era: written.era, auth, headers, verify, bounds })
     }
 
     fn level(&self, key: &str, name: &str) -> Result<usize, ConfigError> {

@@ -62,7 +62,7 @@ pub(super) fn target(
         let token = source(platform, name, auth)?;
         headers.push(("authorization".to_owned(), format!("Bearer {token}")));
     }
-    Ok(Target { address, headers })
+    Ok(Target { address, era: remote.era, headers })
 }
 
 /// Asks whether a user may enter: any success is a yes, and what says that there is nothing, or
