@@ -9,10 +9,10 @@ use crate::{
     registry::{Found, Placed, Registry, Shown},
     report::Reporter,
     skills::Bundle,
-    tasks::{TaskCall, Tasks, Updated},
+    tasks::{self, TaskCall, Tasks, Updated},
     toolset::{
-        Answered, Call, Changed, Completion, Current, Listed, Page, Subject, TaskSupport,
-        ToolError, Visit, object,
+        Answered, Call, Changed, Completion, Current, Listed, Page, Subject, TaskRequest,
+        TaskSupport, ToolError, Visit, object,
     },
     verbatim::{self, MISSING, Verbatim},
 };
@@ -30,8 +30,8 @@ use rmcp::{
         ListToolsResult, PaginatedRequestParams, ProtocolVersion,
         ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
         ReadResourceResponse, ReadResourceResult, Reference, RequestMetaObject,
-        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, TASKS_EXTENSION_ID,
-        UpdateTaskParams,
+        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, SkillFrontmatter,
+        SkillResources, UpdateTaskParams,
     },
     service::RequestContext,
 };
@@ -334,6 +334,12 @@ impl Handler {
         self.failed(error.into()).into_protocol()
     }
 
+    /// The extensions of which it is known without asking that they are there.
+    fn own_extensions(&self) -> Option<ExtensionCapabilities> {
+        let has_skills = self.registry.skills().next().is_some();
+        has_skills.then(|| extensions([SKILLS_EXTENSION_ID].into_iter()))
+    }
+
     fn instructions(&self) -> String {
         let scope = &self.key.scope;
         let place = if scope.depth() == 0 {
@@ -360,15 +366,7 @@ impl ServerHandler for Handler {
             .enable_completions()
             .enable_logging()
             .build();
-        let mut extensions = ExtensionCapabilities::new();
-        if self.is_modern() && self.registry.has_tasks() {
-            extensions.insert(TASKS_EXTENSION_ID.to_owned(), JsonObject::new());
-        }
-        if self.registry.skills().next().is_some() {
-            let settings = [("directoryRead".to_owned(), true.into())];
-            extensions.insert(SKILLS_EXTENSION_ID.to_owned(), settings.into_iter().collect());
-        }
-        capabilities.extensions = (!extensions.is_empty()).then_some(extensions);
+        capabilities.extensions = self.own_extensions();
         ServerConfig::new(capabilities)
             .with_server_info(implementation())
             .with_protocol_version(self.revision.clone())
@@ -394,10 +392,14 @@ impl ServerHandler for Handler {
 
     async fn discover(
         &self,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<DiscoverResult, ErrorData> {
         let versions = self.supported_protocol_versions().into_owned();
-        let mut result = DiscoverResult::from_server_info(versions, self.get_info());
+        let mut info = self.get_info();
+        let mut all = self.registry.extensions(&self.visit(&context)).await;
+        all.extend(self.own_extensions().map(|_| SKILLS_EXTENSION_ID));
+        info.capabilities.extensions = (!all.is_empty()).then(|| extensions(all.into_iter()));
+        let mut result = DiscoverResult::from_server_info(versions, info);
         result.ttl_ms = limits::TOOLS_TTL_MS;
         Ok(result)
     }
@@ -621,24 +623,32 @@ impl ServerHandler for Handler {
     async fn list_skills(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListSkillsResult, ErrorData> {
-        let all: Vec<Skill> = self.registry.skills().map(|skill| skill.entry().clone()).collect();
-        let (skills, next) = page(&all, request)?;
-        let mut result = ListSkillsResult::with_all_items(skills);
-        (result.next_cursor, (result.ttl_ms, result.cache_scope)) = (next, self.list_ttl());
-        Ok(result)
+        let visit = self.visit(&context);
+        let (found, mut whole) = self.listed(|placed| placed.toolset.remote_skills(&visit)).await;
+        let own = self.registry.skills().map(|skill| object(skill.entry()));
+        whole.items.extend(own.map(|skill| Text::Other(text(skill))));
+        for (_, listed) in found {
+            whole.items.extend(listed.iter().cloned().map(|skill| Text::Other(text(skill))));
+        }
+        self.list("skills", &whole, request)?;
+        Ok(ListSkillsResult::default())
     }
 
     async fn get_skill(
         &self,
         request: GetSkillRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetSkillResult, ErrorData> {
         let mut skills = self.registry.skills();
-        let Some(skill) = skills.find(|skill| skill.entry().uri == request.uri) else {
-            let text = format!("there is no skill {}", shown(&request.uri));
-            return Err(ErrorData::invalid_params(text, None));
+        let own = skills.find(|skill| skill.entry().uri == request.uri);
+        let Some(skill) = own else {
+            let params = json!({ "uri": request.uri });
+            self.remote_skill("skills/get", params, &context).await?;
+            let nothing =
+                Skill::new("", SkillFrontmatter::new("", ""), SkillResources::Files(vec![]));
+            return Ok(GetSkillResult::new(nothing));
         };
         let mut result = GetSkillResult::new(skill.entry().clone());
         (result.ttl_ms, result.cache_scope) = self.list_ttl();
@@ -648,12 +658,16 @@ impl ServerHandler for Handler {
     async fn read_resource_directory(
         &self,
         request: ReadResourceDirectoryRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceDirectoryResult, ErrorData> {
         let found = self.registry.skills().find_map(|skill| skill.directory(&request.uri));
         let Some(children) = found else {
-            let text = format!("there is no directory {}", shown(&request.uri));
-            return Err(ErrorData::invalid_params(text, None));
+            let mut params = json!({ "uri": request.uri });
+            if let (Some(cursor), Some(params)) = (request.cursor, params.as_object_mut()) {
+                params.insert("cursor".to_owned(), cursor.into());
+            }
+            self.remote_skill("resources/directory/read", params, &context).await?;
+            return Ok(ReadResourceDirectoryResult::default());
         };
         let asked = request.cursor.map(|c| PaginatedRequestParams::default().with_cursor(Some(c)));
         let (children, next) = page(&children, asked)?;
@@ -665,21 +679,33 @@ impl ServerHandler for Handler {
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        let found = self.tasks.get(&request.task_id).map_err(|error| self.below(error))?;
-        found.ok_or_else(|| no_task(&request.task_id))
+        let id = &request.task_id;
+        match self.tasks.get(id).map_err(|error| self.below(error))? {
+            Some(found) => Ok(found),
+            None => {
+                self.remote_task("tasks/get", id, JsonObject::new(), &context).await?;
+                Ok(tasks::nothing())
+            }
+        }
     }
 
     async fn update_task(
         &self,
         request: UpdateTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let updated = self.tasks.update(&request.task_id, request.input_responses).await;
+        let id = &request.task_id;
+        let answers = request.input_responses;
+        let remote = json!({ "inputResponses": answers });
+        let updated = self.tasks.update(id, answers).await;
         match updated.map_err(|error| self.below(error))? {
             Updated::Acknowledged => Ok(()),
-            Updated::Unknown => Err(no_task(&request.task_id)),
+            Updated::Unknown => {
+                let params = remote.as_object().cloned().unwrap_or_default();
+                self.remote_task("tasks/update", id, params, &context).await
+            }
             Updated::TooLarge => {
                 let text = "`inputResponses` are larger than a task may have";
                 Err(ErrorData::invalid_params(text, None))
@@ -690,10 +716,13 @@ impl ServerHandler for Handler {
     async fn cancel_task(
         &self,
         request: CancelTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let found = self.tasks.cancel(&request.task_id).map_err(|error| self.below(error))?;
-        if found { Ok(()) } else { Err(no_task(&request.task_id)) }
+        let id = &request.task_id;
+        match self.tasks.cancel(id).map_err(|error| self.below(error))? {
+            true => Ok(()),
+            false => self.remote_task("tasks/cancel", id, JsonObject::new(), &context).await,
+        }
     }
 
     async fn complete(
@@ -788,6 +817,51 @@ impl Handler {
         json!({ "scope": scope, "tools": tools, "hidden": hidden, "missing": missing })
     }
 
+    /// Does something with a task that somebody else runs.
+    async fn remote_task(
+        &self,
+        method: &'static str,
+        id: &str,
+        params: JsonObject,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let visit = self.visit(context);
+        for placed in &self.registry.toolsets {
+            let request = TaskRequest { method, id, params: params.clone() };
+            let answer = placed.toolset.task(request, &visit).await;
+            if let Some(fields) = answer.map_err(|error| self.failed(error).into_protocol())? {
+                return self.relay(fields, None);
+            }
+        }
+        Err(no_task(id))
+    }
+
+    /// Asks for a skill, or a directory of one, that somebody else has.
+    async fn remote_skill(
+        &self,
+        method: &'static str,
+        params: Value,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let visit = self.visit(context);
+        let params = params.as_object().cloned().unwrap_or_default();
+        let mut refused = None;
+        for placed in self.toolsets() {
+            match placed.toolset.remote_skill(method, params.clone(), &visit).await {
+                Ok(None) => {}
+                Ok(Some(fields)) => return self.relay(fields, Some(limits::TOOLS_TTL_MS)),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(match refused {
+            Some(error) => self.failed(error).into_protocol(),
+            None => {
+                let uri = text_of(&params, "uri").unwrap_or_default();
+                ErrorData::invalid_params(format!("there is no skill {}", shown(uri)), None)
+            }
+        })
+    }
+
     /// A template as its toolset knows it, by what the client sees of it.
     async fn template(&self, placed: &Placed, seen: &str, visit: &Visit) -> String {
         let listed = placed.toolset.templates(visit).await.map(|listed| listed.it);
@@ -815,6 +889,15 @@ impl Handler {
         let found = placed.toolset.read(uri, visit).await;
         found.map_err(|error| self.failed(error).into_protocol())
     }
+}
+
+/// Extensions with what is said of each.
+fn extensions(names: impl Iterator<Item = &'static str>) -> ExtensionCapabilities {
+    let settings = |name: &str| match name {
+        SKILLS_EXTENSION_ID => [("directoryRead".to_owned(), true.into())].into_iter().collect(),
+        _ => JsonObject::new(),
+    };
+    names.map(|name| (name.to_owned(), settings(name))).collect()
 }
 
 /// What is missing of a list: whose, and why.

@@ -12,7 +12,11 @@ use narrow::narrow;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 use shared::{Scope, config, limits};
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// A toolset as the configuration places it here.
 pub struct Placed {
@@ -235,10 +239,10 @@ impl Registry {
         failed.map_or(Ok(None), Err)
     }
 
-    /// Whether there may be tools whose work goes on without its caller.
-    #[must_use]
-    pub fn has_tasks(&self) -> bool {
-        self.toolsets.iter().any(|placed| placed.toolset.has_tasks())
+    /// Extensions of MCP that any toolset has. They are asked at the same time.
+    pub async fn extensions(&self, visit: &Visit) -> BTreeSet<&'static str> {
+        let all = self.toolsets.iter().map(|placed| placed.toolset.extensions(visit));
+        join_all(all).await.into_iter().flatten().collect()
     }
 
     /// The skills of all toolsets.

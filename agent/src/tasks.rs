@@ -100,7 +100,7 @@ impl Tasks {
             let text = "this call is too large to go on as a task; send less with it";
             return Err(Error::new(Kind::Limit, text));
         }
-        let id = self.fresh_id()?;
+        let id = fresh_id(&self.key, &*self.platform)?;
         self.wake_within(limits::TASK_CHECK_MS).await?;
         // From here on nothing waits: the row and all that counts rows belong together.
         self.check_room()?;
@@ -121,18 +121,6 @@ impl Tasks {
             return Err(Error::new(Kind::Limit, text));
         }
         Ok(())
-    }
-
-    fn fresh_id(&self) -> Result<String, Error> {
-        let (one, two) = (self.platform.random(), self.platform.random());
-        if one == [0; 12] || two == [0; 12] {
-            return Err(Error::internal("no randomness for a task's id"));
-        }
-        let mut random = [0; 16];
-        for (byte, fresh) in random.iter_mut().zip(one.iter().chain(&two)) {
-            *byte = *fresh;
-        }
-        Ok(TaskId::from_random(self.key.scope.clone(), random).to_string())
     }
 
     /// A task as it is now; `None` where there is none of this id. What it asks is in the result's
@@ -374,6 +362,29 @@ fn task(id: String, status: TaskStatus, created: Millis, updated: Millis) -> Tas
     Task::new(id, status, created.to_rfc3339(), updated.to_rfc3339())
         .with_ttl_ms(limits::TASK_TTL_MS)
         .with_poll_interval_ms(limits::TASK_POLL_MS)
+}
+
+/// An id for a task of a context.
+///
+/// # Errors
+/// An internal error where there is no randomness.
+pub fn fresh_id(key: &AgentKey, platform: &dyn Platform) -> Result<String, Error> {
+    let (one, two) = (platform.random(), platform.random());
+    if one == [0; 12] || two == [0; 12] {
+        return Err(Error::internal("no randomness for a task's id"));
+    }
+    let mut random = [0; 16];
+    for (byte, fresh) in random.iter_mut().zip(one.iter().chain(&two)) {
+        *byte = *fresh;
+    }
+    Ok(TaskId::from_random(key.scope.clone(), random).to_string())
+}
+
+/// No task: what stands for one that somebody else keeps, until its own words take its place.
+#[must_use]
+pub fn nothing() -> GetTaskResult {
+    let base = task(String::new(), TaskStatus::Working, Millis(0), Millis(0));
+    GetTaskResult::new(DetailedTask::new(base, TaskPayload::Working))
 }
 
 /// A task as its client sees it.

@@ -252,9 +252,34 @@ pub trait Toolset {
     /// Calls one of [`Self::tools`].
     fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>>;
 
-    /// Whether the work of any of its tools may go on without its caller.
-    fn has_tasks(&self) -> bool {
-        false
+    /// Extensions of MCP that it has: `io.modelcontextprotocol/tasks` and its like.
+    fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Does something with a task of its own keeping, by the id that clients know; `None` where it
+    /// keeps none of that id.
+    fn task<'a>(
+        &'a self,
+        _request: TaskRequest<'a>,
+        _visit: &'a Visit,
+    ) -> Answer<'a, Option<Fields>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Skills that somebody else has, as they are listed.
+    fn remote_skills<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(std::future::ready(Ok(Current::default())))
+    }
+
+    /// Asks somebody else for a skill or for one of its directories; `None` where there is none.
+    fn remote_skill<'a>(
+        &'a self,
+        _method: &'static str,
+        _params: JsonObject,
+        _visit: &'a Visit,
+    ) -> Answer<'a, Option<Fields>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Its skills, always in the same order.
@@ -313,6 +338,17 @@ pub trait Toolset {
 
     /// Says what anybody wants to hear of.
     fn interest(&self, _interest: &InterestHop) {}
+}
+
+/// What is wanted of a task that somebody else runs.
+#[derive(Debug, Clone)]
+pub struct TaskRequest<'a> {
+    /// `tasks/get`, `tasks/update` or `tasks/cancel`.
+    pub method: &'static str,
+    /// The id that clients know.
+    pub id: &'a str,
+    /// Its parameters but for the id.
+    pub params: JsonObject,
 }
 
 /// What a completion is asked for.

@@ -89,12 +89,16 @@ pub fn relayed(
     is_modern: bool,
 ) -> Result<String, serde_json::Error> {
     let raw = |value: &Value| RawValue::from_string(value.to_string());
-    for name in ["ttlMs", "cacheScope", "resultType"] {
+    if hints.is_some() || !is_modern {
         // Whoever is between two servers answers for how fresh a copy is.
-        fields.remove(name);
+        fields.remove("ttlMs");
+        fields.remove("cacheScope");
     }
+    let kind = fields.remove("resultType");
     if is_modern {
-        fields.insert("resultType".to_owned(), raw(&"complete".into())?);
+        let is_task = kind.as_ref().is_some_and(|kind| kind.get() == r#""task""#);
+        let kind = if is_task { "task" } else { "complete" };
+        fields.insert("resultType".to_owned(), raw(&kind.into())?);
         if let Some((ttl, scope)) = hints {
             fields.insert("ttlMs".to_owned(), raw(&ttl.into())?);
             fields.insert("cacheScope".to_owned(), raw(&scope.into())?);

@@ -258,9 +258,12 @@ impl Link {
 
     async fn initialize(&self) -> Result<Met, Fault> {
         let newest = HANDSHAKE_REVISIONS.last().copied().unwrap_or_default();
+        let mut capabilities = self.capabilities.clone();
+        // Extensions are of the other era.
+        capabilities.remove("extensions");
         let params = json!({
             "protocolVersion": newest,
-            "capabilities": self.capabilities,
+            "capabilities": capabilities,
             "clientInfo": client_info(),
         });
         let params = params.as_object().cloned().unwrap_or_default();

@@ -83,7 +83,10 @@ pub trait Relay {
 /// The requests that are running in a session, latest last: what an upstream says by itself, and
 /// without a word on what it is about, is for the latest.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Running(Rc<RefCell<Vec<(u64, mpsc::Sender<Message>)>>>);
+pub(crate) struct Running(Rc<RefCell<Vec<Inbox>>>);
+
+/// The way to a request, by its number.
+type Inbox = (u64, mpsc::Sender<Message>);
 
 impl Running {
     /// Brings a message to the request that it is about. False if there is none.

@@ -19,9 +19,10 @@ use crate::{
     },
 };
 use content::TEMPLATE;
+use futures_util::future::LocalBoxFuture;
 use rmcp::model::{
     CallToolResult, CompleteResult, ContentBlock, GetPromptResult, JsonObject, LoggingLevel,
-    ReadResourceResult, ResourceTemplate, Tool,
+    ReadResourceResult, ResourceTemplate, TASKS_EXTENSION_ID, Tool,
 };
 use serde_json::{Value, json};
 use shared::hop::Change;
@@ -136,8 +137,8 @@ impl Toolset for Fixture {
         Box::pin(async move { self.dispatch(call).await.map(Answered::Made) })
     }
 
-    fn has_tasks(&self) -> bool {
-        true
+    fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
+        Box::pin(std::future::ready(vec![TASKS_EXTENSION_ID]))
     }
 
     fn skills(&self) -> &[Bundle] {

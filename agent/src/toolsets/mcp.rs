@@ -17,16 +17,19 @@ mod shelf;
 use crate::{
     mirror,
     platform::Platform,
+    tasks,
     toolset::{
         Answer, Answered, Call, Completion, Current, Listed, Need, Offers, Page, Subject,
-        ToolError, Toolset, Visit,
+        TaskRequest, ToolError, Toolset, Visit,
     },
 };
+use futures_util::future::LocalBoxFuture;
 use lists::{Kind, Lists};
 use outside::Outside;
 use passing::{Passing, failed};
 use rmcp::model::{
     CallToolResult, CompleteResult, GetPromptResult, JsonObject, ReadResourceResult,
+    SKILLS_EXTENSION_ID, TASKS_EXTENSION_ID,
 };
 use serde_json::{Value, json};
 use shared::{
@@ -43,6 +46,7 @@ use upstream::{
     guard::Guard,
     link::Target,
     listen::{Ear, Heard, Hearing},
+    wire,
 };
 
 /// A remote MCP server.
@@ -61,6 +65,7 @@ pub struct Mcp {
 
 /// The server, as one kind of client has it.
 struct Peer {
+    kind: String,
     link: Rc<Link>,
     ear: Rc<Ear>,
     lists: Rc<Lists>,
@@ -127,7 +132,18 @@ impl Mcp {
                 kept.insert(name.to_owned(), value.clone());
             }
         }
-        let kind = Value::Object(kept.clone()).to_string();
+        if let Some(tasks) =
+            capabilities.get("extensions").and_then(|all| all.get(TASKS_EXTENSION_ID))
+        {
+            kept.insert("extensions".to_owned(), json!({ TASKS_EXTENSION_ID: tasks }));
+        }
+        self.peer_of(Value::Object(kept))
+    }
+
+    /// The same, by what was kept of what they can be asked for.
+    fn peer_of(&self, kept: Value) -> Rc<Peer> {
+        let kind = kept.to_string();
+        let kept = kept.as_object().cloned().unwrap_or_default();
         let mut peers = self.peers.borrow_mut();
         if let Some(index) = peers.iter().position(|(known, _)| *known == kind) {
             let found = peers.remove(index);
@@ -155,7 +171,7 @@ impl Mcp {
             Rc::clone(&self.platform),
         );
         let hearing = hearing(Rc::clone(&lists), announce);
-        let peer = Rc::new(Peer { link, ear: Rc::default(), lists, hearing });
+        let peer = Rc::new(Peer { kind: kind.clone(), link, ear: Rc::default(), lists, hearing });
         if let Some(interest) = self.interest.borrow().as_ref() {
             peer.want(interest);
         }
@@ -191,6 +207,23 @@ impl Mcp {
         };
         peer.link.hear_of_request(&peer.ear, &peer.hearing);
         peer.link.ask(ask, &Passing { visit, hearing: &peer.hearing }).await
+    }
+
+    /// A call's result: a task of the server's is one of this context's from here on.
+    fn result(&self, peer: &Peer, mut fields: Fields) -> Result<Fields, ToolError> {
+        if wire::text(&fields, "resultType").as_deref() != Some("task") {
+            return Ok(fields);
+        }
+        let remote =
+            wire::text(&fields, "taskId").filter(|id| id.len() <= limits::UPSTREAM_ID_BYTES_MAX);
+        let Some(remote) = remote else {
+            let text = format!("{} answered with a task that has no id", self.guard.name());
+            return Err(Error::new(shared::Kind::Upstream, text).into());
+        };
+        let id = tasks::fresh_id(&self.key, &*self.platform)?;
+        self.shelf.keep_task(&id, &peer.kind, &remote, self.platform.now())?;
+        rename(&mut fields, &id);
+        Ok(fields)
     }
 
     /// Whether the server says that it can do something at all. One that cannot be met says so
@@ -258,7 +291,62 @@ impl Toolset for Mcp {
                 may_repeat,
                 ..Ask::default()
             };
-            self.ask(&visit, ask).await.map(Answered::Relayed).map_err(failed)
+            let fields = self.ask(&visit, ask).await.map_err(failed)?;
+            self.result(&self.of(&visit), fields).map(Answered::Relayed)
+        })
+    }
+
+    fn extensions<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
+        Box::pin(async move {
+            // One that cannot be met has none that anybody could use.
+            let Ok(met) = self.of(visit).link.meet().await else {
+                return Vec::new();
+            };
+            let all = [TASKS_EXTENSION_ID, SKILLS_EXTENSION_ID].into_iter();
+            all.filter(|extension| met.can(&["extensions", extension])).collect()
+        })
+    }
+
+    fn task<'a>(
+        &'a self,
+        request: TaskRequest<'a>,
+        visit: &'a Visit,
+    ) -> Answer<'a, Option<Fields>> {
+        Box::pin(async move {
+            let TaskRequest { method, id, mut params } = request;
+            let Some((kind, remote)) = self.shelf.task(id, self.platform.now())? else {
+                return Ok(None);
+            };
+            let peer = self.peer_of(serde_json::from_str(&kind).unwrap_or_default());
+            params.insert("taskId".to_owned(), remote.clone().into());
+            let may_repeat = method == "tasks/get";
+            let ask = Ask { method, params, name: Some(remote), may_repeat, ..Ask::default() };
+            let passing = Passing { visit, hearing: &peer.hearing };
+            let mut fields = peer.link.ask(ask, &passing).await.map_err(failed)?;
+            if fields.contains_key("taskId") {
+                rename(&mut fields, id);
+            }
+            Ok(Some(fields))
+        })
+    }
+
+    fn remote_skills<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Skills).await })
+    }
+
+    fn remote_skill<'a>(
+        &'a self,
+        method: &'static str,
+        params: JsonObject,
+        visit: &'a Visit,
+    ) -> Answer<'a, Option<Fields>> {
+        Box::pin(async move {
+            if !self.can(visit, &["extensions", SKILLS_EXTENSION_ID]).await? {
+                return Ok(None);
+            }
+            let name = params.get("uri").and_then(Value::as_str).map(ToOwned::to_owned);
+            let ask = Ask { method, params, name, may_repeat: true, ..Ask::default() };
+            self.ask(visit, ask).await.map(Some).map_err(failed)
         })
     }
 
@@ -385,6 +473,13 @@ impl Toolset for Mcp {
             None => {}
             Some(_) => peers.iter().for_each(|peer| peer.want(interest)),
         }
+    }
+}
+
+/// A task by the id that clients know.
+fn rename(task: &mut Fields, id: &str) {
+    if let Ok(id) = serde_json::value::to_raw_value(id) {
+        task.insert("taskId".to_owned(), id);
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::{
     FutureExt as _,
     future::{LocalBoxFuture, Shared},
 };
-use rmcp::model::JsonObject;
+use rmcp::model::{JsonObject, SKILLS_EXTENSION_ID};
 use serde_json::Value;
 use shared::{Error, Kind as ErrorKind, Millis, hop::Change, limits};
 use std::{
@@ -31,10 +31,12 @@ pub(super) enum Kind {
     Prompts,
     Resources,
     Templates,
+    Skills,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+    const ALL: [Self; 5] =
+        [Self::Tools, Self::Prompts, Self::Resources, Self::Templates, Self::Skills];
 
     /// Its method, and its member of the result.
     const fn words(self) -> (&'static str, &'static str) {
@@ -43,15 +45,17 @@ impl Kind {
             Self::Prompts => ("prompts/list", "prompts"),
             Self::Resources => ("resources/list", "resources"),
             Self::Templates => ("resources/templates/list", "resourceTemplates"),
+            Self::Skills => ("skills/list", "skills"),
         }
     }
 
     /// What a server that has such a list says that it can do.
-    const fn capability(self) -> &'static str {
+    const fn capability(self) -> &'static [&'static str] {
         match self {
-            Self::Tools => "tools",
-            Self::Prompts => "prompts",
-            Self::Resources | Self::Templates => "resources",
+            Self::Tools => &["tools"],
+            Self::Prompts => &["prompts"],
+            Self::Resources | Self::Templates => &["resources"],
+            Self::Skills => &["extensions", SKILLS_EXTENSION_ID],
         }
     }
 
@@ -59,7 +63,7 @@ impl Kind {
     const fn name(self) -> &'static str {
         match self {
             Self::Tools | Self::Prompts => "name",
-            Self::Resources => "uri",
+            Self::Resources | Self::Skills => "uri",
             Self::Templates => "uriTemplate",
         }
     }
@@ -68,7 +72,7 @@ impl Kind {
         match self {
             Self::Tools => Change::Tools,
             Self::Prompts => Change::Prompts,
-            Self::Resources | Self::Templates => Change::Resources,
+            Self::Resources | Self::Templates | Self::Skills => Change::Resources,
         }
     }
 }
@@ -239,7 +243,7 @@ impl Lists {
         let met = self.link.meet().await.map_err(failed)?;
         let mut read = Read::default();
         let mut ttl = limits::UPSTREAM_TTL_MS;
-        if met.can(&[kind.capability()]) {
+        if met.can(kind.capability()) {
             ttl = self.pages(kind, &mut read).await?;
         }
         let Read { items, dropped, .. } = read;
@@ -348,7 +352,7 @@ impl Read {
         let name = item.get(kind.name()).and_then(Value::as_str).unwrap_or_default().to_owned();
         let is_name = match kind {
             Kind::Tools | Kind::Prompts => clean::is_name(&name),
-            Kind::Resources | Kind::Templates => {
+            Kind::Resources | Kind::Templates | Kind::Skills => {
                 !name.is_empty() && name.len() <= limits::SUBSCRIPTION_URI_BYTES_MAX
             }
         };
@@ -357,6 +361,10 @@ impl Read {
         }
         if kind == Kind::Tools && !item.get("inputSchema").is_some_and(Value::is_object) {
             return self.drop_item(&name, "it has no schema");
+        }
+        if kind == Kind::Tools {
+            // Whether it runs as a task is between this program and the upstream.
+            item.remove("execution");
         }
         clean::clean(&mut item);
         let bytes = self.bytes.saturating_add(Value::Object(item.clone()).to_string().len());

@@ -3,14 +3,14 @@
 //! not know what any of it says.
 
 use shared::{
-    Error, Millis,
+    Error, Kind, Millis,
     database::{Database, has_table},
     limits,
 };
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 use upstream::{Met, link::Keeper};
 
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS upstream (
         place TEXT NOT NULL, kind TEXT NOT NULL, part TEXT NOT NULL,
         text TEXT NOT NULL, fetched INTEGER NOT NULL, until INTEGER NOT NULL,
@@ -18,6 +18,9 @@ const TABLES: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS upstream_tool (
         place TEXT NOT NULL, name TEXT NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
         PRIMARY KEY (place, name))",
+    "CREATE TABLE IF NOT EXISTS upstream_task (
+        id TEXT PRIMARY KEY, place TEXT NOT NULL, kind TEXT NOT NULL, remote TEXT NOT NULL,
+        created INTEGER NOT NULL)",
 ];
 
 /// What is kept of one upstream.
@@ -54,7 +57,7 @@ impl Shelf {
     /// Whether there is anything: what only reads makes no tables.
     fn is_there(&self) -> Result<bool, Error> {
         if !self.is_made.get() {
-            self.is_made.set(has_table(&*self.database, "upstream_tool")?);
+            self.is_made.set(has_table(&*self.database, "upstream_task")?);
         }
         Ok(self.is_made.get())
     }
@@ -148,6 +151,42 @@ impl Shelf {
             mark.last.clone().into(),
         ];
         self.database.run(statement, &values).map(|_| ())
+    }
+
+    /// Remembers a task that the upstream runs for one kind of clients, by the id that they know.
+    pub(super) fn keep_task(
+        &self,
+        id: &str,
+        kind: &str,
+        remote: &str,
+        now: Millis,
+    ) -> Result<(), Error> {
+        self.make()?;
+        let old = Millis(now.0.saturating_sub(limits::TASK_TTL_MS));
+        self.database.run("DELETE FROM upstream_task WHERE created < ?", &[old.to_i64().into()])?;
+        let count = self.database.run("SELECT COUNT(*) FROM upstream_task", &[])?;
+        if count.first().map_or(Ok(0), |row| row.integer(0))? >= limits::TASKS_MAX {
+            let text = "too many tasks are kept here; try again when older ones have expired";
+            return Err(Error::new(Kind::Limit, text));
+        }
+        let statement = "INSERT INTO upstream_task (id, place, kind, remote, created)
+            VALUES (?, ?, ?, ?, ?)";
+        let values =
+            [id.into(), self.place.clone().into(), kind.into(), remote.into(), now.to_i64().into()];
+        self.database.run(statement, &values).map(|_| ())
+    }
+
+    /// Such a task: the kind of clients, and the id that the upstream knows.
+    pub(super) fn task(&self, id: &str, now: Millis) -> Result<Option<(String, String)>, Error> {
+        if !self.is_there()? {
+            return Ok(None);
+        }
+        let statement = "SELECT kind, remote FROM upstream_task
+            WHERE id = ? AND place = ? AND created >= ?";
+        let old = Millis(now.0.saturating_sub(limits::TASK_TTL_MS));
+        let values = [id.into(), self.place.clone().into(), old.to_i64().into()];
+        let rows = self.database.run(statement, &values)?;
+        rows.first().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).transpose()
     }
 
     /// Where it is kept how this kind of clients met the upstream.
