@@ -15,6 +15,7 @@
 //! - [`sse`], [`lines`]: what goes out to clients, and what comes in from Agents, as text
 //! - [`notify`]: changes, as notifications of either era
 //! - [`calls`]: the requests of sessions that are running now
+//! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
 //! - [`user`]: one user: a request in, a reply out, by that plan
@@ -45,6 +46,8 @@ pub mod lines;
 pub mod notify;
 
 pub mod calls;
+
+pub mod target;
 
 pub mod plan;
 

@@ -257,10 +257,6 @@ pub struct ConfigError {
     pub rule: String,
 }
 
-fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
-    ConfigError { key: key.into(), rule: rule.into() }
-}
-
 impl Config {
     /// The toolset that a tool of this name belongs to, as clients see the name, if that can be
     /// known without asking: its parameters are the ones that count.

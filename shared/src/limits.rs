@@ -13,6 +13,9 @@ pub const SLUG_CHARS_MAX: usize = 100;
 /// Parameter names a level may be known by.
 pub const LEVEL_PARAMETERS_MAX: usize = 16;
 
+/// Depth of arguments in which a scope is looked for. Deeper ones are refused.
+pub const ARGUMENT_DEPTH_MAX: usize = 64;
+
 /// Characters of a name in the configuration.
 pub const NAME_CHARS_MAX: usize = 64;
 
