@@ -1,8 +1,8 @@
 //! HTTP as values: what a request is, what a reply is, and what is refused before a credential or
 //! a body is looked at. It must not know MCP messages, nor the platform's requests.
 
-use crate::refusal::Refusal;
-use shared::{Scope, config::Level, limits, scope::ScopeError};
+use crate::{query::Query, refusal::Refusal};
+use shared::{Scope, config::Config, hop::Options, limits, scope::ScopeError};
 use std::borrow::Cow;
 
 /// The methods that mean something here.
@@ -57,45 +57,44 @@ impl Door {
     }
 }
 
-/// Where a request goes: `/mcp`, `/sse` or `/messages`, and the scope after it.
+/// Where a request goes: `/mcp`, `/sse` or `/messages`, the scope after it, and what its query
+/// leaves of the tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// The transport.
     pub door: Door,
     /// The scope.
     pub scope: Scope,
+    /// What the query leaves of the tools.
+    pub options: Options,
 }
 
 impl Address {
     /// Reads the path and query of an absolute URL.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchPath`], [`Refusal::BadScope`].
-    pub fn parse(url: &str, levels: &[Level]) -> Result<Self, Refusal> {
+    /// [`Refusal::NoSuchPath`], [`Refusal::BadScope`], [`Refusal::BadQuery`].
+    pub fn parse(url: &str, config: &Config) -> Result<Self, Refusal> {
         let path = path(url);
         let after = |root: &str| {
             path.strip_prefix(root).filter(|tail| tail.is_empty() || tail.starts_with('/'))
         };
         let (door, scope) = if let Some(tail) = after("/sse") {
-            (Door::Sse, Cow::Owned(format!("/mcp{tail}")))
+            (Some(Door::Sse), Cow::Owned(format!("/mcp{tail}")))
         } else if let Some(tail) = after("/messages") {
-            (Door::Messages { session: query(url, "sessionId") }, Cow::Owned(format!("/mcp{tail}")))
+            (None, Cow::Owned(format!("/mcp{tail}")))
         } else {
-            (Door::Mcp, Cow::Borrowed(path))
+            (Some(Door::Mcp), Cow::Borrowed(path))
         };
-        let scope = Scope::parse_path(&scope, levels).map_err(|error| match error {
+        let scope = Scope::parse_path(&scope, &config.levels).map_err(|error| match error {
             ScopeError::Unknown { .. } => Refusal::NoSuchPath(error.to_string()),
             ScopeError::Slug(_) => Refusal::BadScope(error.to_string()),
         })?;
-        Ok(Self { door, scope })
+        let is_toolset = |name: &str| config.toolsets.iter().any(|toolset| toolset.name == name);
+        let Query { options, session } = Query::parse(url, is_toolset)?;
+        let door = door.unwrap_or(Door::Messages { session });
+        Ok(Self { door, scope, options })
     }
-}
-
-/// A member of the query, if its value needs no decoding: ours do not.
-fn query(url: &str, name: &str) -> Option<String> {
-    let (_, query) = url.split('#').next()?.split_once('?')?;
-    let mut members = query.split('&').filter_map(|member| member.split_once('='));
-    members.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 /// What the entry looks at: everything that needs no body and no state.
@@ -174,12 +173,12 @@ fn is_loopback(host: &str) -> bool {
 /// Decides whether an arrival may go on.
 ///
 /// # Errors
-/// The refusal, in this order: host, origin, path, scope, method, size. A page of an origin that is
+/// The refusal, in this order: host, origin, path, scope, query, method, size. A page of an origin that is
 /// not allowed learns nothing else.
 pub fn admit(
     arrival: &Arrival<'_>,
     admission: &Admission,
-    levels: &[Level],
+    config: &Config,
 ) -> Result<Admitted, Refusal> {
     let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
     let (base, authority, _) = split(arrival.url).ok_or_else(nothing)?;
@@ -195,7 +194,7 @@ pub fn admit(
             return Err(Refusal::ForeignOrigin);
         }
     }
-    let address = Address::parse(arrival.url, levels)?;
+    let address = Address::parse(arrival.url, config)?;
     let method = Method::parse(arrival.method)
         .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let length = arrival.content_length.map_or(Some(0), |length| length.parse::<u64>().ok());
@@ -357,7 +356,6 @@ impl Reply {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use shared::config::default_levels;
 
     fn admission() -> Admission {
         Admission {
@@ -367,7 +365,7 @@ mod tests {
     }
 
     fn check(arrival: Arrival<'_>, expected: Result<(&str, bool), u16>) {
-        let got = admit(&arrival, &admission(), &default_levels());
+        let got = admit(&arrival, &admission(), &Config::default());
         let got = match &got {
             Ok(admitted) => Ok((admitted.address.scope.to_string(), admitted.loopback)),
             Err(refusal) => Err(refusal.row(false).0),
@@ -385,6 +383,9 @@ mod tests {
         check(post("http://localhost:8787/mcp"), Ok(("/mcp", true)));
         check(post("http://[::1]:8787/mcp/acme?x=/y"), Ok(("/mcp/acme", true)));
         check(post("https://mcp.example.com/mcp/acme/web#z"), Ok(("/mcp/acme/web", false)));
+        check(post("http://localhost/mcp?read_only=true&tools=a"), Ok(("/mcp", true)));
+        check(post("http://localhost/mcp?read_only=maybe"), Err(400));
+        check(post("http://localhost/messages?toolsets=nothing"), Err(400));
         check(post("http://localhost"), Err(404));
         check(post("http://localhost/other"), Err(404));
         check(post("http://localhost/mcp/a%20b"), Err(400));
@@ -456,7 +457,7 @@ mod tests {
                     origin: Some(&origin),
                     content_length: Some(&length),
                 };
-                let _ = admit(&arrival, &admission(), &default_levels());
+                let _ = admit(&arrival, &admission(), &Config::default());
             }
         }
     }

@@ -4,6 +4,7 @@
 //!
 //! # Layout, in reading order
 //! - [`http`]: a request and a reply as values; what is refused before anything is looked at
+//! - [`query`]: what an address leaves of the tools
 //! - [`handover`]: what the entry tells a McpRouter of a request
 //! - [`cors`]: what browsers ask for
 //! - [`auth`]: a credential → a user, or a challenge
@@ -22,6 +23,8 @@
 //! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
 pub mod http;
+
+pub mod query;
 
 pub mod handover;
 

@@ -215,6 +215,7 @@ mod tests {
             revision: "2025-06-18".to_owned(),
             client: RawValue::from_string("{}".to_owned()).unwrap().into(),
             level: Some("error".to_owned()),
+            options: shared::hop::Options::default(),
             seen: shared::Millis(0),
         }
     }

@@ -14,6 +14,9 @@ pub enum Refusal {
     /// The path is no scope.
     #[error("{0}")]
     BadScope(String),
+    /// The query has a value that means nothing.
+    #[error("{0}")]
+    BadQuery(String),
     /// The HTTP method does nothing here.
     #[error("this address takes {0}")]
     MethodNotAllowed(&'static str),
@@ -82,7 +85,7 @@ impl Refusal {
     pub const fn row(&self, modern: bool) -> (u16, i64) {
         match self {
             Self::NoSuchPath(_) => (404, -32001),
-            Self::BadScope(_) => (400, -32600),
+            Self::BadScope(_) | Self::BadQuery(_) => (400, -32600),
             Self::MethodNotAllowed(_) => (405, -32600),
             Self::ForeignOrigin | Self::ForeignHost => (403, -32001),
             Self::Unauthenticated => (401, -32001),

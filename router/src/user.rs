@@ -33,7 +33,7 @@ use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
     config::Config,
     database::{Database, has_table},
-    hop::{CallId, Hop, NotesAnswer, NotesHop, Peer, Word, WordHop},
+    hop::{CallId, Hop, NotesAnswer, NotesHop, Options, Peer, Word, WordHop},
     notes,
 };
 use std::{borrow::Cow, cell::Cell, rc::Rc};
@@ -133,6 +133,7 @@ pub fn owner(database: &impl Database) -> Result<Option<UserId>, Error> {
 #[derive(Debug, Clone, Copy)]
 struct Visit<'a> {
     scope: &'a Scope,
+    options: &'a Options,
     incoming: &'a Incoming,
     moment: &'a Moment,
 }
@@ -162,7 +163,8 @@ impl<D: Database + 'static> User<D> {
         incoming: &Incoming,
         moment: Moment,
     ) -> Outgoing<W::Response> {
-        let visit = Visit { scope: &address.scope, incoming, moment: &moment };
+        let Address { scope, options, .. } = address;
+        let visit = Visit { scope, options, incoming, moment: &moment };
         match (&address.door, method) {
             (Door::Mcp, Method::Post) => self.post(world, visit).await,
             (Door::Mcp, Method::Delete) => {
@@ -283,7 +285,7 @@ impl<D: Database + 'static> User<D> {
                 Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
-                let hop = self.hop(&key, peer, visit.incoming, request.raw)?;
+                let hop = self.hop(&key, peer, visit, session, request.raw)?;
                 let Some(session) = session else {
                     let response = world.forward(&key, hop).await?;
                     return Ok(Planned::Done(Outgoing::Piped(response)));
@@ -315,7 +317,7 @@ impl<D: Database + 'static> User<D> {
         raw: &RawValue,
         call: &CallId,
     ) -> Result<Outgoing<W::Response>, Refusal> {
-        let response = self.agree(world, key, &opening, raw, call).await?;
+        let response = self.agree(world, key, &opening, visit, raw, call).await?;
         if !W::is_ok(&response) || W::form(&response) == Form::Lines {
             return Ok(Outgoing::Piped(response));
         }
@@ -325,6 +327,7 @@ impl<D: Database + 'static> User<D> {
             revision: opening.revision.to_owned(),
             client: opening.client.to_owned().into(),
             level: None,
+            options: visit.options.clone(),
             seen: visit.moment.now,
         };
         let id = session.id.clone();
@@ -340,6 +343,7 @@ impl<D: Database + 'static> User<D> {
         world: &Rc<W>,
         key: &AgentKey,
         opening: &Opening<'_>,
+        visit: Visit<'_>,
         raw: &RawValue,
         call: &CallId,
     ) -> Result<W::Response, Error> {
@@ -350,7 +354,8 @@ impl<D: Database + 'static> User<D> {
             level: None,
         };
         // What begins a session has one form.
-        let hop = self.hop(key, peer, &Incoming::default(), raw)?;
+        let plain = Incoming::default();
+        let hop = self.hop(key, peer, Visit { incoming: &plain, ..visit }, None, raw)?;
         world.forward(key, hop).await
     }
 
@@ -477,16 +482,19 @@ impl<D: Database + 'static> User<D> {
         &self,
         key: &AgentKey,
         peer: Peer<'_>,
-        incoming: &Incoming,
+        visit: Visit<'_>,
+        session: Option<&Session>,
         message: &RawValue,
     ) -> Result<String, Error> {
+        let Visit { incoming, options, .. } = visit;
         let hop = Hop {
             key: key.clone(),
             peer,
             shared_notes: self.has_shared_notes()?,
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
-            options: shared::hop::Options::default(),
+            // A session that began with less never gets more.
+            options: session.map_or_else(|| options.clone(), |s| s.options.and(options)),
             mirrors: incoming.mirrors.clone(),
             message,
         };

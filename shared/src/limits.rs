@@ -16,6 +16,12 @@ pub const LEVEL_PARAMETERS_MAX: usize = 16;
 /// Depth of arguments in which a scope is looked for. Deeper ones are refused.
 pub const ARGUMENT_DEPTH_MAX: usize = 64;
 
+/// Names that one option of a URL's query may have.
+pub const OPTION_NAMES_MAX: usize = 128;
+
+/// Characters of such a name. A tool's name has at most 128, and a prefix may come before it.
+pub const OPTION_NAME_CHARS_MAX: usize = NAME_CHARS_MAX + 1 + 128;
+
 /// Characters of a name in the configuration.
 pub const NAME_CHARS_MAX: usize = 64;
 

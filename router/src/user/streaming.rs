@@ -363,7 +363,7 @@ impl<D: Database + 'static> User<D> {
             return Ok(Attached { events, is_done: false });
         }
         if let Purpose::Old(session) = &stream.purpose {
-            let events = Self::endpoint(&stream.scope, session);
+            let events = self.endpoint(&stream.scope, session, world.now())?;
             return Ok(Attached { events, is_done: false });
         }
         self.end_if_interrupted(&stream, world.now())?;

@@ -169,7 +169,7 @@ impl Home {
         let now = self.world.now();
         let moment = Moment { now, random: [count as u8; 32], call: count << 32 };
         let url = format!("http://host{url}");
-        let address = Address::parse(&url, &Config::default().levels).unwrap();
+        let address = Address::parse(&url, &Config::default()).unwrap();
         now_of(self.user.serve(&self.world, method, &address, &incoming, moment))
     }
 
@@ -760,6 +760,78 @@ fn the_oldest_transport_answers_on_its_stream() {
     home.world.hang_up(event.stream);
     now_of(home.user.detach(&*home.world, event.stream)).unwrap();
     assert!(post(&at, &call(6)).starts_with("404 "));
+}
+
+#[test]
+fn what_a_url_leaves_of_the_tools_is_in_every_hop_and_a_session_never_gets_more() {
+    let home = Home::new();
+    let client = json!({ "name": "c", "version": "1" });
+    let params =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+    let send = |home: &Home, url: &str, session: Option<&str>, body: &Value| {
+        home.world.answer(&json!({ "result": {} }));
+        let session = session.map(ToOwned::to_owned);
+        let back = home.send(
+            Method::Post,
+            url,
+            Incoming { session, body: body.to_string(), ..incoming() },
+        );
+        (back, home.world.last_hop()["options"].clone())
+    };
+    let begin = request(0, "initialize", &params);
+    let (back, options) = send(&home, "/mcp/acme?tools=a,b&read_only=true", None, &begin);
+    assert_eq!(options, json!({ "tools": ["a", "b"], "read_only": true }));
+    let Outgoing::Begun(_, id) = back else { panic!("{}", show(back)) };
+    let (mut home, session) = (home, Some(id.as_str()));
+    for _ in 0..2 {
+        let (_, options) = send(&home, "/mcp/acme", session, &call(1));
+        assert_eq!(options, json!({ "tools": ["a", "b"], "read_only": true }));
+        let (_, options) = send(&home, "/mcp/acme?tools=b,c&toolsets=memory", session, &call(2));
+        let both = json!({ "tools": ["b"], "toolsets": ["memory"], "read_only": true });
+        assert_eq!(options, both);
+        home.restart();
+    }
+    let plain = home.begin("2025-11-25");
+    let (_, options) = send(&home, "/mcp/acme", Some(&plain), &call(3));
+    assert_eq!(options, Value::Null);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    home.world.answer(&json!({}));
+    let body = request(5, "tools/list", &json!({ "_meta": meta })).to_string();
+    let modern = Incoming {
+        revision: Some("2026-07-28".to_owned()),
+        mcp_method: Some("tools/list".to_owned()),
+        body,
+        ..incoming()
+    };
+    home.send(Method::Post, "/mcp/acme?toolsets=memory", modern);
+    let options = home.world.last_hop()["options"].clone();
+    assert_eq!(options, json!({ "toolsets": ["memory"], "read_only": false }));
+}
+
+#[test]
+fn the_oldest_transport_keeps_what_its_url_leaves_of_the_tools() {
+    let home = Home::new();
+    let event = listening(home.send(Method::Get, "/sse/acme?tools=a%2Fb,c", incoming()));
+    let first = home.attach(event).events;
+    let at = first.strip_prefix("event: endpoint\ndata: ").unwrap().trim_end().to_owned();
+    assert!(at.ends_with("&tools=a%2Fb,c"), "{at}");
+    // Whoever leaves them out gets no more.
+    for url in [at.as_str(), at.split('&').next().unwrap()] {
+        let client = json!({ "name": "c", "version": "1" });
+        let params =
+            json!({ "protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": client });
+        for body in [request(0, "initialize", &params), call(1)] {
+            home.world.answer(&json!({ "id": 0 }));
+            let body = body.to_string();
+            home.send(Method::Post, url, Incoming { body, ..incoming() });
+            home.world.run();
+            let options = json!({ "tools": ["a/b", "c"], "read_only": false });
+            assert_eq!(home.world.last_hop()["options"], options);
+        }
+    }
 }
 
 #[test]
