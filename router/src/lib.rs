@@ -16,6 +16,7 @@
 //! - [`sse`], [`lines`]: what goes out to clients, and what comes in from Agents, as text
 //! - [`notify`]: changes, as notifications of either era
 //! - [`calls`]: the requests of sessions that are running now
+//! - [`access`]: whether a user may enter a scope, as far as it is known
 //! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
@@ -49,6 +50,8 @@ pub mod lines;
 pub mod notify;
 
 pub mod calls;
+
+pub mod access;
 
 pub mod target;
 

@@ -11,6 +11,10 @@ pub enum Refusal {
     /// Nothing is at this path.
     #[error("{0}")]
     NoSuchPath(String),
+    /// What a message names is nowhere: the same, but the path it came to is there, and so is its
+    /// session, which a client takes 404 for the end of.
+    #[error("{0}")]
+    NoSuchContext(String),
     /// The path is no scope.
     #[error("{0}")]
     BadScope(String),
@@ -85,6 +89,7 @@ impl Refusal {
     pub const fn row(&self, modern: bool) -> (u16, i64) {
         match self {
             Self::NoSuchPath(_) => (404, -32001),
+            Self::NoSuchContext(_) => (if modern { 404 } else { 200 }, -32001),
             Self::BadScope(_) | Self::BadQuery(_) => (400, -32600),
             Self::MethodNotAllowed(_) => (405, -32600),
             Self::ForeignOrigin | Self::ForeignHost => (403, -32001),

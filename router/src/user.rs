@@ -5,10 +5,13 @@
 //! # Layout, in reading order
 //! - this file: messages, sessions, and what the plan says
 //! - [`streaming`]: what is said on streams, and who is connected to them
+//! - [`entering`]: who may enter a scope
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
 
 mod batch;
+
+mod entering;
 
 mod old;
 
@@ -17,6 +20,7 @@ mod streaming;
 pub use streaming::{Attached, Events};
 
 use crate::{
+    access::{Accesses, least_depth},
     calls::{Call, Calls, Running},
     http::{Address, Door, Incoming, Method, Reply},
     lines::lines,
@@ -28,6 +32,7 @@ use crate::{
     streams::{EventId, Streams},
     world::{Form, World},
 };
+use entering::Checks;
 use serde_json::value::RawValue;
 use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
@@ -108,6 +113,10 @@ pub struct User<D> {
     streams: Streams<Rc<D>>,
     calls: Rc<Calls>,
     live: Live,
+    /// How many levels must be pinned for it to be asked who may enter; `None` if it never is.
+    verified_depth: Option<usize>,
+    accesses: Accesses<Rc<D>>,
+    checks: Checks,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
@@ -142,6 +151,9 @@ impl<D: Database + 'static> User<D> {
     /// A user over their database.
     pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>) -> Self {
         Self {
+            verified_depth: least_depth(&config),
+            accesses: Accesses::new(Rc::clone(&database)),
+            checks: Checks::default(),
             config,
             id,
             sessions: Sessions::new(Rc::clone(&database)),
@@ -164,6 +176,9 @@ impl<D: Database + 'static> User<D> {
         moment: Moment,
     ) -> Outgoing<W::Response> {
         let Address { scope, options, .. } = address;
+        if let Err(refusal) = self.enter(world.as_ref(), scope).await {
+            return Outgoing::taken(Err(refusal));
+        }
         let visit = Visit { scope, options, incoming, moment: &moment };
         match (&address.door, method) {
             (Door::Mcp, Method::Post) => self.post(world, visit).await,
@@ -285,6 +300,9 @@ impl<D: Database + 'static> User<D> {
                 Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
+                if key.scope != *visit.scope {
+                    self.enter_named(world.as_ref(), &key.scope).await?;
+                }
                 let hop = self.hop(&key, peer, visit, session, request.raw)?;
                 let Some(session) = session else {
                     let response = world.forward(&key, hop).await?;

@@ -4,6 +4,21 @@
 /// Bytes of a request body. A larger one is refused with HTTP 413.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How long it is good that a user may enter a scope.
+pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
+
+/// How long it is good that a user may not: what is made or granted is there soon.
+pub const ACCESS_NO_MS: u64 = 30 * 1000;
+
+/// How long the check may take.
+pub const ACCESS_CHECK_MS: u64 = 15 * 1000;
+
+/// Scopes of one user of which it is kept. Those go first that are good for the shortest time.
+pub const ACCESSES_MAX: usize = 2_000;
+
+/// Scopes of which it is known without the database.
+pub const ACCESSES_CACHED_MAX: usize = 1_000;
+
 /// Levels a scope may have (scope grammar: four at the most).
 pub const SCOPE_LEVELS_MAX: usize = 4;
 
@@ -245,6 +260,7 @@ const _: () = assert!(STATE_BYTES_MAX < BODY_BYTES_MAX / 2, "a state comes back 
 const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
+const _: () = assert!(ACCESS_NO_MS < ACCESS_YES_MS && ACCESSES_CACHED_MAX <= ACCESSES_MAX);
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
 const _: () = assert!(EVENT_BYTES_MAX < STREAM_BYTES_MAX);
 const _: () = assert!(CALLS_MAX < STREAMS_MAX, "every running call may have a stream");

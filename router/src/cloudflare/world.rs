@@ -5,12 +5,17 @@ use crate::{
     streams::StreamId,
     world::{Form, World},
 };
-use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, LocalBoxFuture, select},
+};
 use shared::{
     AgentKey, Error, Kind, Millis,
     cloudflare::{failure, fetch, log, now},
-    hop::{AGENT_URL, FAILED_HEADER, LINES, WORD_URL},
+    hop::{AGENT_URL, Access, FAILED_HEADER, LINES, VERIFY_URL, WORD_URL},
+    limits,
 };
+use std::time::Duration;
 use worker::{
     ObjectNamespace,
     wasm_bindgen::JsValue,
@@ -80,6 +85,20 @@ impl World for Platform {
 
     async fn word(&self, key: &AgentKey, word: String) -> Result<bool, Error> {
         Ok(self.post(key, WORD_URL, &word).await?.status() == 204)
+    }
+
+    async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
+        let asked = Box::pin(async {
+            let response = self.post(key, VERIFY_URL, &hop).await?;
+            let text = fetch::text(response.text()).await;
+            let text = text.map_err(|error| failure("the answer of an Agent", &error))?;
+            serde_json::from_str(&text).map_err(|error| Error::internal(format!("{text}: {error}")))
+        });
+        let late = worker::Delay::from(Duration::from_millis(limits::ACCESS_CHECK_MS));
+        match select(asked, late).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(Error::new(Kind::Unavailable, "this context does not answer")),
+        }
     }
 
     fn is_ok(response: &Response) -> bool {

@@ -1,14 +1,20 @@
 //! One user's state in a world that does as it is told: what is said on streams, who hears it, and
 //! what is left of it after the router has gone. It must not know the platform.
 
+mod entering;
+
 use super::*;
 use crate::{http::Address, streams::StreamId};
-use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_channel::{
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+    oneshot,
+};
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
 use serde_json::{Value, json};
 use shared::{
+    config::Written,
     database::native::Embedded,
-    hop::{Change, Changes},
+    hop::{Access, Change, Changes},
 };
 use std::{
     cell::RefCell,
@@ -29,6 +35,9 @@ struct Fake {
     answers: RefCell<VecDeque<Response>>,
     hops: RefCell<Vec<Value>>,
     words: RefCell<Vec<Value>>,
+    /// What checks of who may enter say, and the contexts that were asked.
+    checks: RefCell<VecDeque<oneshot::Receiver<Result<Access, Error>>>>,
+    checked: RefCell<Vec<String>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
     /// Happens while a hop is on its way.
@@ -88,6 +97,14 @@ impl World for Fake {
         Ok(true)
     }
 
+    async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
+        let hop: Value = serde_json::from_str(&hop).unwrap();
+        assert_eq!(hop, json!({ "key": key }));
+        self.checked.borrow_mut().push(key.object_name());
+        let check = self.checks.borrow_mut().pop_front().expect("nothing was to be checked");
+        check.await.unwrap()
+    }
+
     fn is_ok(_response: &Response) -> bool {
         true
     }
@@ -136,6 +153,7 @@ impl World for Fake {
 /// A user whose router can be restarted.
 struct Home {
     database: Rc<Embedded>,
+    config: Rc<Config>,
     world: Rc<Fake>,
     user: Rc<User<Embedded>>,
     count: Cell<u64>,
@@ -146,21 +164,31 @@ type Back = Outgoing<Response>;
 
 impl Home {
     fn new() -> Self {
-        let database = Rc::new(Embedded::in_memory());
-        let user = Self::wake(&database);
-        Self { database, world: Rc::default(), user, count: Cell::new(0) }
+        Self::with(Config::default())
     }
 
-    fn wake(database: &Rc<Embedded>) -> Rc<User<Embedded>> {
-        let (id, config) = (UserId::parse("u").unwrap(), Rc::new(Config::default()));
-        Rc::new(User::new(config, id, Rc::clone(database)))
+    /// With these toolsets, as they are written.
+    fn with_toolsets(toolsets: &str) -> Self {
+        let written = Written { toolsets: Some(toolsets), ..Written::default() };
+        Self::with(Config::parse(written).unwrap())
+    }
+
+    fn with(config: Config) -> Self {
+        let (database, config) = (Rc::new(Embedded::in_memory()), Rc::new(config));
+        let user = Self::wake(&config, &database);
+        Self { database, config, world: Rc::default(), user, count: Cell::new(0) }
+    }
+
+    fn wake(config: &Rc<Config>, database: &Rc<Embedded>) -> Rc<User<Embedded>> {
+        let id = UserId::parse("u").unwrap();
+        Rc::new(User::new(Rc::clone(config), id, Rc::clone(database)))
     }
 
     /// Everything in memory is lost, and every connection.
     fn restart(&mut self) {
         self.world.tasks.borrow_mut().clear();
         self.world.sockets.borrow_mut().clear();
-        self.user = Self::wake(&self.database);
+        self.user = Self::wake(&self.config, &self.database);
     }
 
     fn send(&self, method: Method, url: &str, incoming: Incoming) -> Back {
@@ -169,7 +197,7 @@ impl Home {
         let now = self.world.now();
         let moment = Moment { now, random: [count as u8; 32], call: count << 32 };
         let url = format!("http://host{url}");
-        let address = Address::parse(&url, &Config::default()).unwrap();
+        let address = Address::parse(&url, &self.config).unwrap();
         now_of(self.user.serve(&self.world, method, &address, &incoming, moment))
     }
 
