@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 use shared::{
     Error, Kind, Millis, Scope, SessionId,
-    database::{Database, Row, Value},
+    database::{Database, Row, Value, has_table},
     hop::Options,
     limits,
 };
@@ -258,6 +258,24 @@ impl<D: Database> Sessions<D> {
         Ok(!self.database.run(statement, &[id.as_str().into(), uri.into()])?.is_empty())
     }
 
+    /// Every subscription of every session: where the session is, and the resource.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn subscriptions(&self) -> Result<Vec<(Scope, String)>, Error> {
+        if !self.exists()? || !has_table(&self.database, "subscriptions")? {
+            return Ok(Vec::new());
+        }
+        let statement = "SELECT DISTINCT sessions.scope, subscriptions.uri FROM subscriptions
+            JOIN sessions ON sessions.id = subscriptions.session";
+        let read = |row: &Row| {
+            let scope = serde_json::from_str(row.text(0)?)
+                .map_err(|_| Error::internal("a stored session has no valid scope"))?;
+            Ok((scope, row.text(1)?.to_owned()))
+        };
+        self.database.run(statement, &[])?.iter().map(read).collect()
+    }
+
     /// Forgets what the sessions that are no more were subscribed to.
     fn unsubscribe_ended(&self) -> Result<(), Error> {
         self.database.run(SUBSCRIPTIONS, &[])?;
@@ -420,6 +438,8 @@ mod tests {
         sessions.subscribe(&id(1), "a:b", true).unwrap();
         sessions.subscribe(&id(1), "a:b", true).unwrap();
         assert!(sessions.is_subscribed(&id(1), "a:b").unwrap());
+        let all = [(scope("/mcp/acme"), "a:b".to_owned())];
+        assert_eq!(sessions.subscriptions().unwrap(), all);
         assert!(!sessions.is_subscribed(&id(2), "a:b").unwrap());
         for n in 1..limits::SUBSCRIPTIONS_MAX {
             sessions.subscribe(&id(1), &format!("a:{n}"), true).unwrap();
@@ -430,6 +450,7 @@ mod tests {
         sessions.subscribe(&id(1), "a:c", true).unwrap();
         sessions.end(&id(1)).unwrap();
         assert!(!sessions.is_subscribed(&id(1), "a:c").unwrap());
+        assert_eq!(sessions.subscriptions().unwrap(), []);
     }
 
     #[test]

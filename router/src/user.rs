@@ -6,12 +6,15 @@
 //! - this file: messages, sessions, and what the plan says
 //! - [`streaming`]: what is said on streams, and who is connected to them
 //! - [`entering`]: who may enter a scope
+//! - [`listening`]: who listens, told to the Agents
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
 
 mod batch;
 
 mod entering;
+
+mod listening;
 
 mod old;
 
@@ -30,9 +33,11 @@ use crate::{
     refusal::Refusal,
     session::{Session, Sessions},
     streams::{EventId, Streams},
+    target::of_uri,
     world::{Form, World},
 };
 use entering::Checks;
+use listening::Telling;
 use serde_json::value::RawValue;
 use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
@@ -117,6 +122,9 @@ pub struct User<D> {
     verified_depth: Option<usize>,
     accesses: Accesses<Rc<D>>,
     checks: Checks,
+    /// Whether any Agent has to know who listens.
+    interest_matters: bool,
+    telling: Telling,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
@@ -154,6 +162,8 @@ impl<D: Database + 'static> User<D> {
             verified_depth: least_depth(&config),
             accesses: Accesses::new(Rc::clone(&database)),
             checks: Checks::default(),
+            interest_matters: crate::interest::matters(&config),
+            telling: Telling::default(),
             config,
             id,
             sessions: Sessions::new(Rc::clone(&database)),
@@ -292,11 +302,14 @@ impl<D: Database + 'static> User<D> {
             }
             Plan::Subscribe { uri, wanted, reply } => {
                 let session = session.ok_or(Refusal::SessionRequired)?;
-                self.sessions.subscribe(&session.id, &uri, wanted)?;
+                self.subscribe(world, session, &uri, wanted).await?;
                 done(reply)
             }
             Plan::Hear(filter) => {
+                self.before_interest_changes()?;
                 let event = self.hear(world, visit.scope, request.id, filter)?;
+                // Once it is acknowledged nothing is missed.
+                self.tell_interest(world.as_ref()).await;
                 Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
@@ -325,9 +338,33 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
+    /// Subscribes a session to a resource, which may be in a narrower scope, or ends that. Whoever
+    /// has the answer misses nothing.
+    async fn subscribe<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        session: &Session,
+        uri: &str,
+        wanted: bool,
+    ) -> Result<(), Refusal> {
+        if wanted {
+            let target = of_uri(&self.config, &session.scope, uri)?;
+            if target != session.scope {
+                self.enter_named(world.as_ref(), &target).await?;
+            }
+        }
+        self.before_interest_changes()?;
+        self.sessions.subscribe(&session.id, uri, wanted)?;
+        match wanted {
+            true => self.tell_interest(world.as_ref()).await,
+            false => self.interest_changed(world),
+        }
+        Ok(())
+    }
+
     /// Asks the Agent to agree, and begins a session if it does.
     async fn begin<W: World>(
-        &self,
+        self: &Rc<Self>,
         world: &Rc<W>,
         key: &AgentKey,
         opening: Opening<'_>,
@@ -349,9 +386,10 @@ impl<D: Database + 'static> User<D> {
             seen: visit.moment.now,
         };
         let id = session.id.clone();
+        self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
         // The oldest may have made room for it.
-        self.hang_up_orphans(world.as_ref())?;
+        self.hang_up_orphans(world)?;
         Ok(Outgoing::Begun(response, id))
     }
 
@@ -446,23 +484,32 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
-    async fn delete<W: World>(&self, world: &Rc<W>, visit: Visit<'_>) -> Result<Reply, Refusal> {
+    async fn delete<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+    ) -> Result<Reply, Refusal> {
         if visit.incoming.is_modern() {
             return Err(Refusal::MethodNotAllowed(Door::Mcp.methods()));
         }
         protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
-        self.end(world.as_ref(), &session.id).await?;
+        self.end(world, &session.id).await?;
         Ok(Reply::empty(204))
     }
 
     /// Ends a session, with its streams and calls.
-    async fn end<W: World>(&self, world: &W, session: &SessionId) -> Result<(), Error> {
+    async fn end<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        session: &SessionId,
+    ) -> Result<(), Error> {
+        self.before_interest_changes()?;
         self.sessions.end(session)?;
         self.hang_up_orphans(world)?;
         for call in self.calls.of(session) {
             // One context that cannot be reached keeps no other call alive.
-            if let Err(error) = self.cancel(world, &call).await {
+            if let Err(error) = self.cancel(world.as_ref(), &call).await {
                 world.log(&error);
             }
         }
@@ -563,10 +610,15 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own.
-    pub fn expire<W: World>(&self, world: &W, now: Millis) -> Result<Option<Millis>, Error> {
+    pub fn expire<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        now: Millis,
+    ) -> Result<Option<Millis>, Error> {
+        self.before_interest_changes()?;
         let sessions = self.sessions.expire(now)?;
         self.hang_up_orphans(world)?;
-        let streams = self.expire_streams(world, now)?;
+        let streams = self.expire_streams(world.as_ref(), now)?;
         Ok([sessions, streams].into_iter().flatten().min())
     }
 }

@@ -40,6 +40,9 @@ pub trait World: 'static {
     /// Asks whether the user may enter a context. It ends within `limits::ACCESS_CHECK_MS`.
     fn verify(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<Access, Error>>;
 
+    /// Tells an Agent what anybody wants to hear of. It ends within `limits::INTEREST_MS`.
+    fn interest(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<(), Error>>;
+
     /// Whether a response has HTTP status 200.
     fn is_ok(response: &Self::Response) -> bool;
 

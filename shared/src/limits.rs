@@ -102,6 +102,12 @@ pub const STREAM_BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Resources that one session, or one stream of the modern era, may be subscribed to.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
 
+/// Agents that are told at once what anybody wants to hear of. The platform has six connections.
+pub const INTERESTS_AT_ONCE: usize = 6;
+
+/// How long an Agent may take to be told.
+pub const INTEREST_MS: u64 = 10 * 1000;
+
 /// Bytes of the URI of a subscription.
 pub const SUBSCRIPTION_URI_BYTES_MAX: usize = 2048;
 

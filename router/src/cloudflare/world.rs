@@ -12,10 +12,10 @@ use futures_util::{
 use shared::{
     AgentKey, Error, Kind, Millis,
     cloudflare::{failure, fetch, log, now},
-    hop::{AGENT_URL, Access, FAILED_HEADER, LINES, VERIFY_URL, WORD_URL},
+    hop::{AGENT_URL, Access, FAILED_HEADER, INTEREST_URL, LINES, VERIFY_URL, WORD_URL},
     limits,
 };
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use worker::{
     ObjectNamespace,
     wasm_bindgen::JsValue,
@@ -68,6 +68,18 @@ impl Platform {
     }
 }
 
+/// An Agent's answer, if it comes in time.
+async fn in_time<T>(
+    milliseconds: u64,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let late = worker::Delay::from(Duration::from_millis(milliseconds));
+    match select(pin!(answer), late).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(Error::new(Kind::Unavailable, "this context does not answer")),
+    }
+}
+
 impl World for Platform {
     type Response = Response;
 
@@ -88,17 +100,23 @@ impl World for Platform {
     }
 
     async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
-        let asked = Box::pin(async {
+        in_time(limits::ACCESS_CHECK_MS, async {
             let response = self.post(key, VERIFY_URL, &hop).await?;
             let text = fetch::text(response.text()).await;
             let text = text.map_err(|error| failure("the answer of an Agent", &error))?;
             serde_json::from_str(&text).map_err(|error| Error::internal(format!("{text}: {error}")))
-        });
-        let late = worker::Delay::from(Duration::from_millis(limits::ACCESS_CHECK_MS));
-        match select(asked, late).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(Error::new(Kind::Unavailable, "this context does not answer")),
-        }
+        })
+        .await
+    }
+
+    async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        in_time(limits::INTEREST_MS, async {
+            match self.post(key, INTEREST_URL, &hop).await?.status() {
+                204 => Ok(()),
+                status => Err(Error::internal(format!("an Agent answers with {status}"))),
+            }
+        })
+        .await
     }
 
     fn is_ok(response: &Response) -> bool {

@@ -64,9 +64,9 @@ impl<D: Database + 'static> User<D> {
     /// What a path is answered with that nothing is at, where the user may not know that anything
     /// is; [`Kind::Unavailable`] where that cannot be found out now.
     pub(super) async fn enter<W: World>(&self, world: &W, scope: &Scope) -> Result<(), Refusal> {
-        match self.access(world, scope).await? {
-            Access::Yes => Ok(()),
-            Access::No => Err(Refusal::NoSuchPath(self.nothing_there())),
+        match self.may_enter(world, scope).await? {
+            true => Ok(()),
+            false => Err(Refusal::NoSuchPath(self.nothing_there())),
         }
     }
 
@@ -79,9 +79,9 @@ impl<D: Database + 'static> User<D> {
         world: &W,
         scope: &Scope,
     ) -> Result<(), Refusal> {
-        match self.access(world, scope).await? {
-            Access::Yes => Ok(()),
-            Access::No => Err(Refusal::NoSuchContext(self.nothing_there())),
+        match self.may_enter(world, scope).await? {
+            true => Ok(()),
+            false => Err(Refusal::NoSuchContext(self.nothing_there())),
         }
     }
 
@@ -90,13 +90,21 @@ impl<D: Database + 'static> User<D> {
         ScopeError::Unknown { levels }.to_string()
     }
 
-    async fn access<W: World>(&self, world: &W, scope: &Scope) -> Result<Access, Refusal> {
+    /// Whether the user may enter a scope.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where that cannot be found out now.
+    pub(super) async fn may_enter<W: World>(
+        &self,
+        world: &W,
+        scope: &Scope,
+    ) -> Result<bool, Error> {
         if self.verified_depth.is_none_or(|least| scope.depth() < least) {
-            return Ok(Access::Yes);
+            return Ok(true);
         }
         loop {
             if let Some(known) = self.accesses.known(scope, world.now())? {
-                return Ok(known);
+                return Ok(known == Access::Yes);
             }
             let checked = match self.checks.begin(scope) {
                 Ok(checking) => {
@@ -109,7 +117,7 @@ impl<D: Database + 'static> User<D> {
                     Err(oneshot::Canceled) => continue,
                 },
             };
-            return Ok(checked?);
+            return Ok(checked? == Access::Yes);
         }
     }
 

@@ -37,7 +37,7 @@ struct Taken {
 impl<D: Database + 'static> User<D> {
     /// Opens a stream, and with it a session.
     pub(super) fn open_old<W: World>(
-        &self,
+        self: &Rc<Self>,
         world: &Rc<W>,
         visit: Visit<'_>,
     ) -> Result<EventId, Refusal> {
@@ -54,8 +54,9 @@ impl<D: Database + 'static> User<D> {
             seen: visit.moment.now,
         };
         let purpose = Purpose::Old(session.id.clone());
+        self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
-        self.hang_up_orphans(world.as_ref())?;
+        self.hang_up_orphans(world)?;
         Ok(EventId::start(self.open(world.as_ref(), visit.scope, &purpose)?))
     }
 

@@ -11,6 +11,7 @@ use crate::{
     session::Session,
     sse,
     streams::{EventId, Filter, Missed, Purpose, Stream, StreamId},
+    target::of_uri,
     world::World,
 };
 use futures_channel::mpsc;
@@ -277,9 +278,10 @@ impl<D: Database + 'static> User<D> {
     }
 
     /// Ends what streams have of sessions that are no more.
-    pub(super) fn hang_up_orphans<W: World>(&self, world: &W) -> Result<(), Error> {
+    pub(super) fn hang_up_orphans<W: World>(self: &Rc<Self>, world: &Rc<W>) -> Result<(), Error> {
         let orphans = self.streams.end_orphans()?;
-        orphans.into_iter().for_each(|stream| self.hang_up(world, stream));
+        orphans.into_iter().for_each(|stream| self.hang_up(world.as_ref(), stream));
+        self.interest_changed(world);
         Ok(())
     }
 
@@ -354,10 +356,18 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own, and [`Kind::NotFound`] for a stream that is no more.
-    pub fn attach<W: World>(&self, world: &W, after: EventId) -> Result<Attached, Error> {
-        self.hang_up(world, after.stream);
+    pub fn attach<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        after: EventId,
+    ) -> Result<Attached, Error> {
+        self.hang_up(world.as_ref(), after.stream);
         let gone = || Error::new(Kind::NotFound, "this stream is no more");
         let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
+        if let Purpose::Session(_) | Purpose::Old(_) = &stream.purpose {
+            self.before_interest_changes()?;
+            self.interest_changed(world);
+        }
         if let Purpose::Listen { id, filter } = &stream.purpose {
             let events = sse::message(None, &notify::acknowledged(id, filter));
             return Ok(Attached { events, is_done: false });
@@ -416,13 +426,24 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn detach<W: World>(&self, world: &W, stream: StreamId) -> Result<(), Error> {
+    pub async fn detach<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        stream: StreamId,
+    ) -> Result<(), Error> {
         let found = self.streams.find(stream)?.filter(|_| !world.is_connected(stream));
-        match found.map(|stream| stream.purpose) {
-            Some(Purpose::Listen { .. }) => self.streams.close(stream),
-            Some(Purpose::Old(session)) => self.end(world, &session).await,
-            Some(Purpose::Calls { .. } | Purpose::Session(_)) | None => Ok(()),
+        let Some(found) = found else {
+            return Ok(());
+        };
+        self.before_interest_changes()?;
+        match found.purpose {
+            Purpose::Listen { .. } => self.streams.close(stream)?,
+            Purpose::Old(session) => return self.end(world, &session).await,
+            Purpose::Session(_) => {}
+            Purpose::Calls { .. } => return Ok(()),
         }
+        self.interest_changed(world);
+        Ok(())
     }
 
     /// Tells every client that may see it what has changed.
@@ -435,8 +456,11 @@ impl<D: Database + 'static> User<D> {
         let (connected, others): (Vec<Stream>, Vec<Stream>) =
             self.streams.hearing()?.into_iter().partition(|s| world.is_connected(s.id));
         for stream in connected.iter().chain(&others) {
-            let sees =
-                |change: &&Change| notify::is_everywhere(change) || stream.scope == changes.scope;
+            let sees = |change: &&Change| {
+                notify::is_everywhere(change)
+                    || stream.scope == changes.scope
+                    || self.is_inside(&stream.scope, &changes.scope, change)
+            };
             let seen = changes.changes.iter().filter(sees);
             match &stream.purpose {
                 // One of the streams of a session: the newest that somebody listens to.
@@ -460,6 +484,14 @@ impl<D: Database + 'static> User<D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what has changed in a narrower scope is a resource that is found there from here.
+    fn is_inside(&self, scope: &Scope, changed: &Scope, change: &Change) -> bool {
+        notify::resource(change).is_some_and(|uri| {
+            changed.is_within(scope)
+                && of_uri(&self.config, scope, uri).is_ok_and(|target| target == *changed)
+        })
     }
 
     /// Whether a session is to hear of a change.

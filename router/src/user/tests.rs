@@ -3,6 +3,8 @@
 
 mod entering;
 
+mod listening;
+
 use super::*;
 use crate::{http::Address, streams::StreamId};
 use futures_channel::{
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 use shared::{
     config::Written,
     database::native::Embedded,
-    hop::{Access, Change, Changes},
+    hop::{Access, Change, Changes, InterestHop},
 };
 use std::{
     cell::RefCell,
@@ -38,6 +40,11 @@ struct Fake {
     /// What checks of who may enter say, and the contexts that were asked.
     checks: RefCell<VecDeque<oneshot::Receiver<Result<Access, Error>>>>,
     checked: RefCell<Vec<String>>,
+    /// What Agents were told of who listens, and whether they take it.
+    interests: RefCell<Vec<String>>,
+    is_deaf: Cell<bool>,
+    /// What the next ones wait for before they take it.
+    slow: RefCell<VecDeque<oneshot::Receiver<()>>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
     /// Happens while a hop is on its way.
@@ -103,6 +110,21 @@ impl World for Fake {
         self.checked.borrow_mut().push(key.object_name());
         let check = self.checks.borrow_mut().pop_front().expect("nothing was to be checked");
         check.await.unwrap()
+    }
+
+    async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        let hop: InterestHop = serde_json::from_str(&hop).unwrap();
+        assert_eq!(*key, hop.key);
+        let uris = hop.uris.into_iter().collect::<Vec<_>>().join(" ");
+        self.interests.borrow_mut().push(format!("{} {} {uris}", key.object_name(), hop.lists));
+        let slow = self.slow.borrow_mut().pop_front();
+        if let Some(slow) = slow {
+            let _ = slow.await;
+        }
+        match self.is_deaf.get() {
+            true => Err(Error::new(Kind::Unavailable, "lost")),
+            false => Ok(()),
+        }
     }
 
     fn is_ok(_response: &Response) -> bool {
@@ -226,7 +248,7 @@ impl Home {
 
     /// Connects to a stream as the entry does.
     fn attach(&self, event: EventId) -> Attached {
-        let attached = self.user.attach(&*self.world, event).unwrap();
+        let attached = self.user.attach(&self.world, event).unwrap();
         if !attached.is_done {
             self.world.sockets.borrow_mut().insert(event.stream, String::new());
         }
@@ -255,6 +277,36 @@ fn incoming() -> Incoming {
 
 fn request(id: u64, method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
+/// A request of the modern era: its status and its body.
+fn modern(home: &Home, url: &str, method: &str, params: &Value) -> (u16, String) {
+    answered(home.send(Method::Post, url, modern_incoming(method, params)))
+}
+
+fn modern_incoming(method: &str, params: &Value) -> Incoming {
+    let mut params = params.clone();
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    Incoming {
+        revision: Some("2026-07-28".to_owned()),
+        mcp_method: Some(method.to_owned()),
+        mcp_name: params["name"].as_str().map(ToOwned::to_owned),
+        body: request(5, method, &params).to_string(),
+        ..incoming()
+    }
+}
+
+fn answered(back: Back) -> (u16, String) {
+    match back {
+        Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
+            (reply.status, reply.body.unwrap_or_default())
+        }
+        Outgoing::Piped(Response::Whole(body)) => (200, body),
+        other => panic!("{}", show(other)),
+    }
 }
 
 fn call(id: u64) -> Value {
@@ -566,7 +618,7 @@ fn a_session_that_was_away_for_long_looks_at_everything_once() {
     home.changed("/mcp/acme", &[Change::Tools]);
     let last = EventId::start(event.stream).to_string();
     home.world.hang_up(event.stream);
-    home.user.expire(&*home.world, Millis(shared::limits::EVENT_AGE_MS + 1)).unwrap();
+    home.user.expire(&home.world, Millis(shared::limits::EVENT_AGE_MS + 1)).unwrap();
     home.changed("/mcp/acme", &[Change::Prompts]);
     let event = listening(home.get(&session, Some(&last)));
     let events = home.attach(event).events;
@@ -584,7 +636,7 @@ fn a_session_that_somebody_listens_to_does_not_end() {
     home.attach(event);
     let day = shared::limits::SESSION_IDLE_MS;
     for hours in 1..60 {
-        home.user.expire(&*home.world, Millis(hours * day / 24)).unwrap();
+        home.user.expire(&home.world, Millis(hours * day / 24)).unwrap();
     }
     home.world.now.set(59 * day / 24);
     assert!(home.world.is_connected(event.stream));
@@ -682,7 +734,7 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
     };
     let event = listening(home.send(Method::Post, "/mcp/acme", modern));
     // There has never been a session.
-    home.user.expire(&*home.world, Millis(1)).unwrap();
+    home.user.expire(&home.world, Millis(1)).unwrap();
     let first = home.attach(event).events;
     assert!(first.contains("subscriptions/acknowledged") && !first.contains("id: "), "{first}");
     assert!(first.contains(r#""io.modelcontextprotocol/subscriptionId":5"#), "{first}");
@@ -696,8 +748,8 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
     // Nothing of it is kept, and it is gone with its connection.
     assert_eq!(home.database.run("SELECT * FROM events", &[]).unwrap(), []);
     home.world.hang_up(event.stream);
-    now_of(home.user.detach(&*home.world, event.stream)).unwrap();
-    assert!(home.user.attach(&*home.world, event).is_err());
+    now_of(home.user.detach(&home.world, event.stream)).unwrap();
+    assert!(home.user.attach(&home.world, event).is_err());
 }
 
 #[test]
@@ -786,7 +838,7 @@ fn the_oldest_transport_answers_on_its_stream() {
     assert_eq!(home.database.run("SELECT * FROM events", &[]).unwrap(), []);
     // It ends with its stream.
     home.world.hang_up(event.stream);
-    now_of(home.user.detach(&*home.world, event.stream)).unwrap();
+    now_of(home.user.detach(&home.world, event.stream)).unwrap();
     assert!(post(&at, &call(6)).starts_with("404 "));
 }
 
@@ -872,10 +924,10 @@ fn what_is_kept_goes_when_its_time_has_come() {
     home.world.run();
     let text = drain(&mut response).0;
     let age = shared::limits::EVENT_AGE_MS;
-    let next = home.user.expire(&*home.world, Millis(age)).unwrap();
+    let next = home.user.expire(&home.world, Millis(age)).unwrap();
     assert!(next.is_some());
     assert_eq!(show(home.get(&session, Some("1-0"))), "listen 1-0");
-    home.user.expire(&*home.world, Millis(age + 1)).unwrap();
+    home.user.expire(&home.world, Millis(age + 1)).unwrap();
     assert!(show(home.get(&session, Some("1-0"))).starts_with("400 "));
     assert!(show(home.get(&session, Some(&last_id(&text)))).starts_with("400 "));
     let left = home.database.run("SELECT * FROM streams", &[]).unwrap();

@@ -235,6 +235,10 @@ impl Surroundings for Ways {
         Ok(Response { status, form, pieces })
     }
 
+    async fn interest(&self, _key: &AgentKey, _hop: String) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn verify(&self, _key: &AgentKey, _hop: String) -> Result<Access, Error> {
         Ok(Access::Yes)
     }

@@ -27,36 +27,6 @@ fn list(home: &Home, url: &str) -> (u16, String) {
     modern(home, url, "tools/list", &json!({}))
 }
 
-/// A request of the modern era: its status and its body.
-fn modern(home: &Home, url: &str, method: &str, params: &Value) -> (u16, String) {
-    answered(home.send(Method::Post, url, modern_incoming(method, params)))
-}
-
-fn modern_incoming(method: &str, params: &Value) -> Incoming {
-    let mut params = params.clone();
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    Incoming {
-        revision: Some("2026-07-28".to_owned()),
-        mcp_method: Some(method.to_owned()),
-        mcp_name: params["name"].as_str().map(ToOwned::to_owned),
-        body: request(5, method, &params).to_string(),
-        ..incoming()
-    }
-}
-
-fn answered(back: Back) -> (u16, String) {
-    match back {
-        Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
-            (reply.status, reply.body.unwrap_or_default())
-        }
-        Outgoing::Piped(Response::Whole(body)) => (200, body),
-        other => panic!("{}", show(other)),
-    }
-}
-
 #[test]
 fn a_scope_is_asked_for_once_and_then_no_more_while_it_is_good() {
     let mut home = Home::with_toolsets(VERIFIED);
