@@ -15,6 +15,7 @@
 //! - [`streams`]: streams that outlive a request, and the log of what was said on them
 //! - [`sse`], [`lines`]: what goes out to clients, and what comes in from Agents, as text
 //! - [`notify`]: changes, as notifications of either era
+//! - [`configured`]: which configuration a user's clients know
 //! - [`interest`]: what anybody wants to hear of, context by context
 //! - [`calls`]: the requests of sessions that are running now
 //! - [`access`]: whether a user may enter a scope, as far as it is known
@@ -49,6 +50,8 @@ pub mod sse;
 pub mod lines;
 
 pub mod notify;
+
+pub mod configured;
 
 pub mod interest;
 

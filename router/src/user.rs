@@ -7,6 +7,7 @@
 //! - [`streaming`]: what is said on streams, and who is connected to them
 //! - [`entering`]: who may enter a scope
 //! - [`listening`]: who listens, told to the Agents
+//! - [`reconfigured`]: another configuration, told to clients
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
 
@@ -18,6 +19,8 @@ mod listening;
 
 mod old;
 
+mod reconfigured;
+
 mod streaming;
 
 pub use streaming::{Attached, Events};
@@ -25,6 +28,7 @@ pub use streaming::{Attached, Events};
 use crate::{
     access::{Accesses, least_depth},
     calls::{Call, Calls, Running},
+    configured::Configured,
     http::{Address, Door, Incoming, Method, Reply},
     lines::lines,
     message::{Body, Message, Request, Unreadable},
@@ -125,6 +129,7 @@ pub struct User<D> {
     /// Whether any Agent has to know who listens.
     interest_matters: bool,
     telling: Telling,
+    configured: Configured<Rc<D>>,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
@@ -164,6 +169,7 @@ impl<D: Database + 'static> User<D> {
             checks: Checks::default(),
             interest_matters: crate::interest::matters(&config),
             telling: Telling::default(),
+            configured: Configured::new(Rc::clone(&database), Rc::clone(&config)),
             config,
             id,
             sessions: Sessions::new(Rc::clone(&database)),
@@ -188,6 +194,9 @@ impl<D: Database + 'static> User<D> {
         let Address { scope, options, .. } = address;
         if let Err(refusal) = self.enter(world.as_ref(), scope).await {
             return Outgoing::taken(Err(refusal));
+        }
+        if let Err(error) = self.look_at_config(world.as_ref()) {
+            world.log(&error);
         }
         let visit = Visit { scope, options, incoming, moment: &moment };
         match (&address.door, method) {
@@ -306,6 +315,7 @@ impl<D: Database + 'static> User<D> {
                 done(reply)
             }
             Plan::Hear(filter) => {
+                self.keep_config(world.as_ref())?;
                 self.before_interest_changes()?;
                 let event = self.hear(world, visit.scope, request.id, filter)?;
                 // Once it is acknowledged nothing is missed.
@@ -386,6 +396,7 @@ impl<D: Database + 'static> User<D> {
             seen: visit.moment.now,
         };
         let id = session.id.clone();
+        self.keep_config(world.as_ref())?;
         self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
         // The oldest may have made room for it.
@@ -615,6 +626,7 @@ impl<D: Database + 'static> User<D> {
         world: &Rc<W>,
         now: Millis,
     ) -> Result<Option<Millis>, Error> {
+        self.look_at_config(world.as_ref())?;
         self.before_interest_changes()?;
         let sessions = self.sessions.expire(now)?;
         self.hang_up_orphans(world)?;

@@ -54,6 +54,7 @@ impl<D: Database + 'static> User<D> {
             seen: visit.moment.now,
         };
         let purpose = Purpose::Old(session.id.clone());
+        self.keep_config(world.as_ref())?;
         self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
         self.hang_up_orphans(world)?;

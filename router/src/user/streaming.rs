@@ -115,6 +115,9 @@ impl Outlet {
     }
 }
 
+/// Every list that may have changed.
+pub(super) const LISTS: [Change; 3] = [Change::Tools, Change::Prompts, Change::Resources];
+
 /// As much of a message as says whether it is a reply, and to which request.
 #[derive(Deserialize)]
 struct Said<'a> {
@@ -315,6 +318,7 @@ impl<D: Database + 'static> User<D> {
         crate::protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
         let Some(last) = visit.incoming.last_event.as_deref() else {
+            self.keep_config(world.as_ref())?;
             let purpose = Purpose::Session(session.id);
             return Ok(EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?));
         };
@@ -362,6 +366,7 @@ impl<D: Database + 'static> User<D> {
         after: EventId,
     ) -> Result<Attached, Error> {
         self.hang_up(world.as_ref(), after.stream);
+        self.look_at_config(world.as_ref())?;
         let gone = || Error::new(Kind::NotFound, "this stream is no more");
         let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
         if let Purpose::Session(_) | Purpose::Old(_) = &stream.purpose {
@@ -369,7 +374,11 @@ impl<D: Database + 'static> User<D> {
             self.interest_changed(world);
         }
         if let Purpose::Listen { id, filter } = &stream.purpose {
-            let events = sse::message(None, &notify::acknowledged(id, filter));
+            let mut events = sse::message(None, &notify::acknowledged(id, filter));
+            if self.configured.is_fresh(world.now()) {
+                let heard = LISTS.iter().filter_map(|list| notify::heard(id, filter, list));
+                events.extend(heard.map(|message| sse::message(None, &message)));
+            }
             return Ok(Attached { events, is_done: false });
         }
         if let Purpose::Old(session) = &stream.purpose {
@@ -377,13 +386,19 @@ impl<D: Database + 'static> User<D> {
             return Ok(Attached { events, is_done: false });
         }
         self.end_if_interrupted(&stream, world.now())?;
+        if let Purpose::Session(session) = &stream.purpose
+            && self.configured.told(session)?
+        {
+            for list in &LISTS {
+                self.streams.append(stream.id, &notify::message(list), false, world.now())?;
+            }
+        }
         let mut events = self.beginning(&stream, after)?;
         let missed = match (self.streams.missed(after)?, &stream.purpose) {
             (Missed::Events(missed), _) => missed,
             // What is kept no more were changes: the client looks at everything once.
             (Missed::Gone, Purpose::Session(_)) => {
-                let all = [Change::Tools, Change::Prompts, Change::Resources];
-                events.extend(all.iter().map(|c| sse::message(None, &notify::message(c))));
+                events.extend(LISTS.iter().map(|c| sse::message(None, &notify::message(c))));
                 self.streams.left(after.stream)?
             }
             (Missed::Gone, _) => return Err(gone()),
@@ -452,16 +467,29 @@ impl<D: Database + 'static> User<D> {
     /// [`Kind::Conflict`] for an Agent of another user, and the database's own.
     pub fn changed<W: World>(&self, world: &W, changes: &Changes) -> Result<(), Error> {
         self.check_own(&changes.user)?;
-        let mut told: BTreeSet<SessionId> = BTreeSet::new();
-        let (connected, others): (Vec<Stream>, Vec<Stream>) =
+        let (mut streams, others): (Vec<Stream>, Vec<Stream>) =
             self.streams.hearing()?.into_iter().partition(|s| world.is_connected(s.id));
-        for stream in connected.iter().chain(&others) {
-            let sees = |change: &&Change| {
-                notify::is_everywhere(change)
-                    || stream.scope == changes.scope
-                    || self.is_inside(&stream.scope, &changes.scope, change)
-            };
-            let seen = changes.changes.iter().filter(sees);
+        streams.extend(others);
+        let sees = |stream: &Stream, change: &Change| {
+            notify::is_everywhere(change)
+                || stream.scope == changes.scope
+                || self.is_inside(&stream.scope, &changes.scope, change)
+        };
+        self.tell_all(world, &streams, &changes.changes, sees).map(drop)
+    }
+
+    /// Tells of changes on streams, as far as whoever has them sees them. A session is told on the
+    /// first of its streams; says which sessions were.
+    pub(super) fn tell_all<W: World>(
+        &self,
+        world: &W,
+        streams: &[Stream],
+        changes: &[Change],
+        sees: impl Fn(&Stream, &Change) -> bool,
+    ) -> Result<BTreeSet<SessionId>, Error> {
+        let mut told: BTreeSet<SessionId> = BTreeSet::new();
+        for stream in streams {
+            let seen = changes.iter().filter(|change| sees(stream, change));
             match &stream.purpose {
                 // One of the streams of a session: the newest that somebody listens to.
                 Purpose::Session(session) | Purpose::Old(session) => {
@@ -483,7 +511,7 @@ impl<D: Database + 'static> User<D> {
                 Purpose::Calls { .. } => {}
             }
         }
-        Ok(())
+        Ok(told)
     }
 
     /// Whether what has changed in a narrower scope is a resource that is found there from here.

@@ -5,6 +5,8 @@ mod entering;
 
 mod listening;
 
+mod reconfigured;
+
 use super::*;
 use crate::{http::Address, streams::StreamId};
 use futures_channel::{
@@ -244,6 +246,13 @@ impl Home {
             Outgoing::Begun(_, id) => id.as_str().to_owned(),
             other => panic!("{}", show(other)),
         }
+    }
+
+    /// Asks to hear of changes, as the modern era does.
+    fn hear(&self, filter: &Value) -> EventId {
+        let params = json!({ "notifications": filter });
+        let incoming = modern_incoming("subscriptions/listen", &params);
+        listening(self.send(Method::Post, "/mcp/acme", incoming))
     }
 
     /// Connects to a stream as the entry does.

@@ -16,12 +16,6 @@ impl Home {
         show(self.post(session, &request(9, method, &json!({ "uri": uri }))))
     }
 
-    fn hear(&self, filter: &Value) -> EventId {
-        let params = json!({ "notifications": filter });
-        let incoming = modern_incoming("subscriptions/listen", &params);
-        listening(self.send(Method::Post, "/mcp/acme", incoming))
-    }
-
     fn leave(&self, event: EventId) {
         self.world.hang_up(event.stream);
         now_of(self.user.detach(&self.world, event.stream)).unwrap();
