@@ -19,6 +19,7 @@
 //! - [`interest`]: what anybody wants to hear of, context by context
 //! - [`calls`]: the requests of sessions that are running now
 //! - [`access`]: whether a user may enter a scope, as far as it is known
+//! - [`contexts`]: which contexts a user has entered
 //! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
@@ -58,6 +59,8 @@ pub mod interest;
 pub mod calls;
 
 pub mod access;
+
+pub mod contexts;
 
 pub mod target;
 

@@ -29,6 +29,7 @@ use crate::{
     access::{Accesses, least_depth},
     calls::{Call, Calls, Running},
     configured::Configured,
+    contexts::Contexts,
     http::{Address, Door, Incoming, Method, Reply},
     lines::lines,
     message::{Body, Message, Request, Unreadable},
@@ -130,6 +131,7 @@ pub struct User<D> {
     interest_matters: bool,
     telling: Telling,
     configured: Configured<Rc<D>>,
+    contexts: Contexts<Rc<D>>,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
@@ -169,6 +171,7 @@ impl<D: Database + 'static> User<D> {
             checks: Checks::default(),
             interest_matters: crate::interest::matters(&config),
             telling: Telling::default(),
+            contexts: Contexts::new(Rc::clone(&database)),
             configured: Configured::new(Rc::clone(&database), Rc::clone(&config)),
             config,
             id,
@@ -326,6 +329,7 @@ impl<D: Database + 'static> User<D> {
                 if key.scope != *visit.scope {
                     self.enter_named(world.as_ref(), &key.scope).await?;
                 }
+                self.contexts.enter(&key.scope, visit.moment.now)?;
                 let hop = self.hop(&key, peer, visit, session, request.raw)?;
                 let Some(session) = session else {
                     let response = world.forward(&key, hop).await?;
@@ -421,6 +425,7 @@ impl<D: Database + 'static> User<D> {
             level: None,
         };
         // What begins a session has one form.
+        self.contexts.enter(&key.scope, visit.moment.now)?;
         let plain = Incoming::default();
         let hop = self.hop(key, peer, Visit { incoming: &plain, ..visit }, None, raw)?;
         world.forward(key, hop).await
@@ -598,6 +603,14 @@ impl<D: Database + 'static> User<D> {
             self.has_notes.set(None);
         }
         answer
+    }
+
+    /// The contexts that this user has entered inside of a scope, itself included.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn contexts_within(&self, scope: &Scope) -> Result<Vec<Scope>, Error> {
+        self.contexts.within(scope, &self.config.levels)
     }
 
     fn check_own(&self, user: &UserId) -> Result<(), Error> {

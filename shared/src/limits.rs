@@ -19,6 +19,9 @@ pub const ACCESSES_MAX: usize = 2_000;
 /// Scopes of which it is known without the database.
 pub const ACCESSES_CACHED_MAX: usize = 1_000;
 
+/// Contexts that one user may enter. Those that were entered stay open.
+pub const CONTEXTS_MAX: usize = 10_000;
+
 /// Levels a scope may have (scope grammar: four at the most).
 pub const SCOPE_LEVELS_MAX: usize = 4;
 

@@ -118,6 +118,9 @@ impl<D: Database + 'static> User<D> {
             self.keep_told(|told| told.told(scope, interest));
             return Ok(());
         }
+        if interest != Interest::default() {
+            self.contexts.enter(scope, world.now())?;
+        }
         let key = AgentKey { user: self.id.clone(), scope: scope.clone() };
         let Interest { lists, uris } = interest.clone();
         let hop = serde_json::to_string(&InterestHop { key: key.clone(), lists, uris });

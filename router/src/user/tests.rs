@@ -924,6 +924,22 @@ fn the_oldest_transport_keeps_what_its_url_leaves_of_the_tools() {
 }
 
 #[test]
+fn the_contexts_of_a_user_are_those_that_were_entered() {
+    let home = Home::new();
+    let params = json!({ "name": "t", "arguments": { "projectSlug": "web" } });
+    for _ in 0..2 {
+        home.world.answer(&json!({}));
+        modern(&home, "/mcp/acme", "tools/call", &params);
+    }
+    home.begin("2025-11-25");
+    // What is answered here enters nothing.
+    modern(&home, "/mcp/other", "no/such", &json!({}));
+    let within = home.user.contexts_within(&Scope::default()).unwrap();
+    let within: Vec<_> = within.iter().map(ToString::to_string).collect();
+    assert_eq!(within, ["/mcp/acme", "/mcp/acme/web"]);
+}
+
+#[test]
 fn what_is_kept_goes_when_its_time_has_come() {
     let home = Home::new();
     let session = home.begin("2025-11-25");
