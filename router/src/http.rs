@@ -2,7 +2,7 @@
 //! a body is looked at. It must not know MCP messages, nor the platform's requests.
 
 use crate::{query::Query, refusal::Refusal};
-use shared::{Scope, config::Config, hop::Options, limits, scope::ScopeError};
+use shared::{Scope, config::Level, hop::Options, limits, scope::ScopeError};
 use std::borrow::Cow;
 
 /// The methods that mean something here.
@@ -74,7 +74,7 @@ impl Address {
     ///
     /// # Errors
     /// [`Refusal::NoSuchPath`], [`Refusal::BadScope`], [`Refusal::BadQuery`].
-    pub fn parse(url: &str, config: &Config) -> Result<Self, Refusal> {
+    pub fn parse(url: &str, levels: &[Level]) -> Result<Self, Refusal> {
         let path = path(url);
         let after = |root: &str| {
             path.strip_prefix(root).filter(|tail| tail.is_empty() || tail.starts_with('/'))
@@ -86,12 +86,11 @@ impl Address {
         } else {
             (Some(Door::Mcp), Cow::Borrowed(path))
         };
-        let scope = Scope::parse_path(&scope, &config.levels).map_err(|error| match error {
+        let scope = Scope::parse_path(&scope, levels).map_err(|error| match error {
             ScopeError::Unknown { .. } => Refusal::NoSuchPath(error.to_string()),
             ScopeError::Slug(_) => Refusal::BadScope(error.to_string()),
         })?;
-        let is_toolset = |name: &str| config.toolsets.iter().any(|toolset| toolset.name == name);
-        let Query { options, session } = Query::parse(url, is_toolset)?;
+        let Query { options, session } = Query::parse(url)?;
         let door = door.unwrap_or(Door::Messages { session });
         Ok(Self { door, scope, options })
     }
@@ -173,12 +172,12 @@ fn is_loopback(host: &str) -> bool {
 /// Decides whether an arrival may go on.
 ///
 /// # Errors
-/// The refusal, in this order: host, origin, path, scope, query, method, size. A page of an origin that is
-/// not allowed learns nothing else.
+/// The refusal, in this order: host, origin, path, scope, query, method, size. A page of an origin
+/// that is not allowed learns nothing else.
 pub fn admit(
     arrival: &Arrival<'_>,
     admission: &Admission,
-    config: &Config,
+    levels: &[Level],
 ) -> Result<Admitted, Refusal> {
     let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
     let (base, authority, _) = split(arrival.url).ok_or_else(nothing)?;
@@ -194,7 +193,7 @@ pub fn admit(
             return Err(Refusal::ForeignOrigin);
         }
     }
-    let address = Address::parse(arrival.url, config)?;
+    let address = Address::parse(arrival.url, levels)?;
     let method = Method::parse(arrival.method)
         .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let length = arrival.content_length.map_or(Some(0), |length| length.parse::<u64>().ok());
@@ -356,6 +355,7 @@ impl Reply {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use shared::config::default_levels;
 
     fn admission() -> Admission {
         Admission {
@@ -365,7 +365,7 @@ mod tests {
     }
 
     fn check(arrival: Arrival<'_>, expected: Result<(&str, bool), u16>) {
-        let got = admit(&arrival, &admission(), &Config::default());
+        let got = admit(&arrival, &admission(), &default_levels());
         let got = match &got {
             Ok(admitted) => Ok((admitted.address.scope.to_string(), admitted.loopback)),
             Err(refusal) => Err(refusal.row(false).0),
@@ -385,7 +385,7 @@ mod tests {
         check(post("https://mcp.example.com/mcp/acme/web#z"), Ok(("/mcp/acme/web", false)));
         check(post("http://localhost/mcp?read_only=true&tools=a"), Ok(("/mcp", true)));
         check(post("http://localhost/mcp?read_only=maybe"), Err(400));
-        check(post("http://localhost/messages?toolsets=nothing"), Err(400));
+        check(post("http://localhost/messages?read_only=maybe"), Err(400));
         check(post("http://localhost"), Err(404));
         check(post("http://localhost/other"), Err(404));
         check(post("http://localhost/mcp/a%20b"), Err(400));
@@ -457,7 +457,7 @@ mod tests {
                     origin: Some(&origin),
                     content_length: Some(&length),
                 };
-                let _ = admit(&arrival, &admission(), &Config::default());
+                let _ = admit(&arrival, &admission(), &default_levels());
             }
         }
     }

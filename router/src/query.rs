@@ -4,7 +4,7 @@
 //! what a tool is.
 
 use crate::refusal::Refusal;
-use shared::{error::shown, hop::Options, limits};
+use shared::{config::Config, error::shown, hop::Options, limits};
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 /// A query, read.
@@ -17,11 +17,11 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads the query of a URL. `is_toolset` says whether there is a toolset of a name.
+    /// Reads the query of a URL.
     ///
     /// # Errors
     /// [`Refusal::BadQuery`] for a value that none of ours can have.
-    pub fn parse(url: &str, is_toolset: impl Fn(&str) -> bool) -> Result<Self, Refusal> {
+    pub fn parse(url: &str) -> Result<Self, Refusal> {
         let mut read = Self::default();
         let url = url.split('#').next().unwrap_or_default();
         let Some((_, query)) = url.split_once('?') else {
@@ -36,14 +36,7 @@ impl Query {
             let mut more = Options::default();
             match name.as_ref() {
                 "tools" => more.tools = Some(names(&value()?).map_err(|rule| bad(&rule))?),
-                "toolsets" => {
-                    let toolsets = names(&value()?).map_err(|rule| bad(&rule))?;
-                    if let Some(unknown) = toolsets.iter().find(|name| !is_toolset(name)) {
-                        let rule = format!("names `{unknown}`, and there is no such toolset");
-                        return Err(bad(&rule));
-                    }
-                    more.toolsets = Some(toolsets);
-                }
+                "toolsets" => more.toolsets = Some(names(&value()?).map_err(|rule| bad(&rule))?),
                 "read_only" => {
                     more.read_only = match value()?.as_ref() {
                         "true" => true,
@@ -59,6 +52,23 @@ impl Query {
             read.options = read.options.and(&more);
         }
         Ok(read)
+    }
+}
+
+/// Checks that there is every toolset that options name. Whoever asks is known by now: what there
+/// is, is nobody else's business.
+///
+/// # Errors
+/// [`Refusal::BadQuery`] for one that is not.
+pub fn check(options: &Options, config: &Config) -> Result<(), Refusal> {
+    let is_toolset = |name: &String| config.toolsets.iter().any(|toolset| toolset.name == *name);
+    match options.toolsets.iter().flatten().find(|name| !is_toolset(name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let text =
+                format!("`toolsets` names `{}`, and there is no such toolset", shown(unknown));
+            Err(Refusal::BadQuery(text))
+        }
     }
 }
 
@@ -133,7 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(query: &str) -> Result<Query, Refusal> {
-        Query::parse(&format!("https://host/mcp{query}"), |name| ["memory", "x"].contains(&name))
+        Query::parse(&format!("https://host/mcp{query}"))
     }
 
     fn check(query: &str, expected: Result<&str, &str>) {
@@ -174,7 +184,11 @@ mod tests {
         check("?tools=%f", Err("`tools` is not percent-encoded UTF-8"));
         check("?tools=%ff", Err("`tools` is not percent-encoded UTF-8"));
         check("?tools=%+1", Err("`tools` is not percent-encoded UTF-8"));
-        check("?toolsets=x,y", Err("`toolsets` names `y`, and there is no such toolset"));
+        let options = parse("?toolsets=memory,y").unwrap().options;
+        let refusal = super::check(&options, &Config::default()).unwrap_err();
+        assert_eq!(refusal.to_string(), "`toolsets` names `y`, and there is no such toolset");
+        let options = parse("?toolsets=memory&tools=y").unwrap().options;
+        assert_eq!(super::check(&options, &Config::default()), Ok(()));
         let long = "a".repeat(limits::OPTION_NAME_CHARS_MAX);
         check(&format!("?tools={long}"), Ok(&format!("&tools={long}")));
         let rule = format!("`tools` has names of at most {} characters", long.len());

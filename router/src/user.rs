@@ -35,6 +35,7 @@ use crate::{
     message::{Body, Message, Request, Unreadable},
     plan::{Note, Opening, Place, Plan, note, plan},
     protocol::{self, Era},
+    query,
     refusal::Refusal,
     session::{Session, Sessions},
     streams::{EventId, Streams},
@@ -195,7 +196,8 @@ impl<D: Database + 'static> User<D> {
         moment: Moment,
     ) -> Outgoing<W::Response> {
         let Address { scope, options, .. } = address;
-        if let Err(refusal) = self.enter(world.as_ref(), scope).await {
+        let entered = self.enter(world.as_ref(), scope).await;
+        if let Err(refusal) = entered.and_then(|()| query::check(options, &self.config)) {
             return Outgoing::taken(Err(refusal));
         }
         if let Err(error) = self.look_at_config(world.as_ref()) {

@@ -112,7 +112,8 @@ fn route(request: &web_sys::Request, origin: Option<&str>, env: &Env) -> Result<
         origin,
         content_length: length.as_deref(),
     };
-    let Admitted { loopback, .. } = admit(&arrival, &deployment.admission, &deployment.config)?;
+    let Admitted { loopback, .. } =
+        admit(&arrival, &deployment.admission, &deployment.config.levels)?;
     if let (Some(_), Some(origin)) = (announced, origin) {
         let requested = header("access-control-request-headers").unwrap_or_default();
         return Ok(Way::Preflight(cors::preflight(origin, &requested)));

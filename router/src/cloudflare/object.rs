@@ -145,7 +145,7 @@ impl McpRouter {
             String::from_utf8(bytes).map_err(|_| Refusal::Parse("it is not UTF-8".to_owned()))?;
         let Handover { method, url, incoming } = Handover::read(&text)
             .ok_or_else(|| Error::internal("the entry handed over what is no request"))?;
-        let address = Address::parse(url, &opened.config)?;
+        let address = Address::parse(url, &opened.config.levels)?;
         let method = Method::parse(method)?;
         let moment = Moment::new(now(), random()?);
         let served = opened.user.serve(&opened.world, method, &address, &incoming, moment).await;

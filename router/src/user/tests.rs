@@ -221,7 +221,7 @@ impl Home {
         let now = self.world.now();
         let moment = Moment { now, random: [count as u8; 32], call: count << 32 };
         let url = format!("http://host{url}");
-        let address = Address::parse(&url, &self.config).unwrap();
+        let address = Address::parse(&url, &self.config.levels).unwrap();
         now_of(self.user.serve(&self.world, method, &address, &incoming, moment))
     }
 
@@ -880,6 +880,10 @@ fn what_a_url_leaves_of_the_tools_is_in_every_hop_and_a_session_never_gets_more(
         assert_eq!(options, both);
         home.restart();
     }
+    let (back, _) = send(&home, "/mcp/acme?toolsets=memory,none", session, &call(1));
+    let back = show(back);
+    assert!(back.starts_with("400 ") && back.contains("no such toolset"), "{back}");
+    home.world.answers.borrow_mut().clear();
     let plain = home.begin("2025-11-25");
     let (_, options) = send(&home, "/mcp/acme", Some(&plain), &call(3));
     assert_eq!(options, Value::Null);

@@ -57,7 +57,7 @@ fn a_scope_is_asked_for_once_and_then_no_more_while_it_is_good() {
 #[test]
 fn a_scope_that_is_not_for_this_user_is_a_path_where_nothing_is() {
     let home = Home::with_toolsets(VERIFIED);
-    let nothing = Address::parse("http://host/mcp/a/b/c", &home.config).unwrap_err();
+    let nothing = Address::parse("http://host/mcp/a/b/c", &home.config.levels).unwrap_err();
     let nothing = nothing.reply(None, false);
     let expected = (nothing.status, nothing.body.unwrap());
     home.world.check(Ok(Access::No));
@@ -122,7 +122,7 @@ fn a_session_at_a_scope_that_is_no_longer_the_users_is_nowhere() {
 #[test]
 fn requests_at_once_share_one_check() {
     let home = Home::with_toolsets(VERIFIED);
-    let address = Address::parse("http://host/mcp/acme", &home.config).unwrap();
+    let address = Address::parse("http://host/mcp/acme", &home.config.levels).unwrap();
     let incoming = modern_incoming("tools/list", &json!({}));
     let moment = Moment::new(Millis(0), [1; 40]);
     let serve = || {

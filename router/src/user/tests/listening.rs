@@ -148,7 +148,7 @@ fn what_is_told_last_is_what_counts() {
     let body = json!({ "uri": "a:b" });
     let body = request(9, "resources/subscribe", &body).to_string();
     let incoming = Incoming { session: Some(session), body, ..incoming() };
-    let address = Address::parse("http://host/mcp/acme", &home.config).unwrap();
+    let address = Address::parse("http://host/mcp/acme", &home.config.levels).unwrap();
     let moment = Moment::new(Millis(0), [1; 40]);
     let mut subscribed =
         Box::pin(home.user.serve(&home.world, Method::Post, &address, &incoming, moment));

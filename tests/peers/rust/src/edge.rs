@@ -62,7 +62,7 @@ impl Edge {
             origin: origin.as_deref(),
             content_length: length.as_deref(),
         };
-        let admitted = admit(&arrival, &self.admission, &self.config)?;
+        let admitted = admit(&arrival, &self.admission, &self.config.levels)?;
         let authorization = header("authorization");
         let identity = self.keys.identify(authorization.as_deref(), admitted.loopback)?;
         let incoming = Incoming {
