@@ -441,6 +441,7 @@ fn within(words: &Words<'_>, scope: &Scope, said: &Said<'_>) -> Result<(), Refus
 mod tests {
     use super::*;
     use crate::message::Message;
+    use proptest::prelude::*;
     use shared::config::Written;
 
     /// The scope that a request works in, or why there is none.
@@ -703,6 +704,59 @@ mod tests {
         }
         for params in ["{}", r#"{"ref":[],"context":5}"#, r#"{"ref":{"uri":5},"context":{}}"#] {
             assert_eq!(found(&config(), "/mcp", "completion/complete", params), "/mcp");
+        }
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let text = prop_oneof![
+            "[a-z/.%]{0,9}",
+            "(repo|desk|https)://[a-z./%{}]{0,12}",
+            "https://github.com/[a-z./%]{0,12}",
+        ];
+        let leaf = prop_oneof![
+            text.prop_map(serde_json::Value::from),
+            Just(serde_json::Value::Null),
+            any::<f64>().prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(serde_json::Value::from),
+                prop::collection::btree_map("[a-z]{1,3}", inner, 0..3)
+                    .prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_target_is_inside_of_the_url_whatever_is_said(
+            method in prop_oneof![
+                Just("tools/call"), Just("prompts/get"), Just("resources/read"),
+                Just("completion/complete"), Just("tasks/get"),
+            ],
+            path in prop_oneof![Just("/mcp"), Just("/mcp/a"), Just("/mcp/a/b")],
+            name in prop_oneof![Just("gh_x"), Just("ticket"), Just("recall"), Just("x")],
+            arguments in prop::collection::btree_map(
+                prop_oneof![Just("org"), Just("owner"), Just("repo"), Just("customer"), Just("u")],
+                value(),
+                0..4,
+            ),
+            uri in value(),
+        ) {
+            let params = serde_json::json!({
+                "name": name, "arguments": arguments, "uri": uri, "taskId": uri,
+                "ref": { "uri": uri, "name": name }, "context": { "arguments": arguments },
+            });
+            let config = config();
+            let body = serde_json::json!({
+                "jsonrpc": "2.0", "id": 1, "method": method, "params": params,
+            });
+            let body = RawValue::from_string(body.to_string()).unwrap();
+            let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
+            let scope = Scope::parse_path(path, &config.levels).unwrap();
+            if let Ok(target) = target(&config, &scope, &request) {
+                prop_assert!(target.is_within(&scope));
+            }
         }
     }
 }
