@@ -1,8 +1,8 @@
 //! HTTP as values: what a request is, what a reply is, and what is refused before a credential or
 //! a body is looked at. It must not know MCP messages, nor the platform's requests.
 
-use crate::refusal::Refusal;
-use shared::{Scope, config::Level, limits, scope::ScopeError};
+use crate::{query::Query, refusal::Refusal};
+use shared::{Scope, config::Level, hop::Options, limits, scope::ScopeError};
 use std::borrow::Cow;
 
 /// The methods that mean something here.
@@ -57,45 +57,43 @@ impl Door {
     }
 }
 
-/// Where a request goes: `/mcp`, `/sse` or `/messages`, and the scope after it.
+/// Where a request goes: `/mcp`, `/sse` or `/messages`, the scope after it, and what its query
+/// leaves of the tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// The transport.
     pub door: Door,
     /// The scope.
     pub scope: Scope,
+    /// What the query leaves of the tools.
+    pub options: Options,
 }
 
 impl Address {
     /// Reads the path and query of an absolute URL.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchPath`], [`Refusal::BadScope`].
+    /// [`Refusal::NoSuchPath`], [`Refusal::BadScope`], [`Refusal::BadQuery`].
     pub fn parse(url: &str, levels: &[Level]) -> Result<Self, Refusal> {
         let path = path(url);
         let after = |root: &str| {
             path.strip_prefix(root).filter(|tail| tail.is_empty() || tail.starts_with('/'))
         };
         let (door, scope) = if let Some(tail) = after("/sse") {
-            (Door::Sse, Cow::Owned(format!("/mcp{tail}")))
+            (Some(Door::Sse), Cow::Owned(format!("/mcp{tail}")))
         } else if let Some(tail) = after("/messages") {
-            (Door::Messages { session: query(url, "sessionId") }, Cow::Owned(format!("/mcp{tail}")))
+            (None, Cow::Owned(format!("/mcp{tail}")))
         } else {
-            (Door::Mcp, Cow::Borrowed(path))
+            (Some(Door::Mcp), Cow::Borrowed(path))
         };
         let scope = Scope::parse_path(&scope, levels).map_err(|error| match error {
             ScopeError::Unknown { .. } => Refusal::NoSuchPath(error.to_string()),
             ScopeError::Slug(_) => Refusal::BadScope(error.to_string()),
         })?;
-        Ok(Self { door, scope })
+        let Query { options, session } = Query::parse(url)?;
+        let door = door.unwrap_or(Door::Messages { session });
+        Ok(Self { door, scope, options })
     }
-}
-
-/// A member of the query, if its value needs no decoding: ours do not.
-fn query(url: &str, name: &str) -> Option<String> {
-    let (_, query) = url.split('#').next()?.split_once('?')?;
-    let mut members = query.split('&').filter_map(|member| member.split_once('='));
-    members.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 /// What the entry looks at: everything that needs no body and no state.
@@ -174,8 +172,8 @@ fn is_loopback(host: &str) -> bool {
 /// Decides whether an arrival may go on.
 ///
 /// # Errors
-/// The refusal, in this order: host, origin, path, scope, method, size. A page of an origin that is
-/// not allowed learns nothing else.
+/// The refusal, in this order: host, origin, path, scope, query, method, size. A page of an origin
+/// that is not allowed learns nothing else.
 pub fn admit(
     arrival: &Arrival<'_>,
     admission: &Admission,
@@ -385,6 +383,9 @@ mod tests {
         check(post("http://localhost:8787/mcp"), Ok(("/mcp", true)));
         check(post("http://[::1]:8787/mcp/acme?x=/y"), Ok(("/mcp/acme", true)));
         check(post("https://mcp.example.com/mcp/acme/web#z"), Ok(("/mcp/acme/web", false)));
+        check(post("http://localhost/mcp?read_only=true&tools=a"), Ok(("/mcp", true)));
+        check(post("http://localhost/mcp?read_only=maybe"), Err(400));
+        check(post("http://localhost/messages?read_only=maybe"), Err(400));
         check(post("http://localhost"), Err(404));
         check(post("http://localhost/other"), Err(404));
         check(post("http://localhost/mcp/a%20b"), Err(400));

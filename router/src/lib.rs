@@ -4,6 +4,7 @@
 //!
 //! # Layout, in reading order
 //! - [`http`]: a request and a reply as values; what is refused before anything is looked at
+//! - [`query`]: what an address leaves of the tools
 //! - [`handover`]: what the entry tells a McpRouter of a request
 //! - [`cors`]: what browsers ask for
 //! - [`auth`]: a credential → a user, or a challenge
@@ -14,13 +15,20 @@
 //! - [`streams`]: streams that outlive a request, and the log of what was said on them
 //! - [`sse`], [`lines`]: what goes out to clients, and what comes in from Agents, as text
 //! - [`notify`]: changes, as notifications of either era
+//! - [`configured`]: which configuration a user's clients know
+//! - [`interest`]: what anybody wants to hear of, context by context
 //! - [`calls`]: the requests of sessions that are running now
+//! - [`access`]: whether a user may enter a scope, as far as it is known
+//! - [`contexts`]: which contexts a user has entered
+//! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
 //! - [`user`]: one user: a request in, a reply out, by that plan
 //! - [`cloudflare`]: the entry and the Durable Object (wasm only, feature `entry`)
 
 pub mod http;
+
+pub mod query;
 
 pub mod handover;
 
@@ -44,7 +52,17 @@ pub mod lines;
 
 pub mod notify;
 
+pub mod configured;
+
+pub mod interest;
+
 pub mod calls;
+
+pub mod access;
+
+pub mod contexts;
+
+pub mod target;
 
 pub mod plan;
 

@@ -63,6 +63,12 @@ pub struct Params<'a> {
     /// `arguments` of a tool or prompt.
     #[serde(borrow)]
     pub arguments: Option<&'a RawValue>,
+    /// `ref` of a completion.
+    #[serde(rename = "ref", borrow)]
+    pub reference: Option<&'a RawValue>,
+    /// `context` of a completion.
+    #[serde(borrow)]
+    pub context: Option<&'a RawValue>,
     /// `level` of logging/setLevel.
     #[serde(borrow)]
     pub level: Option<&'a RawValue>,

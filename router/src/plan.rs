@@ -8,17 +8,16 @@ use crate::{
     refusal::Refusal,
     session::Session,
     streams::Filter,
+    target::target,
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::{
-    AgentKey, Scope, TaskId, UserId,
-    config::{Config, Level},
+    AgentKey, Scope, UserId,
+    config::Config,
     hop::{CallId, Peer},
     limits,
-    scope::Slug,
 };
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 /// What to do with a request.
 #[derive(Debug)]
@@ -109,8 +108,8 @@ pub fn plan<'a>(
         Class::Subscribe => subscribe(request, true),
         Class::Unsubscribe => subscribe(request, false),
         Class::Hear => hear(request),
-        Class::Serve => match target(place, request) {
-            Ok(key) => Plan::Forward(key, peer(place.call, session)),
+        Class::Serve => match target(place.config, place.scope, request) {
+            Ok(scope) => Plan::Forward(place.agent(scope), peer(place.call, session)),
             Err(refusal) => Plan::Reject(refusal),
         },
     }
@@ -204,121 +203,6 @@ fn result(id: &RawValue) -> Reply {
     Reply::json(200, format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.get()))
 }
 
-/// Which Agent serves a request: the one of the URL's scope, or of a narrower one that a tool
-/// call names in its arguments or that a task's id carries.
-fn target(place: Place<'_>, request: &Request<'_>) -> Result<AgentKey, Refusal> {
-    let scope = match request.method.as_ref() {
-        "tools/call" => narrower(place.config, place.scope, &request.params)?,
-        "tasks/get" | "tasks/update" | "tasks/cancel" => of_task(place, &request.params),
-        _ => place.scope.clone(),
-    };
-    Ok(place.agent(scope))
-}
-
-/// The scope that a task runs in. An id that is none, or of a place outside of the URL's scope,
-/// is as unknown as any other: the Agent at the URL says so.
-fn of_task(place: Place<'_>, params: &Params<'_>) -> Scope {
-    let named = text(params.task).and_then(|id| TaskId::parse(&id, &place.config.levels));
-    let scope = named.map(|id| id.scope().clone());
-    scope.filter(|scope| scope.is_within(place.scope)).unwrap_or_else(|| place.scope.clone())
-}
-
-/// Arguments of a tool call, as far as they may name a scope. A member that appears twice keeps
-/// both values, so that no reader after this one can see another than was decided by.
-struct Named<'a>(HashMap<Cow<'a, str>, Vec<&'a RawValue>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Named<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> serde::de::Visitor<'de> for Members {
-            type Value = HashMap<Cow<'de, str>, Vec<&'de RawValue>>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut access: A,
-            ) -> Result<Self::Value, A::Error> {
-                let mut members: Self::Value = HashMap::new();
-                while let Some((name, value)) = access.next_entry::<Name<'de>, &RawValue>()? {
-                    members.entry(name.0).or_default().push(value);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Members).map(Self)
-    }
-}
-
-#[derive(Deserialize, PartialEq, Eq, Hash)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The scope that a call works in: the URL's, narrowed level by level as its arguments say. What
-/// the URL has pinned already is not looked at here; the Agent holds a contradiction against it.
-fn narrower(config: &Config, scope: &Scope, params: &Params<'_>) -> Result<Scope, Refusal> {
-    let Some(raw) = params.arguments else {
-        return Ok(scope.clone());
-    };
-    // Arguments that are no object are told so by the Agent, with everything else about them.
-    let Ok(named) = serde_json::from_str::<Named<'_>>(raw.get()) else {
-        return Ok(scope.clone());
-    };
-    once(config, &named)?;
-    let mut narrowed = scope.clone();
-    let mut missing: Option<&Level> = None;
-    for level in config.levels.iter().skip(scope.depth()) {
-        match (slug(&named, level)?, missing) {
-            (None, _) => missing = missing.or(Some(level)),
-            (Some((slug, _)), None) => narrowed = narrowed.with(slug),
-            (Some((_, parameter)), Some(wider)) => {
-                return Err(Refusal::InvalidParams(format!(
-                    "`{parameter}` needs {} too: which {} is it in?",
-                    wider.parameters.first().map_or("a wider level", String::as_str),
-                    wider.name
-                )));
-            }
-        }
-    }
-    Ok(narrowed)
-}
-
-/// Checks that no parameter that means a level is given twice: readers differ in which one counts.
-fn once(config: &Config, named: &Named<'_>) -> Result<(), Refusal> {
-    let parameters = config.levels.iter().flat_map(|level| &level.parameters);
-    let given = |parameter: &str| named.0.get(parameter).map_or(0, Vec::len);
-    match parameters.into_iter().find(|parameter| given(parameter) > 1) {
-        None => Ok(()),
-        Some(parameter) => {
-            Err(Refusal::InvalidParams(format!("`{parameter}` is given twice; give it once")))
-        }
-    }
-}
-
-/// What the arguments say about one level: its slug, and the parameter that says so. An explicit
-/// null says nothing.
-fn slug<'a>(named: &Named<'_>, level: &'a Level) -> Result<Option<(Slug, &'a str)>, Refusal> {
-    let mut found: Option<(Slug, &'a str)> = None;
-    for parameter in &level.parameters {
-        let values = named.0.get(parameter.as_str()).into_iter().flatten();
-        for value in values.filter(|value| value.get() != "null") {
-            let invalid = |text: String| Refusal::InvalidParams(format!("`{parameter}`: {text}"));
-            let written = text(Some(value))
-                .ok_or_else(|| invalid(format!("the {} must be a string", level.name)))?;
-            let slug = Slug::parse(&written, level).map_err(|error| invalid(error.to_string()))?;
-            match &found {
-                Some((other, by)) if *other != slug => {
-                    return Err(Refusal::InvalidParams(format!(
-                        "`{by}` says `{other}` and `{parameter}` says `{slug}`; name one {}",
-                        level.name
-                    )));
-                }
-                _ => found = Some((slug, parameter)),
-            }
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,6 +215,7 @@ mod tests {
             revision: "2025-06-18".to_owned(),
             client: RawValue::from_string("{}".to_owned()).unwrap().into(),
             level: Some("error".to_owned()),
+            options: shared::hop::Options::default(),
             seen: shared::Millis(0),
         }
     }
@@ -365,12 +250,6 @@ mod tests {
 
     fn check(path: &str, method: &str, params: &str, expected: &str) {
         assert_eq!(planned(path, Era::Handshake, true, method, params), expected, "{params}");
-    }
-
-    fn check_call(path: &str, arguments: &str, expected: &str) {
-        let params = format!(r#"{{"name":"recall","arguments":{arguments}}}"#);
-        assert_eq!(planned(path, Era::Handshake, true, "tools/call", &params), expected);
-        assert_eq!(planned(path, Era::Modern, false, "tools/call", &params), expected);
     }
 
     #[test]
@@ -410,73 +289,5 @@ mod tests {
         assert!(begin(true).starts_with("reject -32600 this session is initialized already"));
         let bad = planned("/mcp", Era::Handshake, false, "initialize", "{}");
         assert!(bad.starts_with("reject -32602 the params of initialize do not fit"), "{bad}");
-    }
-
-    #[test]
-    fn a_call_is_routed_by_its_arguments() {
-        let web = r#"{"organizationSlug":"acme","projectSlug":"web","query":"x"}"#;
-        check_call("/mcp", web, "forward u:acme:web");
-        check_call("/mcp/acme", web, "forward u:acme:web");
-        check_call("/mcp/acme/web", web, "forward u:acme:web");
-        check_call("/mcp", r#"{"org":"ACME"}"#, "forward u:acme");
-        check_call("/mcp/acme", r#"{"project_slug":"web"}"#, "forward u:acme:web");
-        check_call("/mcp", "{}", "forward u");
-        check_call("/mcp", r#"{"organizationSlug":null}"#, "forward u");
-        check_call("/mcp", "[]", "forward u");
-        // A contradiction to the URL is the Agent's to name.
-        check_call("/mcp/acme", r#"{"org":"other"}"#, "forward u:acme");
-        check_call("/mcp/acme/web", r#"{"org":"other"}"#, "forward u:acme:web");
-    }
-
-    #[test]
-    fn arguments_that_name_no_one_context_are_refused() {
-        check_call(
-            "/mcp",
-            r#"{"projectSlug":"web"}"#,
-            "reject -32602 `projectSlug` needs organizationSlug too: which org is it in?",
-        );
-        check_call(
-            "/mcp",
-            r#"{"org":"a","organizationSlug":"b"}"#,
-            "reject -32602 `organizationSlug` says `b` and `org` says `a`; name one org",
-        );
-        check_call(
-            "/mcp",
-            r#"{"org":"a","org":"b"}"#,
-            "reject -32602 `org` is given twice; give it once",
-        );
-        let twice = r#"{"org":"other","org":"acme"}"#;
-        check_call("/mcp/acme", twice, "reject -32602 `org` is given twice; give it once");
-        check_call("/mcp", r#"{"org":5}"#, "reject -32602 `org`: the org must be a string");
-        check_call(
-            "/mcp",
-            r#"{"org":"../x"}"#,
-            "reject -32602 `org`: the org is made of letters, digits, '.', '_' and '-' only, \
-             and is not percent-encoded",
-        );
-        // An escaped name is the same name.
-        check_call("/mcp", "{\"o\\u0072g\":\"acme\"}", "forward u:acme");
-    }
-
-    #[test]
-    fn a_task_is_found_from_every_wider_url_and_no_other() {
-        let scope = Scope::parse_path("/mcp/acme/web", &Config::default().levels).unwrap();
-        let id = TaskId::from_random(scope, [7; 16]).to_string();
-        let get = |path: &str, id: &str| {
-            let params = format!(r#"{{"taskId":"{id}"}}"#);
-            planned(path, Era::Modern, false, "tasks/get", &params)
-        };
-        for path in ["/mcp", "/mcp/acme", "/mcp/acme/web"] {
-            assert_eq!(get(path, &id), "forward u:acme:web");
-        }
-        assert_eq!(get("/mcp/other", &id), "forward u:other");
-        assert_eq!(get("/mcp/acme/other", &id), "forward u:acme:other");
-        assert_eq!(get("/mcp/acme", "nonsense"), "forward u:acme");
-    }
-
-    #[test]
-    fn only_tool_calls_are_routed_by_argument() {
-        let params = r#"{"name":"briefing","arguments":{"org":"acme"}}"#;
-        check("/mcp", "prompts/get", params, "forward u");
     }
 }

@@ -11,9 +11,16 @@ pub enum Refusal {
     /// Nothing is at this path.
     #[error("{0}")]
     NoSuchPath(String),
+    /// What a message names is nowhere: the same, but the path it came to is there, and so is its
+    /// session, which a client takes 404 for the end of.
+    #[error("{0}")]
+    NoSuchContext(String),
     /// The path is no scope.
     #[error("{0}")]
     BadScope(String),
+    /// The query has a value that means nothing.
+    #[error("{0}")]
+    BadQuery(String),
     /// The HTTP method does nothing here.
     #[error("this address takes {0}")]
     MethodNotAllowed(&'static str),
@@ -82,7 +89,8 @@ impl Refusal {
     pub const fn row(&self, modern: bool) -> (u16, i64) {
         match self {
             Self::NoSuchPath(_) => (404, -32001),
-            Self::BadScope(_) => (400, -32600),
+            Self::NoSuchContext(_) => (if modern { 404 } else { 200 }, -32001),
+            Self::BadScope(_) | Self::BadQuery(_) => (400, -32600),
             Self::MethodNotAllowed(_) => (405, -32600),
             Self::ForeignOrigin | Self::ForeignHost => (403, -32001),
             Self::Unauthenticated => (401, -32001),

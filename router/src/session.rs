@@ -5,9 +5,14 @@ use serde_json::value::RawValue;
 use shared::{
     Error, Kind, Millis, Scope, SessionId,
     database::{Database, Row, Value, has_table},
+    hop::Options,
     limits,
 };
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 
 /// One session.
 #[derive(Debug, Clone)]
@@ -22,6 +27,8 @@ pub struct Session {
     pub client: Rc<RawValue>,
     /// The least severe log level it asked for.
     pub level: Option<String>,
+    /// What the URL it was begun at left of the tools. It never gets more.
+    pub options: Options,
     /// When it was last used, as far as is stored (see `limits::SESSION_SEEN_STEP_MS`).
     pub seen: Millis,
 }
@@ -47,29 +54,45 @@ pub fn over_after(now: Millis) -> Millis {
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, scope TEXT NOT NULL, revision TEXT NOT NULL, client TEXT NOT NULL,
-    level TEXT, created INTEGER NOT NULL, seen INTEGER NOT NULL
+    level TEXT, created INTEGER NOT NULL, seen INTEGER NOT NULL, options TEXT
     ) WITHOUT ROWID";
+
+/// For a table that was made before sessions had options.
+const ADD_OPTIONS: &str = "ALTER TABLE sessions ADD COLUMN options TEXT";
 
 const SUBSCRIPTIONS: &str = "CREATE TABLE IF NOT EXISTS subscriptions (
     session TEXT NOT NULL, uri TEXT NOT NULL, PRIMARY KEY (session, uri)) WITHOUT ROWID";
 
-const COLUMNS: &str = "id, scope, revision, client, level, seen";
+const COLUMNS: &str = "id, scope, revision, client, level, seen, options";
 
 /// All sessions of one user.
 #[derive(Debug)]
 pub struct Sessions<D> {
     database: D,
     cache: RefCell<HashMap<SessionId, Session>>,
+    /// Whether the table is there, and has every column.
+    is_made: Cell<bool>,
 }
 
 impl<D: Database> Sessions<D> {
     /// The sessions in a database. Its table is made when the first session begins.
     pub fn new(database: D) -> Self {
-        Self { database, cache: RefCell::default() }
+        Self { database, cache: RefCell::default(), is_made: Cell::new(false) }
     }
 
     fn exists(&self) -> Result<bool, Error> {
-        has_table(&self.database, "sessions")
+        if !self.is_made.get() {
+            let statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?";
+            let rows = self.database.run(statement, &["sessions".into()])?;
+            let Some(made) = rows.first() else {
+                return Ok(false);
+            };
+            if !made.text(0)?.contains("options") {
+                self.database.run(ADD_OPTIONS, &[])?;
+            }
+            self.is_made.set(true);
+        }
+        Ok(true)
     }
 
     /// Begins a session. Where there are too many, the one that was idle longest ends.
@@ -78,7 +101,9 @@ impl<D: Database> Sessions<D> {
     /// The database's own.
     pub fn begin(&self, mut session: Session, now: Millis) -> Result<(), Error> {
         session.seen = now;
-        self.database.run(TABLE, &[])?;
+        if !self.exists()? {
+            self.database.run(TABLE, &[])?;
+        }
         self.expire(now)?;
         let keep = i64::try_from(limits::SESSIONS_MAX.saturating_sub(1)).unwrap_or(i64::MAX);
         let crowded = self.database.run(
@@ -87,11 +112,17 @@ impl<D: Database> Sessions<D> {
             &[Value::Integer(keep)],
         )?;
         self.forget(&crowded)?;
-        let scope = serde_json::to_string(&session.scope)
-            .map_err(|error| Error::internal(error.to_string()))?;
+        let json = |text: serde_json::Result<String>| {
+            text.map_err(|error| Error::internal(error.to_string()))
+        };
+        let scope = json(serde_json::to_string(&session.scope))?;
+        let options = match session.options.is_empty() {
+            true => Value::Null,
+            false => json(serde_json::to_string(&session.options))?.into(),
+        };
         self.database.run(
-            "INSERT INTO sessions (id, scope, revision, client, level, created, seen)
-             VALUES (?, ?, ?, ?, NULL, ?, ?)",
+            "INSERT INTO sessions (id, scope, revision, client, level, created, seen, options)
+             VALUES (?, ?, ?, ?, NULL, ?, ?, ?)",
             &[
                 session.id.as_str().into(),
                 scope.into(),
@@ -99,6 +130,7 @@ impl<D: Database> Sessions<D> {
                 session.client.get().into(),
                 now.into(),
                 now.into(),
+                options,
             ],
         )?;
         self.cache.borrow_mut().insert(session.id.clone(), session);
@@ -226,6 +258,24 @@ impl<D: Database> Sessions<D> {
         Ok(!self.database.run(statement, &[id.as_str().into(), uri.into()])?.is_empty())
     }
 
+    /// Every subscription of every session: where the session is, and the resource.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn subscriptions(&self) -> Result<Vec<(Scope, String)>, Error> {
+        if !self.exists()? || !has_table(&self.database, "subscriptions")? {
+            return Ok(Vec::new());
+        }
+        let statement = "SELECT DISTINCT sessions.scope, subscriptions.uri FROM subscriptions
+            JOIN sessions ON sessions.id = subscriptions.session";
+        let read = |row: &Row| {
+            let scope = serde_json::from_str(row.text(0)?)
+                .map_err(|_| Error::internal("a stored session has no valid scope"))?;
+            Ok((scope, row.text(1)?.to_owned()))
+        };
+        self.database.run(statement, &[])?.iter().map(read).collect()
+    }
+
     /// Forgets what the sessions that are no more were subscribed to.
     fn unsubscribe_ended(&self) -> Result<(), Error> {
         self.database.run(SUBSCRIPTIONS, &[])?;
@@ -288,6 +338,12 @@ fn read(row: &Row) -> Result<Session, Error> {
             .into(),
         level: row.text(4).ok().map(ToOwned::to_owned),
         seen: Millis::from_i64(row.integer(5)?),
+        options: match row.0.get(6) {
+            Some(Value::Text(options)) => {
+                serde_json::from_str(options).map_err(|_| invalid("options"))?
+            }
+            _ => Options::default(),
+        },
     })
 }
 
@@ -313,6 +369,7 @@ mod tests {
             revision: "2025-11-25".to_owned(),
             client: RawValue::from_string("{}".to_owned()).unwrap().into(),
             level: None,
+            options: Options::default(),
             seen: Millis(seen),
         }
     }
@@ -339,6 +396,25 @@ mod tests {
     }
 
     #[test]
+    fn options_are_kept_in_a_database_that_did_not_know_them_too() {
+        let database = Rc::new(Embedded::in_memory());
+        let table = TABLE.replace(", options TEXT", "");
+        database.run(&table, &[]).unwrap();
+        let old = "INSERT INTO sessions VALUES (?, '[\"acme\"]', 'r', '{}', NULL, 0, 0)";
+        database.run(old, &[id(1).as_str().into()]).unwrap();
+        let sessions = Sessions::new(Rc::clone(&database));
+        let options = |n: u8| {
+            let again = Sessions::new(Rc::clone(&database));
+            again.find(&id(n), &scope("/mcp/acme"), Millis(1)).unwrap().unwrap().options
+        };
+        assert!(options(1).is_empty());
+        let narrow = Options { read_only: true, ..Options::default() };
+        let session = Session { options: narrow.clone(), ..session(2, 0) };
+        sessions.begin(session, Millis(0)).unwrap();
+        assert_eq!((options(1), options(2)), (Options::default(), narrow));
+    }
+
+    #[test]
     fn an_idle_session_ends_and_a_used_one_does_not() {
         let sessions = Sessions::new(Rc::new(Embedded::in_memory()));
         assert_eq!(sessions.expire(Millis(0)).unwrap(), None);
@@ -362,6 +438,8 @@ mod tests {
         sessions.subscribe(&id(1), "a:b", true).unwrap();
         sessions.subscribe(&id(1), "a:b", true).unwrap();
         assert!(sessions.is_subscribed(&id(1), "a:b").unwrap());
+        let all = [(scope("/mcp/acme"), "a:b".to_owned())];
+        assert_eq!(sessions.subscriptions().unwrap(), all);
         assert!(!sessions.is_subscribed(&id(2), "a:b").unwrap());
         for n in 1..limits::SUBSCRIPTIONS_MAX {
             sessions.subscribe(&id(1), &format!("a:{n}"), true).unwrap();
@@ -372,6 +450,7 @@ mod tests {
         sessions.subscribe(&id(1), "a:c", true).unwrap();
         sessions.end(&id(1)).unwrap();
         assert!(!sessions.is_subscribed(&id(1), "a:c").unwrap());
+        assert_eq!(sessions.subscriptions().unwrap(), []);
     }
 
     #[test]

@@ -5,35 +5,51 @@
 //! # Layout, in reading order
 //! - this file: messages, sessions, and what the plan says
 //! - [`streaming`]: what is said on streams, and who is connected to them
+//! - [`entering`]: who may enter a scope
+//! - [`listening`]: who listens, told to the Agents
+//! - [`reconfigured`]: another configuration, told to clients
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
 
 mod batch;
 
+mod entering;
+
+mod listening;
+
 mod old;
+
+mod reconfigured;
 
 mod streaming;
 
 pub use streaming::{Attached, Events};
 
 use crate::{
+    access::{Accesses, least_depth},
     calls::{Call, Calls, Running},
+    configured::Configured,
+    contexts::Contexts,
     http::{Address, Door, Incoming, Method, Reply},
     lines::lines,
     message::{Body, Message, Request, Unreadable},
     plan::{Note, Opening, Place, Plan, note, plan},
     protocol::{self, Era},
+    query,
     refusal::Refusal,
     session::{Session, Sessions},
     streams::{EventId, Streams},
+    target::of_uri,
     world::{Form, World},
 };
+use entering::Checks;
+use listening::Telling;
 use serde_json::value::RawValue;
 use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
     config::Config,
     database::{Database, has_table},
-    hop::{CallId, Hop, NotesAnswer, NotesHop, Peer, Word, WordHop},
+    hop::{CallId, Hop, NotesAnswer, NotesHop, Options, Peer, Word, WordHop},
     notes,
 };
 use std::{borrow::Cow, cell::Cell, rc::Rc};
@@ -108,6 +124,15 @@ pub struct User<D> {
     streams: Streams<Rc<D>>,
     calls: Rc<Calls>,
     live: Live,
+    /// How many levels must be pinned for it to be asked who may enter; `None` if it never is.
+    verified_depth: Option<usize>,
+    accesses: Accesses<Rc<D>>,
+    checks: Checks,
+    /// Whether any Agent has to know who listens.
+    interest_matters: bool,
+    telling: Telling,
+    configured: Configured<Rc<D>>,
+    contexts: Contexts<Rc<D>>,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
@@ -133,6 +158,7 @@ pub fn owner(database: &impl Database) -> Result<Option<UserId>, Error> {
 #[derive(Debug, Clone, Copy)]
 struct Visit<'a> {
     scope: &'a Scope,
+    options: &'a Options,
     incoming: &'a Incoming,
     moment: &'a Moment,
 }
@@ -141,6 +167,13 @@ impl<D: Database + 'static> User<D> {
     /// A user over their database.
     pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>) -> Self {
         Self {
+            verified_depth: least_depth(&config),
+            accesses: Accesses::new(Rc::clone(&database)),
+            checks: Checks::default(),
+            interest_matters: crate::interest::matters(&config),
+            telling: Telling::default(),
+            contexts: Contexts::new(Rc::clone(&database)),
+            configured: Configured::new(Rc::clone(&database), Rc::clone(&config)),
             config,
             id,
             sessions: Sessions::new(Rc::clone(&database)),
@@ -162,7 +195,15 @@ impl<D: Database + 'static> User<D> {
         incoming: &Incoming,
         moment: Moment,
     ) -> Outgoing<W::Response> {
-        let visit = Visit { scope: &address.scope, incoming, moment: &moment };
+        let Address { scope, options, .. } = address;
+        let entered = self.enter(world.as_ref(), scope).await;
+        if let Err(refusal) = entered.and_then(|()| query::check(options, &self.config)) {
+            return Outgoing::taken(Err(refusal));
+        }
+        if let Err(error) = self.look_at_config(world.as_ref()) {
+            world.log(&error);
+        }
+        let visit = Visit { scope, options, incoming, moment: &moment };
         match (&address.door, method) {
             (Door::Mcp, Method::Post) => self.post(world, visit).await,
             (Door::Mcp, Method::Delete) => {
@@ -275,15 +316,23 @@ impl<D: Database + 'static> User<D> {
             }
             Plan::Subscribe { uri, wanted, reply } => {
                 let session = session.ok_or(Refusal::SessionRequired)?;
-                self.sessions.subscribe(&session.id, &uri, wanted)?;
+                self.subscribe(world, session, &uri, wanted).await?;
                 done(reply)
             }
             Plan::Hear(filter) => {
+                self.keep_config(world.as_ref())?;
+                self.before_interest_changes()?;
                 let event = self.hear(world, visit.scope, request.id, filter)?;
+                // Once it is acknowledged nothing is missed.
+                self.tell_interest(world.as_ref()).await;
                 Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
-                let hop = self.hop(&key, peer, visit.incoming, request.raw)?;
+                if key.scope != *visit.scope {
+                    self.enter_named(world.as_ref(), &key.scope).await?;
+                }
+                self.contexts.enter(&key.scope, visit.moment.now)?;
+                let hop = self.hop(&key, peer, visit, session, request.raw)?;
                 let Some(session) = session else {
                     let response = world.forward(&key, hop).await?;
                     return Ok(Planned::Done(Outgoing::Piped(response)));
@@ -305,9 +354,33 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
+    /// Subscribes a session to a resource, which may be in a narrower scope, or ends that. Whoever
+    /// has the answer misses nothing.
+    async fn subscribe<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        session: &Session,
+        uri: &str,
+        wanted: bool,
+    ) -> Result<(), Refusal> {
+        if wanted {
+            let target = of_uri(&self.config, &session.scope, uri)?;
+            if target != session.scope {
+                self.enter_named(world.as_ref(), &target).await?;
+            }
+        }
+        self.before_interest_changes()?;
+        self.sessions.subscribe(&session.id, uri, wanted)?;
+        match wanted {
+            true => self.tell_interest(world.as_ref()).await,
+            false => self.interest_changed(world),
+        }
+        Ok(())
+    }
+
     /// Asks the Agent to agree, and begins a session if it does.
     async fn begin<W: World>(
-        &self,
+        self: &Rc<Self>,
         world: &Rc<W>,
         key: &AgentKey,
         opening: Opening<'_>,
@@ -315,7 +388,7 @@ impl<D: Database + 'static> User<D> {
         raw: &RawValue,
         call: &CallId,
     ) -> Result<Outgoing<W::Response>, Refusal> {
-        let response = self.agree(world, key, &opening, raw, call).await?;
+        let response = self.agree(world, key, &opening, visit, raw, call).await?;
         if !W::is_ok(&response) || W::form(&response) == Form::Lines {
             return Ok(Outgoing::Piped(response));
         }
@@ -325,12 +398,15 @@ impl<D: Database + 'static> User<D> {
             revision: opening.revision.to_owned(),
             client: opening.client.to_owned().into(),
             level: None,
+            options: visit.options.clone(),
             seen: visit.moment.now,
         };
         let id = session.id.clone();
+        self.keep_config(world.as_ref())?;
+        self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
         // The oldest may have made room for it.
-        self.hang_up_orphans(world.as_ref())?;
+        self.hang_up_orphans(world)?;
         Ok(Outgoing::Begun(response, id))
     }
 
@@ -340,6 +416,7 @@ impl<D: Database + 'static> User<D> {
         world: &Rc<W>,
         key: &AgentKey,
         opening: &Opening<'_>,
+        visit: Visit<'_>,
         raw: &RawValue,
         call: &CallId,
     ) -> Result<W::Response, Error> {
@@ -350,7 +427,9 @@ impl<D: Database + 'static> User<D> {
             level: None,
         };
         // What begins a session has one form.
-        let hop = self.hop(key, peer, &Incoming::default(), raw)?;
+        self.contexts.enter(&key.scope, visit.moment.now)?;
+        let plain = Incoming::default();
+        let hop = self.hop(key, peer, Visit { incoming: &plain, ..visit }, None, raw)?;
         world.forward(key, hop).await
     }
 
@@ -423,23 +502,32 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
-    async fn delete<W: World>(&self, world: &Rc<W>, visit: Visit<'_>) -> Result<Reply, Refusal> {
+    async fn delete<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+    ) -> Result<Reply, Refusal> {
         if visit.incoming.is_modern() {
             return Err(Refusal::MethodNotAllowed(Door::Mcp.methods()));
         }
         protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
-        self.end(world.as_ref(), &session.id).await?;
+        self.end(world, &session.id).await?;
         Ok(Reply::empty(204))
     }
 
     /// Ends a session, with its streams and calls.
-    async fn end<W: World>(&self, world: &W, session: &SessionId) -> Result<(), Error> {
+    async fn end<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        session: &SessionId,
+    ) -> Result<(), Error> {
+        self.before_interest_changes()?;
         self.sessions.end(session)?;
         self.hang_up_orphans(world)?;
         for call in self.calls.of(session) {
             // One context that cannot be reached keeps no other call alive.
-            if let Err(error) = self.cancel(world, &call).await {
+            if let Err(error) = self.cancel(world.as_ref(), &call).await {
                 world.log(&error);
             }
         }
@@ -477,16 +565,19 @@ impl<D: Database + 'static> User<D> {
         &self,
         key: &AgentKey,
         peer: Peer<'_>,
-        incoming: &Incoming,
+        visit: Visit<'_>,
+        session: Option<&Session>,
         message: &RawValue,
     ) -> Result<String, Error> {
+        let Visit { incoming, options, .. } = visit;
         let hop = Hop {
             key: key.clone(),
             peer,
             shared_notes: self.has_shared_notes()?,
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
-            options: shared::hop::Options::default(),
+            // A session that began with less never gets more.
+            options: session.map_or_else(|| options.clone(), |s| s.options.and(options)),
             mirrors: incoming.mirrors.clone(),
             message,
         };
@@ -516,6 +607,14 @@ impl<D: Database + 'static> User<D> {
         answer
     }
 
+    /// The contexts that this user has entered inside of a scope, itself included.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn contexts_within(&self, scope: &Scope) -> Result<Vec<Scope>, Error> {
+        self.contexts.within(scope, &self.config.levels)
+    }
+
     fn check_own(&self, user: &UserId) -> Result<(), Error> {
         if *user == self.id {
             return Ok(());
@@ -537,10 +636,16 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own.
-    pub fn expire<W: World>(&self, world: &W, now: Millis) -> Result<Option<Millis>, Error> {
+    pub fn expire<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        now: Millis,
+    ) -> Result<Option<Millis>, Error> {
+        self.look_at_config(world.as_ref())?;
+        self.before_interest_changes()?;
         let sessions = self.sessions.expire(now)?;
         self.hang_up_orphans(world)?;
-        let streams = self.expire_streams(world, now)?;
+        let streams = self.expire_streams(world.as_ref(), now)?;
         Ok([sessions, streams].into_iter().flatten().min())
     }
 }

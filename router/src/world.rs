@@ -4,7 +4,7 @@
 
 use crate::streams::StreamId;
 use futures_util::{Stream, future::LocalBoxFuture};
-use shared::{AgentKey, Error, Millis};
+use shared::{AgentKey, Error, Millis, hop::Access};
 use std::future::Future;
 
 /// What form an Agent's response has.
@@ -36,6 +36,12 @@ pub trait World: 'static {
 
     /// Sends a word to a running call; whether the call was there to take it.
     fn word(&self, key: &AgentKey, word: String) -> impl Future<Output = Result<bool, Error>>;
+
+    /// Asks whether the user may enter a context. It ends within `limits::ACCESS_CHECK_MS`.
+    fn verify(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<Access, Error>>;
+
+    /// Tells an Agent what anybody wants to hear of. It ends within `limits::INTEREST_MS`.
+    fn interest(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<(), Error>>;
 
     /// Whether a response has HTTP status 200.
     fn is_ok(response: &Self::Response) -> bool;

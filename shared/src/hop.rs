@@ -106,6 +106,21 @@ impl Options {
         *self == Self::default()
     }
 
+    /// What both leave.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let both =
+            |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| match (one, other) {
+                (Some(one), Some(other)) => Some(one.intersection(other).cloned().collect()),
+                (one, other) => one.as_ref().or(other.as_ref()).cloned(),
+            };
+        Self {
+            tools: both(&self.tools, &other.tools),
+            toolsets: both(&self.toolsets, &other.toolsets),
+            read_only: self.read_only || other.read_only,
+        }
+    }
+
     /// Whether they leave this tool, by the name that clients see.
     #[must_use]
     pub fn leave_tool(&self, name: &str, toolset: &str, is_read_only: bool) -> bool {

@@ -4,6 +4,24 @@
 /// Bytes of a request body. A larger one is refused with HTTP 413.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How long it is good that a user may enter a scope.
+pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
+
+/// How long it is good that a user may not: what is made or granted is there soon.
+pub const ACCESS_NO_MS: u64 = 30 * 1000;
+
+/// How long the check may take.
+pub const ACCESS_CHECK_MS: u64 = 15 * 1000;
+
+/// Scopes of one user of which it is kept. Those go first that are good for the shortest time.
+pub const ACCESSES_MAX: usize = 2_000;
+
+/// Scopes of which it is known without the database.
+pub const ACCESSES_CACHED_MAX: usize = 1_000;
+
+/// Contexts that one user may enter. Those that were entered stay open.
+pub const CONTEXTS_MAX: usize = 10_000;
+
 /// Levels a scope may have (scope grammar: four at the most).
 pub const SCOPE_LEVELS_MAX: usize = 4;
 
@@ -12,6 +30,15 @@ pub const SLUG_CHARS_MAX: usize = 100;
 
 /// Parameter names a level may be known by.
 pub const LEVEL_PARAMETERS_MAX: usize = 16;
+
+/// Depth of arguments in which a scope is looked for. Deeper ones are refused.
+pub const ARGUMENT_DEPTH_MAX: usize = 64;
+
+/// Names that one option of a URL's query may have.
+pub const OPTION_NAMES_MAX: usize = 128;
+
+/// Characters of such a name. A tool's name has at most 128, and a prefix may come before it.
+pub const OPTION_NAME_CHARS_MAX: usize = NAME_CHARS_MAX + 1 + 128;
 
 /// Characters of a name in the configuration.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -169,6 +196,12 @@ pub const STREAM_BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Resources that one session, or one stream of the modern era, may be subscribed to.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
+
+/// Agents that are told at once what anybody wants to hear of. The platform has six connections.
+pub const INTERESTS_AT_ONCE: usize = 6;
+
+/// How long an Agent may take to be told.
+pub const INTEREST_MS: u64 = 10 * 1000;
 
 /// Bytes of the URI of a subscription.
 pub const SUBSCRIPTION_URI_BYTES_MAX: usize = 2048;
@@ -329,6 +362,7 @@ const _: () = assert!(STATE_BYTES_MAX < BODY_BYTES_MAX / 2, "a state comes back 
 const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
+const _: () = assert!(ACCESS_NO_MS < ACCESS_YES_MS && ACCESSES_CACHED_MAX <= ACCESSES_MAX);
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
 const _: () = assert!(EVENT_BYTES_MAX < STREAM_BYTES_MAX);
 const _: () = assert!(CALLS_MAX < STREAMS_MAX, "every running call may have a stream");

@@ -80,7 +80,7 @@ impl McpRouter {
     /// # Errors
     /// What failed.
     pub async fn alarm(&self) -> Result<(), JsValue> {
-        let expired = self.opened().and_then(|opened| opened.user.expire(&*opened.world, now()));
+        let expired = self.opened().and_then(|opened| opened.user.expire(&opened.world, now()));
         match expired {
             Ok(Some(next)) => Ok(set_alarm(&self.state.storage(), next).await?),
             Ok(None) => Ok(()),
@@ -181,7 +181,7 @@ impl McpRouter {
         let pair = WebSocketPair::new().map_err(failed)?;
         let server: &WebSocket = pair.server.as_ref();
         // From here to the end nothing waits: nothing is said in between.
-        let attached = opened.user.attach(&*opened.world, event)?;
+        let attached = opened.user.attach(&opened.world, event)?;
         opened.world.accept(server, event.stream)?;
         let sent = server.send_with_str(&attached.events);
         sent.map_err(|error| failed(error.into()))?;
@@ -200,7 +200,7 @@ impl McpRouter {
         let _ = socket.close_with_code(1000);
         let stream = tags.first().and_then(|tag| EventId::parse(&format!("{tag}-0")));
         let detached = match (self.opened(), stream) {
-            (Ok(opened), Some(event)) => opened.user.detach(&*opened.world, event.stream).await,
+            (Ok(opened), Some(event)) => opened.user.detach(&opened.world, event.stream).await,
             (Ok(_), None) => Ok(()),
             (Err(error), _) => Err(error),
         };

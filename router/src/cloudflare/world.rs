@@ -5,12 +5,17 @@ use crate::{
     streams::StreamId,
     world::{Form, World},
 };
-use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, LocalBoxFuture, select},
+};
 use shared::{
     AgentKey, Error, Kind, Millis,
     cloudflare::{failure, fetch, log, now},
-    hop::{AGENT_URL, FAILED_HEADER, LINES, WORD_URL},
+    hop::{AGENT_URL, Access, FAILED_HEADER, INTEREST_URL, LINES, VERIFY_URL, WORD_URL},
+    limits,
 };
+use std::{pin::pin, time::Duration};
 use worker::{
     ObjectNamespace,
     wasm_bindgen::JsValue,
@@ -63,6 +68,18 @@ impl Platform {
     }
 }
 
+/// An Agent's answer, if it comes in time.
+async fn in_time<T>(
+    milliseconds: u64,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let late = worker::Delay::from(Duration::from_millis(milliseconds));
+    match select(pin!(answer), late).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(Error::new(Kind::Unavailable, "this context does not answer")),
+    }
+}
+
 impl World for Platform {
     type Response = Response;
 
@@ -80,6 +97,26 @@ impl World for Platform {
 
     async fn word(&self, key: &AgentKey, word: String) -> Result<bool, Error> {
         Ok(self.post(key, WORD_URL, &word).await?.status() == 204)
+    }
+
+    async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
+        in_time(limits::ACCESS_CHECK_MS, async {
+            let response = self.post(key, VERIFY_URL, &hop).await?;
+            let text = fetch::text(response.text()).await;
+            let text = text.map_err(|error| failure("the answer of an Agent", &error))?;
+            serde_json::from_str(&text).map_err(|error| Error::internal(format!("{text}: {error}")))
+        })
+        .await
+    }
+
+    async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        in_time(limits::INTEREST_MS, async {
+            match self.post(key, INTEREST_URL, &hop).await?.status() {
+                204 => Ok(()),
+                status => Err(Error::internal(format!("an Agent answers with {status}"))),
+            }
+        })
+        .await
     }
 
     fn is_ok(response: &Response) -> bool {

@@ -9,6 +9,7 @@ use crate::{
     message::{Body, Message, Request, Unreadable},
     plan::{Place, Plan, note, plan},
     protocol::Era,
+    query,
     refusal::Refusal,
     session::Session,
     sse,
@@ -16,12 +17,17 @@ use crate::{
     world::World,
 };
 use serde_json::value::RawValue;
-use shared::{Error, Scope, SessionId, database::Database, hop::OLDEST_REVISION};
+use shared::{
+    Error, Millis, Scope, SessionId,
+    database::Database,
+    hop::{OLDEST_REVISION, Options},
+};
 use std::rc::Rc;
 
 /// A message on its way after its post is answered.
 struct Taken {
     scope: Scope,
+    options: Options,
     incoming: Incoming,
     moment: super::Moment,
     session: Session,
@@ -31,7 +37,7 @@ struct Taken {
 impl<D: Database + 'static> User<D> {
     /// Opens a stream, and with it a session.
     pub(super) fn open_old<W: World>(
-        &self,
+        self: &Rc<Self>,
         world: &Rc<W>,
         visit: Visit<'_>,
     ) -> Result<EventId, Refusal> {
@@ -44,19 +50,33 @@ impl<D: Database + 'static> User<D> {
             revision: OLDEST_REVISION.to_owned(),
             client: nothing.to_owned().into(),
             level: None,
+            options: visit.options.clone(),
             seen: visit.moment.now,
         };
         let purpose = Purpose::Old(session.id.clone());
+        self.keep_config(world.as_ref())?;
+        self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
-        self.hang_up_orphans(world.as_ref())?;
+        self.hang_up_orphans(world)?;
         Ok(EventId::start(self.open(world.as_ref(), visit.scope, &purpose)?))
     }
 
     /// The first thing that a stream says: where to post to.
-    pub(super) fn endpoint(scope: &Scope, session: &SessionId) -> String {
+    ///
+    /// # Errors
+    /// The database's own.
+    pub(super) fn endpoint(
+        &self,
+        scope: &Scope,
+        session: &SessionId,
+        now: Millis,
+    ) -> Result<String, Error> {
         let path = scope.to_string();
         let tail = path.strip_prefix("/mcp").unwrap_or_default();
-        sse::named("endpoint", &format!("/messages{tail}?sessionId={}", session.as_str()))
+        let found = self.sessions.find(session, scope, now)?;
+        let options = found.map(|found| query::tail(&found.options)).unwrap_or_default();
+        let at = format!("/messages{tail}?sessionId={}{options}", session.as_str());
+        Ok(sse::named("endpoint", &at))
     }
 
     /// Takes a message. Its answer goes to the stream of its session.
@@ -87,9 +107,14 @@ impl<D: Database + 'static> User<D> {
             Ok(Message::Response { id, raw }) => self.answered(world, &session, id, raw).await?,
             Ok(Message::Request(_)) => {
                 let (user, near) = (Rc::clone(self), Rc::clone(world));
-                let (scope, incoming) = (visit.scope.clone(), visit.incoming.clone());
-                let moment = visit.moment.clone();
-                let taken = Taken { scope, incoming, moment, session, stream };
+                let taken = Taken {
+                    scope: visit.scope.clone(),
+                    options: visit.options.clone(),
+                    incoming: visit.incoming.clone(),
+                    moment: visit.moment.clone(),
+                    session,
+                    stream,
+                };
                 world.spawn(Box::pin(async move { user.serve_old(&near, &taken).await }));
             }
         }
@@ -115,8 +140,9 @@ impl<D: Database + 'static> User<D> {
         taken: &Taken,
         request: &Request<'_>,
     ) -> Result<(), Refusal> {
-        let Taken { scope, incoming, moment, session, stream } = taken;
-        let visit = Visit { scope, incoming, moment };
+        let Taken { scope, options, incoming, moment, session, stream } = taken;
+        let options = &session.options.and(options);
+        let visit = Visit { scope, options, incoming, moment };
         let begins = request.method == "initialize" && session.client.get() == "null";
         let outgoing = if begins {
             Outgoing::Piped(self.begin_old(world, visit, session, request).await?)
@@ -152,7 +178,7 @@ impl<D: Database + 'static> User<D> {
             Plan::Reject(refusal) => return Err(refusal),
             _ => return Err(Refusal::InvalidRequest("this is no `initialize`".to_owned())),
         };
-        let response = self.agree(world, &key, &opening, request.raw, &call).await?;
+        let response = self.agree(world, &key, &opening, visit, request.raw, &call).await?;
         if W::is_ok(&response) {
             self.sessions.set_client(&session.id, opening.revision, opening.client)?;
         }

@@ -11,6 +11,7 @@ use crate::{
     session::Session,
     sse,
     streams::{EventId, Filter, Missed, Purpose, Stream, StreamId},
+    target::of_uri,
     world::World,
 };
 use futures_channel::mpsc;
@@ -113,6 +114,9 @@ impl Outlet {
         Self { stream, is_kept: false, comes_back: false }
     }
 }
+
+/// Every list that may have changed.
+pub(super) const LISTS: [Change; 3] = [Change::Tools, Change::Prompts, Change::Resources];
 
 /// As much of a message as says whether it is a reply, and to which request.
 #[derive(Deserialize)]
@@ -277,9 +281,10 @@ impl<D: Database + 'static> User<D> {
     }
 
     /// Ends what streams have of sessions that are no more.
-    pub(super) fn hang_up_orphans<W: World>(&self, world: &W) -> Result<(), Error> {
+    pub(super) fn hang_up_orphans<W: World>(self: &Rc<Self>, world: &Rc<W>) -> Result<(), Error> {
         let orphans = self.streams.end_orphans()?;
-        orphans.into_iter().for_each(|stream| self.hang_up(world, stream));
+        orphans.into_iter().for_each(|stream| self.hang_up(world.as_ref(), stream));
+        self.interest_changed(world);
         Ok(())
     }
 
@@ -313,6 +318,7 @@ impl<D: Database + 'static> User<D> {
         crate::protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
         let Some(last) = visit.incoming.last_event.as_deref() else {
+            self.keep_config(world.as_ref())?;
             let purpose = Purpose::Session(session.id);
             return Ok(EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?));
         };
@@ -354,26 +360,45 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own, and [`Kind::NotFound`] for a stream that is no more.
-    pub fn attach<W: World>(&self, world: &W, after: EventId) -> Result<Attached, Error> {
-        self.hang_up(world, after.stream);
+    pub fn attach<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        after: EventId,
+    ) -> Result<Attached, Error> {
+        self.hang_up(world.as_ref(), after.stream);
+        self.look_at_config(world.as_ref())?;
         let gone = || Error::new(Kind::NotFound, "this stream is no more");
         let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
+        if let Purpose::Session(_) | Purpose::Old(_) = &stream.purpose {
+            self.before_interest_changes()?;
+            self.interest_changed(world);
+        }
         if let Purpose::Listen { id, filter } = &stream.purpose {
-            let events = sse::message(None, &notify::acknowledged(id, filter));
+            let mut events = sse::message(None, &notify::acknowledged(id, filter));
+            if self.configured.is_fresh(world.now()) {
+                let heard = LISTS.iter().filter_map(|list| notify::heard(id, filter, list));
+                events.extend(heard.map(|message| sse::message(None, &message)));
+            }
             return Ok(Attached { events, is_done: false });
         }
         if let Purpose::Old(session) = &stream.purpose {
-            let events = Self::endpoint(&stream.scope, session);
+            let events = self.endpoint(&stream.scope, session, world.now())?;
             return Ok(Attached { events, is_done: false });
         }
         self.end_if_interrupted(&stream, world.now())?;
+        if let Purpose::Session(session) = &stream.purpose
+            && self.configured.told(session)?
+        {
+            for list in &LISTS {
+                self.streams.append(stream.id, &notify::message(list), false, world.now())?;
+            }
+        }
         let mut events = self.beginning(&stream, after)?;
         let missed = match (self.streams.missed(after)?, &stream.purpose) {
             (Missed::Events(missed), _) => missed,
             // What is kept no more were changes: the client looks at everything once.
             (Missed::Gone, Purpose::Session(_)) => {
-                let all = [Change::Tools, Change::Prompts, Change::Resources];
-                events.extend(all.iter().map(|c| sse::message(None, &notify::message(c))));
+                events.extend(LISTS.iter().map(|c| sse::message(None, &notify::message(c))));
                 self.streams.left(after.stream)?
             }
             (Missed::Gone, _) => return Err(gone()),
@@ -416,13 +441,24 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn detach<W: World>(&self, world: &W, stream: StreamId) -> Result<(), Error> {
+    pub async fn detach<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        stream: StreamId,
+    ) -> Result<(), Error> {
         let found = self.streams.find(stream)?.filter(|_| !world.is_connected(stream));
-        match found.map(|stream| stream.purpose) {
-            Some(Purpose::Listen { .. }) => self.streams.close(stream),
-            Some(Purpose::Old(session)) => self.end(world, &session).await,
-            Some(Purpose::Calls { .. } | Purpose::Session(_)) | None => Ok(()),
+        let Some(found) = found else {
+            return Ok(());
+        };
+        self.before_interest_changes()?;
+        match found.purpose {
+            Purpose::Listen { .. } => self.streams.close(stream)?,
+            Purpose::Old(session) => return self.end(world, &session).await,
+            Purpose::Session(_) => {}
+            Purpose::Calls { .. } => return Ok(()),
         }
+        self.interest_changed(world);
+        Ok(())
     }
 
     /// Tells every client that may see it what has changed.
@@ -431,13 +467,29 @@ impl<D: Database + 'static> User<D> {
     /// [`Kind::Conflict`] for an Agent of another user, and the database's own.
     pub fn changed<W: World>(&self, world: &W, changes: &Changes) -> Result<(), Error> {
         self.check_own(&changes.user)?;
-        let mut told: BTreeSet<SessionId> = BTreeSet::new();
-        let (connected, others): (Vec<Stream>, Vec<Stream>) =
+        let (mut streams, others): (Vec<Stream>, Vec<Stream>) =
             self.streams.hearing()?.into_iter().partition(|s| world.is_connected(s.id));
-        for stream in connected.iter().chain(&others) {
-            let sees =
-                |change: &&Change| notify::is_everywhere(change) || stream.scope == changes.scope;
-            let seen = changes.changes.iter().filter(sees);
+        streams.extend(others);
+        let sees = |stream: &Stream, change: &Change| {
+            notify::is_everywhere(change)
+                || stream.scope == changes.scope
+                || self.is_inside(&stream.scope, &changes.scope, change)
+        };
+        self.tell_all(world, &streams, &changes.changes, sees).map(drop)
+    }
+
+    /// Tells of changes on streams, as far as whoever has them sees them. A session is told on the
+    /// first of its streams; says which sessions were.
+    pub(super) fn tell_all<W: World>(
+        &self,
+        world: &W,
+        streams: &[Stream],
+        changes: &[Change],
+        sees: impl Fn(&Stream, &Change) -> bool,
+    ) -> Result<BTreeSet<SessionId>, Error> {
+        let mut told: BTreeSet<SessionId> = BTreeSet::new();
+        for stream in streams {
+            let seen = changes.iter().filter(|change| sees(stream, change));
             match &stream.purpose {
                 // One of the streams of a session: the newest that somebody listens to.
                 Purpose::Session(session) | Purpose::Old(session) => {
@@ -459,7 +511,15 @@ impl<D: Database + 'static> User<D> {
                 Purpose::Calls { .. } => {}
             }
         }
-        Ok(())
+        Ok(told)
+    }
+
+    /// Whether what has changed in a narrower scope is a resource that is found there from here.
+    fn is_inside(&self, scope: &Scope, changed: &Scope, change: &Change) -> bool {
+        notify::resource(change).is_some_and(|uri| {
+            changed.is_within(scope)
+                && of_uri(&self.config, scope, uri).is_ok_and(|target| target == *changed)
+        })
     }
 
     /// Whether a session is to hear of a change.

@@ -1,14 +1,24 @@
 //! One user's state in a world that does as it is told: what is said on streams, who hears it, and
 //! what is left of it after the router has gone. It must not know the platform.
 
+mod entering;
+
+mod listening;
+
+mod reconfigured;
+
 use super::*;
 use crate::{http::Address, streams::StreamId};
-use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_channel::{
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+    oneshot,
+};
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
 use serde_json::{Value, json};
 use shared::{
+    config::Written,
     database::native::Embedded,
-    hop::{Change, Changes},
+    hop::{Access, Change, Changes, InterestHop},
 };
 use std::{
     cell::RefCell,
@@ -29,6 +39,14 @@ struct Fake {
     answers: RefCell<VecDeque<Response>>,
     hops: RefCell<Vec<Value>>,
     words: RefCell<Vec<Value>>,
+    /// What checks of who may enter say, and the contexts that were asked.
+    checks: RefCell<VecDeque<oneshot::Receiver<Result<Access, Error>>>>,
+    checked: RefCell<Vec<String>>,
+    /// What Agents were told of who listens, and whether they take it.
+    interests: RefCell<Vec<String>>,
+    is_deaf: Cell<bool>,
+    /// What the next ones wait for before they take it.
+    slow: RefCell<VecDeque<oneshot::Receiver<()>>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
     /// Happens while a hop is on its way.
@@ -88,6 +106,29 @@ impl World for Fake {
         Ok(true)
     }
 
+    async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
+        let hop: Value = serde_json::from_str(&hop).unwrap();
+        assert_eq!(hop, json!({ "key": key }));
+        self.checked.borrow_mut().push(key.object_name());
+        let check = self.checks.borrow_mut().pop_front().expect("nothing was to be checked");
+        check.await.unwrap()
+    }
+
+    async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        let hop: InterestHop = serde_json::from_str(&hop).unwrap();
+        assert_eq!(*key, hop.key);
+        let uris = hop.uris.into_iter().collect::<Vec<_>>().join(" ");
+        self.interests.borrow_mut().push(format!("{} {} {uris}", key.object_name(), hop.lists));
+        let slow = self.slow.borrow_mut().pop_front();
+        if let Some(slow) = slow {
+            let _ = slow.await;
+        }
+        match self.is_deaf.get() {
+            true => Err(Error::new(Kind::Unavailable, "lost")),
+            false => Ok(()),
+        }
+    }
+
     fn is_ok(_response: &Response) -> bool {
         true
     }
@@ -136,6 +177,7 @@ impl World for Fake {
 /// A user whose router can be restarted.
 struct Home {
     database: Rc<Embedded>,
+    config: Rc<Config>,
     world: Rc<Fake>,
     user: Rc<User<Embedded>>,
     count: Cell<u64>,
@@ -146,21 +188,31 @@ type Back = Outgoing<Response>;
 
 impl Home {
     fn new() -> Self {
-        let database = Rc::new(Embedded::in_memory());
-        let user = Self::wake(&database);
-        Self { database, world: Rc::default(), user, count: Cell::new(0) }
+        Self::with(Config::default())
     }
 
-    fn wake(database: &Rc<Embedded>) -> Rc<User<Embedded>> {
-        let (id, config) = (UserId::parse("u").unwrap(), Rc::new(Config::default()));
-        Rc::new(User::new(config, id, Rc::clone(database)))
+    /// With these toolsets, as they are written.
+    fn with_toolsets(toolsets: &str) -> Self {
+        let written = Written { toolsets: Some(toolsets), ..Written::default() };
+        Self::with(Config::parse(written).unwrap())
+    }
+
+    fn with(config: Config) -> Self {
+        let (database, config) = (Rc::new(Embedded::in_memory()), Rc::new(config));
+        let user = Self::wake(&config, &database);
+        Self { database, config, world: Rc::default(), user, count: Cell::new(0) }
+    }
+
+    fn wake(config: &Rc<Config>, database: &Rc<Embedded>) -> Rc<User<Embedded>> {
+        let id = UserId::parse("u").unwrap();
+        Rc::new(User::new(Rc::clone(config), id, Rc::clone(database)))
     }
 
     /// Everything in memory is lost, and every connection.
     fn restart(&mut self) {
         self.world.tasks.borrow_mut().clear();
         self.world.sockets.borrow_mut().clear();
-        self.user = Self::wake(&self.database);
+        self.user = Self::wake(&self.config, &self.database);
     }
 
     fn send(&self, method: Method, url: &str, incoming: Incoming) -> Back {
@@ -169,7 +221,7 @@ impl Home {
         let now = self.world.now();
         let moment = Moment { now, random: [count as u8; 32], call: count << 32 };
         let url = format!("http://host{url}");
-        let address = Address::parse(&url, &Config::default().levels).unwrap();
+        let address = Address::parse(&url, &self.config.levels).unwrap();
         now_of(self.user.serve(&self.world, method, &address, &incoming, moment))
     }
 
@@ -196,9 +248,16 @@ impl Home {
         }
     }
 
+    /// Asks to hear of changes, as the modern era does.
+    fn hear(&self, filter: &Value) -> EventId {
+        let params = json!({ "notifications": filter });
+        let incoming = modern_incoming("subscriptions/listen", &params);
+        listening(self.send(Method::Post, "/mcp/acme", incoming))
+    }
+
     /// Connects to a stream as the entry does.
     fn attach(&self, event: EventId) -> Attached {
-        let attached = self.user.attach(&*self.world, event).unwrap();
+        let attached = self.user.attach(&self.world, event).unwrap();
         if !attached.is_done {
             self.world.sockets.borrow_mut().insert(event.stream, String::new());
         }
@@ -227,6 +286,36 @@ fn incoming() -> Incoming {
 
 fn request(id: u64, method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
+/// A request of the modern era: its status and its body.
+fn modern(home: &Home, url: &str, method: &str, params: &Value) -> (u16, String) {
+    answered(home.send(Method::Post, url, modern_incoming(method, params)))
+}
+
+fn modern_incoming(method: &str, params: &Value) -> Incoming {
+    let mut params = params.clone();
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    Incoming {
+        revision: Some("2026-07-28".to_owned()),
+        mcp_method: Some(method.to_owned()),
+        mcp_name: params["name"].as_str().map(ToOwned::to_owned),
+        body: request(5, method, &params).to_string(),
+        ..incoming()
+    }
+}
+
+fn answered(back: Back) -> (u16, String) {
+    match back {
+        Outgoing::Own(reply) | Outgoing::Failed(reply, _) => {
+            (reply.status, reply.body.unwrap_or_default())
+        }
+        Outgoing::Piped(Response::Whole(body)) => (200, body),
+        other => panic!("{}", show(other)),
+    }
 }
 
 fn call(id: u64) -> Value {
@@ -538,7 +627,7 @@ fn a_session_that_was_away_for_long_looks_at_everything_once() {
     home.changed("/mcp/acme", &[Change::Tools]);
     let last = EventId::start(event.stream).to_string();
     home.world.hang_up(event.stream);
-    home.user.expire(&*home.world, Millis(shared::limits::EVENT_AGE_MS + 1)).unwrap();
+    home.user.expire(&home.world, Millis(shared::limits::EVENT_AGE_MS + 1)).unwrap();
     home.changed("/mcp/acme", &[Change::Prompts]);
     let event = listening(home.get(&session, Some(&last)));
     let events = home.attach(event).events;
@@ -556,7 +645,7 @@ fn a_session_that_somebody_listens_to_does_not_end() {
     home.attach(event);
     let day = shared::limits::SESSION_IDLE_MS;
     for hours in 1..60 {
-        home.user.expire(&*home.world, Millis(hours * day / 24)).unwrap();
+        home.user.expire(&home.world, Millis(hours * day / 24)).unwrap();
     }
     home.world.now.set(59 * day / 24);
     assert!(home.world.is_connected(event.stream));
@@ -654,7 +743,7 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
     };
     let event = listening(home.send(Method::Post, "/mcp/acme", modern));
     // There has never been a session.
-    home.user.expire(&*home.world, Millis(1)).unwrap();
+    home.user.expire(&home.world, Millis(1)).unwrap();
     let first = home.attach(event).events;
     assert!(first.contains("subscriptions/acknowledged") && !first.contains("id: "), "{first}");
     assert!(first.contains(r#""io.modelcontextprotocol/subscriptionId":5"#), "{first}");
@@ -668,8 +757,8 @@ fn a_stream_of_the_modern_era_says_only_what_was_asked_for() {
     // Nothing of it is kept, and it is gone with its connection.
     assert_eq!(home.database.run("SELECT * FROM events", &[]).unwrap(), []);
     home.world.hang_up(event.stream);
-    now_of(home.user.detach(&*home.world, event.stream)).unwrap();
-    assert!(home.user.attach(&*home.world, event).is_err());
+    now_of(home.user.detach(&home.world, event.stream)).unwrap();
+    assert!(home.user.attach(&home.world, event).is_err());
 }
 
 #[test]
@@ -758,8 +847,100 @@ fn the_oldest_transport_answers_on_its_stream() {
     assert_eq!(home.database.run("SELECT * FROM events", &[]).unwrap(), []);
     // It ends with its stream.
     home.world.hang_up(event.stream);
-    now_of(home.user.detach(&*home.world, event.stream)).unwrap();
+    now_of(home.user.detach(&home.world, event.stream)).unwrap();
     assert!(post(&at, &call(6)).starts_with("404 "));
+}
+
+#[test]
+fn what_a_url_leaves_of_the_tools_is_in_every_hop_and_a_session_never_gets_more() {
+    let home = Home::new();
+    let client = json!({ "name": "c", "version": "1" });
+    let params =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+    let send = |home: &Home, url: &str, session: Option<&str>, body: &Value| {
+        home.world.answer(&json!({ "result": {} }));
+        let session = session.map(ToOwned::to_owned);
+        let back = home.send(
+            Method::Post,
+            url,
+            Incoming { session, body: body.to_string(), ..incoming() },
+        );
+        (back, home.world.last_hop()["options"].clone())
+    };
+    let begin = request(0, "initialize", &params);
+    let (back, options) = send(&home, "/mcp/acme?tools=a,b&read_only=true", None, &begin);
+    assert_eq!(options, json!({ "tools": ["a", "b"], "read_only": true }));
+    let Outgoing::Begun(_, id) = back else { panic!("{}", show(back)) };
+    let (mut home, session) = (home, Some(id.as_str()));
+    for _ in 0..2 {
+        let (_, options) = send(&home, "/mcp/acme", session, &call(1));
+        assert_eq!(options, json!({ "tools": ["a", "b"], "read_only": true }));
+        let (_, options) = send(&home, "/mcp/acme?tools=b,c&toolsets=memory", session, &call(2));
+        let both = json!({ "tools": ["b"], "toolsets": ["memory"], "read_only": true });
+        assert_eq!(options, both);
+        home.restart();
+    }
+    let (back, _) = send(&home, "/mcp/acme?toolsets=memory,none", session, &call(1));
+    let back = show(back);
+    assert!(back.starts_with("400 ") && back.contains("no such toolset"), "{back}");
+    home.world.answers.borrow_mut().clear();
+    let plain = home.begin("2025-11-25");
+    let (_, options) = send(&home, "/mcp/acme", Some(&plain), &call(3));
+    assert_eq!(options, Value::Null);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    home.world.answer(&json!({}));
+    let body = request(5, "tools/list", &json!({ "_meta": meta })).to_string();
+    let modern = Incoming {
+        revision: Some("2026-07-28".to_owned()),
+        mcp_method: Some("tools/list".to_owned()),
+        body,
+        ..incoming()
+    };
+    home.send(Method::Post, "/mcp/acme?toolsets=memory", modern);
+    let options = home.world.last_hop()["options"].clone();
+    assert_eq!(options, json!({ "toolsets": ["memory"], "read_only": false }));
+}
+
+#[test]
+fn the_oldest_transport_keeps_what_its_url_leaves_of_the_tools() {
+    let home = Home::new();
+    let event = listening(home.send(Method::Get, "/sse/acme?tools=a%2Fb,c", incoming()));
+    let first = home.attach(event).events;
+    let at = first.strip_prefix("event: endpoint\ndata: ").unwrap().trim_end().to_owned();
+    assert!(at.ends_with("&tools=a%2Fb,c"), "{at}");
+    // Whoever leaves them out gets no more.
+    for url in [at.as_str(), at.split('&').next().unwrap()] {
+        let client = json!({ "name": "c", "version": "1" });
+        let params =
+            json!({ "protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": client });
+        for body in [request(0, "initialize", &params), call(1)] {
+            home.world.answer(&json!({ "id": 0 }));
+            let body = body.to_string();
+            home.send(Method::Post, url, Incoming { body, ..incoming() });
+            home.world.run();
+            let options = json!({ "tools": ["a/b", "c"], "read_only": false });
+            assert_eq!(home.world.last_hop()["options"], options);
+        }
+    }
+}
+
+#[test]
+fn the_contexts_of_a_user_are_those_that_were_entered() {
+    let home = Home::new();
+    let params = json!({ "name": "t", "arguments": { "projectSlug": "web" } });
+    for _ in 0..2 {
+        home.world.answer(&json!({}));
+        modern(&home, "/mcp/acme", "tools/call", &params);
+    }
+    home.begin("2025-11-25");
+    // What is answered here enters nothing.
+    modern(&home, "/mcp/other", "no/such", &json!({}));
+    let within = home.user.contexts_within(&Scope::default()).unwrap();
+    let within: Vec<_> = within.iter().map(ToString::to_string).collect();
+    assert_eq!(within, ["/mcp/acme", "/mcp/acme/web"]);
 }
 
 #[test]
@@ -772,10 +953,10 @@ fn what_is_kept_goes_when_its_time_has_come() {
     home.world.run();
     let text = drain(&mut response).0;
     let age = shared::limits::EVENT_AGE_MS;
-    let next = home.user.expire(&*home.world, Millis(age)).unwrap();
+    let next = home.user.expire(&home.world, Millis(age)).unwrap();
     assert!(next.is_some());
     assert_eq!(show(home.get(&session, Some("1-0"))), "listen 1-0");
-    home.user.expire(&*home.world, Millis(age + 1)).unwrap();
+    home.user.expire(&home.world, Millis(age + 1)).unwrap();
     assert!(show(home.get(&session, Some("1-0"))).starts_with("400 "));
     assert!(show(home.get(&session, Some(&last_id(&text)))).starts_with("400 "));
     let left = home.database.run("SELECT * FROM streams", &[]).unwrap();

@@ -11,7 +11,7 @@ use router::{
     user::{Moment, Outgoing},
 };
 use serde_json::{Value, json};
-use shared::{Millis, Scope, UserId};
+use shared::{Millis, Scope, UserId, hop::Options};
 use std::{
     future::Future,
     pin::Pin,
@@ -289,7 +289,7 @@ impl Client {
             call: world.random.next(),
         };
         let id = user.clone();
-        let address = Address { door: Door::Mcp, scope: url.clone() };
+        let address = Address { door: Door::Mcp, scope: url.clone(), options: Options::default() };
         let future = Box::pin(async move {
             let user = world.user(&id);
             let ways = Rc::new(Ways(world));

@@ -17,7 +17,7 @@ use shared::{
     AgentKey, Error, Kind, Millis, Scope, UserId,
     config::Config,
     database::native::Embedded,
-    hop::{Change, Changes, NotesAnswer, NotesHop},
+    hop::{Access, Change, Changes, NotesAnswer, NotesHop},
     notes,
 };
 use std::{
@@ -233,6 +233,14 @@ impl Surroundings for Ways {
             Reply::Lines(body) => (200, Form::Lines, body.boxed_local()),
         };
         Ok(Response { status, form, pieces })
+    }
+
+    async fn interest(&self, _key: &AgentKey, _hop: String) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn verify(&self, _key: &AgentKey, _hop: String) -> Result<Access, Error> {
+        Ok(Access::Yes)
     }
 
     async fn word(&self, _key: &AgentKey, _word: String) -> Result<bool, Error> {
