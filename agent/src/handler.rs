@@ -31,7 +31,7 @@ use rmcp::{
         ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
         ReadResourceResponse, ReadResourceResult, Reference, RequestMetaObject,
         SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, SkillFrontmatter,
-        SkillResources, UpdateTaskParams,
+        SkillResources, TASKS_EXTENSION_ID, UpdateTaskParams,
     },
     service::RequestContext,
 };
@@ -334,10 +334,14 @@ impl Handler {
         self.failed(error.into()).into_protocol()
     }
 
-    /// The extensions of which it is known without asking that they are there.
+    /// The extensions that there may be; `server/discover` says which there are. `rmcp` refuses the
+    /// methods of those that are not among them.
     fn own_extensions(&self) -> Option<ExtensionCapabilities> {
-        let has_skills = self.registry.skills().next().is_some();
-        has_skills.then(|| extensions([SKILLS_EXTENSION_ID].into_iter()))
+        let tasks = self.is_modern() && self.registry.may_have_tasks();
+        let skills = self.registry.skills().next().is_some();
+        let all = [(TASKS_EXTENSION_ID, tasks), (SKILLS_EXTENSION_ID, skills)];
+        let all = extensions(all.into_iter().filter(|(_, is)| *is).map(|(name, _)| name));
+        (!all.is_empty()).then_some(all)
     }
 
     fn instructions(&self) -> String {
@@ -397,7 +401,7 @@ impl ServerHandler for Handler {
         let versions = self.supported_protocol_versions().into_owned();
         let mut info = self.get_info();
         let mut all = self.registry.extensions(&self.visit(&context)).await;
-        all.extend(self.own_extensions().map(|_| SKILLS_EXTENSION_ID));
+        all.extend(self.registry.skills().next().map(|_| SKILLS_EXTENSION_ID));
         info.capabilities.extensions = (!all.is_empty()).then(|| extensions(all.into_iter()));
         let mut result = DiscoverResult::from_server_info(versions, info);
         result.ttl_ms = limits::TOOLS_TTL_MS;

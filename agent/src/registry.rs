@@ -245,6 +245,12 @@ impl Registry {
         join_all(all).await.into_iter().flatten().collect()
     }
 
+    /// Whether any toolset may have tasks.
+    #[must_use]
+    pub fn may_have_tasks(&self) -> bool {
+        self.toolsets.iter().any(|placed| placed.toolset.may_have_tasks())
+    }
+
     /// The skills of all toolsets.
     pub fn skills(&self) -> impl Iterator<Item = &Bundle> {
         self.toolsets.iter().flat_map(|placed| placed.toolset.skills())

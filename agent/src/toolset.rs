@@ -252,6 +252,11 @@ pub trait Toolset {
     /// Calls one of [`Self::tools`].
     fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>>;
 
+    /// Whether it may have tasks, as far as that is known without asking.
+    fn may_have_tasks(&self) -> bool {
+        false
+    }
+
     /// Extensions of MCP that it has: `io.modelcontextprotocol/tasks` and its like.
     fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
         Box::pin(std::future::ready(Vec::new()))

@@ -137,6 +137,10 @@ impl Toolset for Fixture {
         Box::pin(async move { self.dispatch(call).await.map(Answered::Made) })
     }
 
+    fn may_have_tasks(&self) -> bool {
+        true
+    }
+
     fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
         Box::pin(std::future::ready(vec![TASKS_EXTENSION_ID]))
     }

@@ -296,6 +296,10 @@ impl Toolset for Mcp {
         })
     }
 
+    fn may_have_tasks(&self) -> bool {
+        true
+    }
+
     fn extensions<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
         Box::pin(async move {
             // One that cannot be met has none that anybody could use.
