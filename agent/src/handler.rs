@@ -30,8 +30,8 @@ use rmcp::{
         ListToolsResult, PaginatedRequestParams, ProtocolVersion,
         ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
         ReadResourceResponse, ReadResourceResult, Reference, RequestMetaObject,
-        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, Skill, SkillFrontmatter,
-        SkillResources, TASKS_EXTENSION_ID, UpdateTaskParams,
+        SKILLS_EXTENSION_ID, ServerCapabilities, ServerConfig, TASKS_EXTENSION_ID,
+        UpdateTaskParams,
     },
     service::RequestContext,
 };
@@ -337,8 +337,9 @@ impl Handler {
     /// The extensions that there may be; `server/discover` says which there are. `rmcp` refuses the
     /// methods of those that are not among them.
     fn own_extensions(&self) -> Option<ExtensionCapabilities> {
-        let tasks = self.is_modern() && self.registry.may_have_tasks();
-        let skills = self.registry.skills().next().is_some();
+        let tasks = self.is_modern() && self.registry.may_have(TASKS_EXTENSION_ID);
+        let skills =
+            self.registry.skills().next().is_some() || self.registry.may_have(SKILLS_EXTENSION_ID);
         let all = [(TASKS_EXTENSION_ID, tasks), (SKILLS_EXTENSION_ID, skills)];
         let all = extensions(all.into_iter().filter(|(_, is)| *is).map(|(name, _)| name));
         (!all.is_empty()).then_some(all)
@@ -650,9 +651,8 @@ impl ServerHandler for Handler {
         let Some(skill) = own else {
             let params = json!({ "uri": request.uri });
             self.remote_skill("skills/get", params, &context).await?;
-            let nothing =
-                Skill::new("", SkillFrontmatter::new("", ""), SkillResources::Files(vec![]));
-            return Ok(GetSkillResult::new(nothing));
+            // Its own words take the place of this one, which must be one to `rmcp`.
+            return Ok(GetSkillResult::new(Bundle::nothing(request.uri)));
         };
         let mut result = GetSkillResult::new(skill.entry().clone());
         (result.ttl_ms, result.cache_scope) = self.list_ttl();
@@ -861,7 +861,10 @@ impl Handler {
             Some(error) => self.failed(error).into_protocol(),
             None => {
                 let uri = text_of(&params, "uri").unwrap_or_default();
-                ErrorData::invalid_params(format!("there is no skill {}", shown(uri)), None)
+                ErrorData::invalid_params(
+                    format!("there is no skill, and no directory of one, at {}", shown(uri)),
+                    None,
+                )
             }
         })
     }

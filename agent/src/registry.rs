@@ -245,10 +245,10 @@ impl Registry {
         join_all(all).await.into_iter().flatten().collect()
     }
 
-    /// Whether any toolset may have tasks.
+    /// Whether any toolset may have an extension.
     #[must_use]
-    pub fn may_have_tasks(&self) -> bool {
-        self.toolsets.iter().any(|placed| placed.toolset.may_have_tasks())
+    pub fn may_have(&self, extension: &str) -> bool {
+        self.toolsets.iter().any(|placed| placed.toolset.may_have().contains(&extension))
     }
 
     /// The skills of all toolsets.

@@ -52,6 +52,15 @@ impl Bundle {
         Self { root, entry, files }
     }
 
+    /// A skill at a URI with nothing in it.
+    #[must_use]
+    pub fn nothing(uri: String) -> Skill {
+        let name = uri.rsplit('/').nth(1).unwrap_or_default().to_owned();
+        let file = SkillResource::from_bytes(uri.clone(), b"");
+        let files = SkillResources::Files(vec![file]);
+        Skill::new(uri, SkillFrontmatter::new(name, "nothing"), files)
+    }
+
     /// The skill, as `skills/list` and `skills/get` show it.
     #[must_use]
     pub const fn entry(&self) -> &Skill {

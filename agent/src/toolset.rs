@@ -252,9 +252,9 @@ pub trait Toolset {
     /// Calls one of [`Self::tools`].
     fn call(&self, call: Call) -> Answer<'_, Answered<CallToolResult>>;
 
-    /// Whether it may have tasks, as far as that is known without asking.
-    fn may_have_tasks(&self) -> bool {
-        false
+    /// Extensions of MCP that it may have, as far as that is known without asking.
+    fn may_have(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Extensions of MCP that it has: `io.modelcontextprotocol/tasks` and its like.

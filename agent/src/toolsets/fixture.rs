@@ -137,8 +137,8 @@ impl Toolset for Fixture {
         Box::pin(async move { self.dispatch(call).await.map(Answered::Made) })
     }
 
-    fn may_have_tasks(&self) -> bool {
-        true
+    fn may_have(&self) -> &'static [&'static str] {
+        &[TASKS_EXTENSION_ID]
     }
 
     fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {

@@ -296,8 +296,8 @@ impl Toolset for Mcp {
         })
     }
 
-    fn may_have_tasks(&self) -> bool {
-        true
+    fn may_have(&self) -> &'static [&'static str] {
+        &[TASKS_EXTENSION_ID, SKILLS_EXTENSION_ID]
     }
 
     fn extensions<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
