@@ -736,6 +736,7 @@ impl ServerHandler for Handler {
     ) -> Result<CompleteResult, ErrorData> {
         let visit = self.visit(&context);
         let argument = &request.argument;
+        let mut refused = None;
         let known = request.context.as_ref().and_then(|context| context.arguments.as_ref());
         let known: JsonObject = known
             .into_iter()
@@ -743,7 +744,6 @@ impl ServerHandler for Handler {
             .map(|(name, value)| (name.clone(), Value::String(value.clone())))
             .collect();
         for placed in self.toolsets() {
-            let known = placed.fence.known(known.clone(), &argument.name)?;
             let template;
             let subject = match &request.r#ref {
                 Reference::Prompt(prompt) => match placed.config.inner(&prompt.name) {
@@ -761,6 +761,14 @@ impl ServerHandler for Handler {
                     ));
                 }
             };
+            // Only whose it is says what its arguments mean.
+            let known = match placed.fence.known(known.clone(), &argument.name) {
+                Ok(known) => known,
+                Err(error) => {
+                    refused = refused.or(Some(error));
+                    continue;
+                }
+            };
             let (text, argument) = (argument.value.as_str(), argument.name.as_str());
             let question = Completion { subject, argument, text, known: &known };
             let answer = placed.toolset.complete(question, &visit).await;
@@ -773,8 +781,10 @@ impl ServerHandler for Handler {
                 }
             }
         }
-        let text = format!("nothing here has an argument {}", shown(&argument.name));
-        Err(ErrorData::invalid_params(text, None))
+        Err(refused.unwrap_or_else(|| {
+            let text = format!("nothing here has an argument {}", shown(&argument.name));
+            ErrorData::invalid_params(text, None)
+        }))
     }
 }
 

@@ -82,6 +82,8 @@ impl Template {
     /// What is wrong with a URI that begins like it: no slug where one must be, or a way out.
     pub fn find(&self, uri: &str, levels: &[Level]) -> Result<Option<Vec<(usize, Slug)>>, String> {
         let mut found = Vec::new();
+        // A URI has no blanks; what follows one is prose.
+        let uri = uri.split_whitespace().next().unwrap_or_default();
         let mut rest = uri;
         for (n, piece) in self.0.iter().enumerate() {
             match piece {
@@ -180,6 +182,7 @@ mod tests {
             ("https://github.comevil/acme", None),
             ("https://example.com/acme", None),
             ("", None),
+            (" https://github.com/acme is down, see ../x", Some("acme")),
         ] {
             assert_eq!(found(uri), Ok(expected.map(ToOwned::to_owned)), "{uri}");
         }
