@@ -75,6 +75,8 @@ pub struct Offer {
     pub object: JsonObject,
     /// Whether its work may go on without its caller.
     pub tasks: TaskSupport,
+    /// Whether it is one of those upstreams' of the handshake era that only run as tasks.
+    pub is_task_there: bool,
     /// What it is known by, where somebody else made it.
     pub fingerprint: Option<String>,
     /// Whether it is not what it was when it was first seen.
@@ -98,6 +100,7 @@ impl Offers {
             name: tool.name.to_string(),
             object: object(tool),
             tasks: tasks(&tool.name),
+            is_task_there: false,
             fingerprint: None,
             is_changed: false,
         };

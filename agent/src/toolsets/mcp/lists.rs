@@ -312,12 +312,17 @@ impl Lists {
                     self.warn(name, &mark);
                 }
             }
+            let mut object = object.clone();
+            // Whether it runs as a task is between this program and the upstream.
+            let execution = object.remove("execution");
+            let support = execution.as_ref().and_then(|execution| execution.get("taskSupport"));
             tools.push(Offer {
                 name: name.to_owned(),
+                is_task_there: support.and_then(Value::as_str) == Some("required"),
                 is_changed: mark.first != fingerprint,
                 fingerprint: Some(fingerprint),
                 tasks: TaskSupport::Never,
-                object: object.clone(),
+                object,
             });
         }
         Ok(Offers { tools, dropped: known.dropped.to_vec() })
@@ -361,10 +366,6 @@ impl Read {
         }
         if kind == Kind::Tools && !item.get("inputSchema").is_some_and(Value::is_object) {
             return self.drop_item(&name, "it has no schema");
-        }
-        if kind == Kind::Tools {
-            // Whether it runs as a task is between this program and the upstream.
-            item.remove("execution");
         }
         clean::clean(&mut item);
         let bytes = self.bytes.saturating_add(Value::Object(item.clone()).to_string().len());
