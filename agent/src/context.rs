@@ -97,7 +97,10 @@ impl Context {
                 }
             }
         };
-        reply::reply(talk, &self.platform, hop.prefers_stream).await
+        match hop.is_part {
+            true => reply::whole(talk).await,
+            false => reply::reply(talk, &self.platform, hop.prefers_stream).await,
+        }
     }
 
     /// Brings a word to a running call. False if there is none that could take it.
@@ -173,6 +176,7 @@ impl Context {
             shared_notes: false,
             is_heard: false,
             prefers_stream: false,
+            is_part: false,
             options: hop::Options::default(),
             mirrors: Vec::new(),
             message: RawValue::NULL,
@@ -507,6 +511,7 @@ mod tests {
             shared_notes: false,
             is_heard: false,
             prefers_stream: false,
+            is_part: false,
             options: hop::Options::default(),
             mirrors: vec![],
             message: &message,

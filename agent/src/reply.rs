@@ -89,6 +89,20 @@ pub async fn reply(
     })
 }
 
+/// Waits for the reply, however long it takes; whoever asked bounds that. What is said before it is
+/// for nobody.
+///
+/// # Errors
+/// An internal error if the call ends without one.
+pub async fn whole(mut talk: Talk) -> Result<Reply, Error> {
+    while let Some(said) = talk.next().await {
+        if let Said::Reply { text, .. } = said? {
+            return Ok(Reply::Json { status: 200, body: text });
+        }
+    }
+    Err(Error::internal("the serve loop ended without a reply"))
+}
+
 /// What came of waiting for the first word.
 enum First {
     Said(Said),

@@ -62,6 +62,8 @@ pub mod access;
 
 pub mod contexts;
 
+pub mod spread;
+
 pub mod target;
 
 pub mod plan;

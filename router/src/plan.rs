@@ -7,6 +7,7 @@ use crate::{
     protocol::{self, Class, Era},
     refusal::Refusal,
     session::Session,
+    spread::{Spread, spread},
     streams::Filter,
     target::target,
 };
@@ -26,6 +27,8 @@ pub enum Plan<'a> {
     Answer(Reply),
     /// One agent; its response is piped back.
     Forward(AgentKey, Peer<'a>),
+    /// The agents of this context and of those inside of it; their answers become one.
+    Spread(AgentKey, Peer<'a>, Spread),
     /// One agent, and a session begins when it agrees.
     Begin(AgentKey, Opening<'a>),
     /// The session asks for logs from this level on, and then this is the answer.
@@ -109,7 +112,13 @@ pub fn plan<'a>(
         Class::Unsubscribe => subscribe(request, false),
         Class::Hear => hear(request),
         Class::Serve => match target(place.config, place.scope, request) {
-            Ok(scope) => Plan::Forward(place.agent(scope), peer(place.call, session)),
+            Ok(scope) => {
+                let (key, peer) = (place.agent(scope), peer(place.call, session));
+                match spread(place.config, request) {
+                    Some(spread) => Plan::Spread(key, peer, spread),
+                    None => Plan::Forward(key, peer),
+                }
+            }
             Err(refusal) => Plan::Reject(refusal),
         },
     }
@@ -237,6 +246,9 @@ mod tests {
                 assert!(matches!(peer, Peer::Handshake { revision, level: Some(level), .. }
                     if revision == "2025-06-18" && level == "error"));
                 format!("forward {}", key.object_name())
+            }
+            Plan::Spread(key, _, spread) => {
+                format!("spread {} {}", key.object_name(), spread.limit)
             }
             Plan::Begin(key, opening) => {
                 format!("begin {} {}", key.object_name(), opening.revision)

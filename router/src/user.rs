@@ -21,6 +21,8 @@ mod old;
 
 mod reconfigured;
 
+mod spreading;
+
 mod streaming;
 
 pub use streaming::{Attached, Events};
@@ -332,7 +334,7 @@ impl<D: Database + 'static> User<D> {
                     self.enter_named(world.as_ref(), &key.scope).await?;
                 }
                 self.contexts.enter(&key.scope, visit.moment.now)?;
-                let hop = self.hop(&key, peer, visit, session, request.raw)?;
+                let hop = self.hop(&key, peer, visit, session, request.raw, false)?;
                 let Some(session) = session else {
                     let response = world.forward(&key, hop).await?;
                     return Ok(Planned::Done(Outgoing::Piped(response)));
@@ -347,6 +349,10 @@ impl<D: Database + 'static> User<D> {
                     Form::Whole => Planned::Done(Outgoing::Piped(response)),
                     Form::Lines => Planned::Said { response, running, session },
                 })
+            }
+            Plan::Spread(key, peer, spread) => {
+                let visited = (visit, session, request);
+                self.spread(world.as_ref(), visited, key, peer, spread).await
             }
             Plan::Begin(key, opening) => {
                 self.begin(world, &key, opening, visit, request.raw, call).await.map(Planned::Done)
@@ -429,7 +435,7 @@ impl<D: Database + 'static> User<D> {
         // What begins a session has one form.
         self.contexts.enter(&key.scope, visit.moment.now)?;
         let plain = Incoming::default();
-        let hop = self.hop(key, peer, Visit { incoming: &plain, ..visit }, None, raw)?;
+        let hop = self.hop(key, peer, Visit { incoming: &plain, ..visit }, None, raw, false)?;
         world.forward(key, hop).await
     }
 
@@ -568,6 +574,7 @@ impl<D: Database + 'static> User<D> {
         visit: Visit<'_>,
         session: Option<&Session>,
         message: &RawValue,
+        is_part: bool,
     ) -> Result<String, Error> {
         let Visit { incoming, options, .. } = visit;
         let hop = Hop {
@@ -576,6 +583,7 @@ impl<D: Database + 'static> User<D> {
             shared_notes: self.has_shared_notes()?,
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
+            is_part,
             // A session that began with less never gets more.
             options: session.map_or_else(|| options.clone(), |s| s.options.and(options)),
             mirrors: incoming.mirrors.clone(),

@@ -34,6 +34,10 @@ pub trait World: 'static {
         hop: String,
     ) -> impl Future<Output = Result<Self::Response, Error>>;
 
+    /// Sends a hop that is a part of something and waits for the whole answer, but not for long
+    /// (`limits::SPREAD_MS`).
+    fn part(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<String, Error>>;
+
     /// Sends a word to a running call; whether the call was there to take it.
     fn word(&self, key: &AgentKey, word: String) -> impl Future<Output = Result<bool, Error>>;
 

@@ -73,6 +73,9 @@ pub struct Hop<'a> {
     /// Whether the client would rather have a stream than one body of JSON, where both will do.
     #[serde(default)]
     pub prefers_stream: bool,
+    /// Whether this is a part of something, and the answer is wanted as one body of JSON.
+    #[serde(default)]
+    pub is_part: bool,
     /// What the URL's query leaves of the tools.
     #[serde(default, skip_serializing_if = "Options::is_empty")]
     pub options: Options,

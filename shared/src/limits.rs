@@ -219,6 +219,12 @@ pub const KEYS_MAX: usize = 10_000;
 /// notifications fail; its reply never does.
 pub const OUTBOX_MESSAGES_MAX: usize = 1024;
 
+/// Contexts that one call is spread over; a call that concerns more says so.
+pub const SPREAD_MAX: usize = 32;
+
+/// How long each of them has to answer.
+pub const SPREAD_MS: u64 = 5_000;
+
 /// Items on one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 100;
 

@@ -69,6 +69,8 @@ struct Recall {
     limit: Option<f64>,
     #[serde(default)]
     cursor: Option<String>,
+    #[serde(default)]
+    across: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +82,8 @@ struct List {
     limit: Option<f64>,
     #[serde(default)]
     cursor: Option<String>,
+    #[serde(default)]
+    across: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,7 +101,7 @@ impl Memory {
         platform: Rc<dyn Platform>,
     ) -> Self {
         Self {
-            tools: Offers::of(&schema::tools(levels), |_| TaskSupport::Never),
+            tools: Offers::of(&schema::tools(levels, key.scope.depth()), |_| TaskSupport::Never),
             prompts: listed(&schema::prompts()),
             templates: listed(&schema::templates()),
             scope_parameters: levels.iter().flat_map(|level| level.parameters.clone()).collect(),
@@ -169,12 +173,14 @@ impl Memory {
             let text = "`query` has no word to look for; use list_memories to see everything";
             return Err(ToolError::Failed(text.to_owned()));
         }
+        check_across(arguments.across, arguments.cursor.as_ref())?;
         let (offset, limit) = window(arguments.limit, arguments.cursor.as_deref())?;
         let found = self.library.search(&arguments.query, offset, limit, shared).await?;
         Ok(page(&found.items, found.next))
     }
 
     async fn list(&self, arguments: List, shared: bool) -> Result<Value, ToolError> {
+        check_across(arguments.across, arguments.cursor.as_ref())?;
         let (offset, limit) = window(arguments.limit, arguments.cursor.as_deref())?;
         let found = self.library.list(arguments.tag, offset, limit, shared).await?;
         Ok(page(&found.items, found.next))
@@ -340,6 +346,18 @@ fn announce(changed: &Changed, place: Place, id: Option<&str>) {
 fn read<T: DeserializeOwned>(arguments: JsonObject) -> Result<T, ToolError> {
     serde_json::from_value(Value::Object(arguments))
         .map_err(|error| ToolError::Failed(format!("the arguments do not fit: {error}")))
+}
+
+/// A search in several contexts has one page: the router asks each of them for its first.
+fn check_across(across: Option<bool>, cursor: Option<&String>) -> Result<(), ToolError> {
+    match (across, cursor) {
+        (Some(true), Some(_)) => {
+            let text = "a search across contexts has one page; leave `cursor` out, or ask for more \
+                with `limit`, or in one context";
+            Err(ToolError::Failed(text.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where a page of notes begins and how many it holds. To JSON Schema 1.0 is an integer too.

@@ -95,6 +95,15 @@ impl World for Platform {
         self.post(key, AGENT_URL, &hop).await
     }
 
+    async fn part(&self, key: &AgentKey, hop: String) -> Result<String, Error> {
+        in_time(limits::SPREAD_MS, async {
+            let response = self.post(key, AGENT_URL, &hop).await?;
+            let text = fetch::text(response.text()).await;
+            text.map_err(|error| failure("the answer of an Agent", &error))
+        })
+        .await
+    }
+
     async fn word(&self, key: &AgentKey, word: String) -> Result<bool, Error> {
         Ok(self.post(key, WORD_URL, &word).await?.status() == 204)
     }

@@ -7,6 +7,8 @@ mod listening;
 
 mod reconfigured;
 
+mod spreading;
+
 use super::*;
 use crate::{http::Address, streams::StreamId};
 use futures_channel::{
@@ -99,6 +101,19 @@ impl World for Fake {
             meanwhile();
         }
         Ok(self.answers.borrow_mut().pop_front().expect("nothing was to be forwarded"))
+    }
+
+    async fn part(&self, key: &AgentKey, hop: String) -> Result<String, Error> {
+        let hop: Value = serde_json::from_str(&hop).unwrap();
+        assert_eq!(hop["is_part"], true);
+        match key.scope.depth() {
+            2 => Err(Error::new(Kind::Unavailable, "this context does not answer")),
+            _ => {
+                let notes = json!([{ "id": key.object_name(), "shared": false }]);
+                let result = json!({ "structuredContent": { "notes": notes } });
+                Ok(json!({ "jsonrpc": "2.0", "id": 1, "result": result }).to_string())
+            }
+        }
     }
 
     async fn word(&self, _key: &AgentKey, word: String) -> Result<bool, Error> {

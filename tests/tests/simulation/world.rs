@@ -235,12 +235,17 @@ impl Surroundings for Ways {
         Ok(Response { status, form, pieces })
     }
 
-    async fn interest(&self, _key: &AgentKey, _hop: String) -> Result<(), Error> {
-        Ok(())
+    async fn part(&self, key: &AgentKey, hop: String) -> Result<String, Error> {
+        Ok(self.forward(key, hop).await?.body().await)
     }
 
-    async fn verify(&self, _key: &AgentKey, _hop: String) -> Result<Access, Error> {
-        Ok(Access::Yes)
+    async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        self.0.context(key).interest(&hop)
+    }
+
+    async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
+        let access = self.0.context(key).verify(&hop).await?;
+        serde_json::from_str(&access).map_err(|error| Error::internal(error.to_string()))
     }
 
     async fn word(&self, _key: &AgentKey, _word: String) -> Result<bool, Error> {

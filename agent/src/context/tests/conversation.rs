@@ -111,6 +111,7 @@ impl World {
             shared_notes: false,
             is_heard: self.is_heard,
             prefers_stream: false,
+            is_part: false,
             options: hop::Options::default(),
             mirrors: self.mirrors.clone(),
             message: &to_raw_value(&message).unwrap(),

@@ -63,6 +63,7 @@ fn note() -> Value {
             "truncated": { "type": "boolean", "description": "Whether `text` is only a part." },
             "tags": { "type": "array", "items": { "type": "string" } },
             "shared": { "type": "boolean", "description": "Whether every context sees it." },
+            "scope": { "type": "string", "description": "Where it is, in a search across." },
             "createdAt": { "type": "string", "format": "date-time" },
             "updatedAt": { "type": "string", "format": "date-time" },
         },
@@ -77,6 +78,11 @@ fn notes() -> Arc<JsonObject> {
         "properties": {
             "notes": { "type": "array", "items": note() },
             "nextCursor": { "type": "string", "description": "There is more: pass as `cursor`." },
+            "more": { "type": "boolean", "description": "There is more than `limit` allows." },
+            "missing": { "type": "array", "description": "Contexts that did not answer, and why.",
+                "items": { "type": "object", "properties": {
+                    "scope": { "type": "string" }, "reason": { "type": "string" } },
+                    "required": ["scope", "reason"] } },
         },
         "required": ["notes"],
     }))
@@ -99,6 +105,18 @@ fn paging(properties: Value) -> Value {
     properties
 }
 
+/// The parameter that spreads a search, where there may be contexts inside of this one.
+fn across(mut properties: Value, has_narrower: bool) -> Value {
+    if let Some(properties) = properties.as_object_mut().filter(|_| has_narrower) {
+        properties.insert(
+            "across".to_owned(),
+            json!({ "type": "boolean", "description":
+                "Search the contexts inside of this one too, and say which did not answer." }),
+        );
+    }
+    properties
+}
+
 fn tool(
     name: &'static str,
     title: &str,
@@ -113,7 +131,8 @@ fn tool(
 }
 
 /// The four tools.
-pub(super) fn tools(levels: &[Level]) -> Vec<Tool> {
+pub(super) fn tools(levels: &[Level], depth: usize) -> Vec<Tool> {
+    let has_narrower = depth < levels.len();
     let reads = || ToolAnnotations::new().read_only(true);
     let writes = || ToolAnnotations::new().read_only(false);
     vec![
@@ -130,14 +149,14 @@ pub(super) fn tools(levels: &[Level]) -> Vec<Tool> {
             "Recall notes",
             "Find notes by words, best match first. A note need not have all of them, and a word \
              matches its inflections.",
-            (input(levels, paging(query()), &["query"]), notes()),
+            (input(levels, across(paging(query()), has_narrower), &["query"]), notes()),
             reads(),
         ),
         tool(
             "list_memories",
             "List notes",
             "List notes, most recently changed first.",
-            (input(levels, paging(tag()), &[]), notes()),
+            (input(levels, across(paging(tag()), has_narrower), &[]), notes()),
             reads(),
         ),
         tool(

@@ -63,6 +63,7 @@ async fn one(env: &Env, key: AgentKey, peer: Peer<'_>, body: &str) -> Result<Res
         shared_notes: false,
         is_heard: false,
         prefers_stream: false,
+        is_part: false,
         options: shared::hop::Options::default(),
         mirrors: Vec::new(),
         message,
