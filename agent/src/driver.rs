@@ -44,10 +44,41 @@ pub type Message = TxJsonRpcMessage<RoleServer>;
 
 /// A handler's notification that found no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client has not read {} messages yet", limits::OUTBOX_MESSAGES_MAX)]
+#[error("the client has not read what was said yet")]
 pub struct OutboxFull;
 
-type Outbox = Arc<Mutex<VecDeque<Message>>>;
+type Outbox = Arc<Mutex<Waiting>>;
+
+/// What waits for the client, and its bytes. A reply counts for none: there is one.
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<(Message, usize)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Takes a message in, if there is room.
+    fn push(&mut self, message: Message) -> Result<(), OutboxFull> {
+        if is_reply(&message) {
+            self.messages.push_back((message, 0));
+            return Ok(());
+        }
+        let bytes = serde_json::to_string(&message).map_or(0, |text| text.len());
+        let sum = self.bytes.saturating_add(bytes);
+        if self.messages.len() >= limits::OUTBOX_MESSAGES_MAX || sum > limits::OUTBOX_BYTES_MAX {
+            return Err(OutboxFull);
+        }
+        self.bytes = sum;
+        self.messages.push_back((message, bytes));
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let (message, bytes) = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(message)
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds the lock, so a poisoned one is as good.
@@ -124,12 +155,7 @@ impl Transport<RoleServer> for Outlet {
         &mut self,
         message: Message,
     ) -> impl Future<Output = Result<(), OutboxFull>> + Send + 'static {
-        let mut outbox = lock(&self.outbox);
-        let room = outbox.len() < limits::OUTBOX_MESSAGES_MAX || is_reply(&message);
-        if room {
-            outbox.push_back(message);
-        }
-        std::future::ready(if room { Ok(()) } else { Err(OutboxFull) })
+        std::future::ready(lock(&self.outbox).push(message))
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
@@ -226,7 +252,7 @@ impl<H: ServerHandler> Driver<H> {
     }
 
     fn take(&mut self) -> Option<Message> {
-        let message = lock(&self.outbox).pop_front()?;
+        let message = lock(&self.outbox).pop()?;
         self.done = is_reply(&message);
         Some(message)
     }

@@ -5,7 +5,7 @@ pub mod fetch;
 
 use crate::{
     Error, Millis,
-    config::{Config, Written},
+    config::{Config, ConfigError, Written},
     database::{Database, Row, Value},
 };
 use std::time::Duration;

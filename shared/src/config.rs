@@ -271,6 +271,23 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// The secrets that upstreams need, each with the key that names it.
+    pub fn secrets(&self) -> impl Iterator<Item = (String, String)> {
+        self.toolsets.iter().enumerate().flat_map(|(index, toolset)| {
+            let ToolsetKind::Mcp(upstream) = &toolset.kind else {
+                return Vec::new();
+            };
+            let auth = upstream.auth.iter().map(|source| ("auth".to_owned(), source));
+            let headers = upstream.headers.iter();
+            let headers = headers.map(|(name, source)| (format!("headers.{name}"), source));
+            let named = |(field, source): (String, &'_ Source)| match source {
+                Source::Secret(name) => Some((format!("toolsets[{index}].{field}"), name.clone())),
+                Source::Text(_) | Source::Credential(_) => None,
+            };
+            auth.chain(headers).filter_map(named).collect()
+        })
+    }
+
     /// The toolset that a tool of this name belongs to, as clients see the name, if that can be
     /// known without asking: its parameters are the ones that count.
     #[must_use]

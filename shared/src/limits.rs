@@ -219,6 +219,9 @@ pub const KEYS_MAX: usize = 10_000;
 /// notifications fail; its reply never does.
 pub const OUTBOX_MESSAGES_MAX: usize = 1024;
 
+/// Bytes of such messages.
+pub const OUTBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Contexts that one call is spread over; a call that concerns more says so.
 pub const SPREAD_MAX: usize = 32;
 
