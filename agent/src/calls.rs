@@ -306,6 +306,11 @@ impl Talk {
         Said::Reply { text: text.to_string(), error: Some(code) }
     }
 
+    /// Stops the call: it says nothing more.
+    pub fn stop(&self) {
+        self.end();
+    }
+
     /// Nothing more can be said to this call.
     fn end(&self) {
         let work = self.running.work.borrow_mut().take();

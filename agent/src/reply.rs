@@ -8,7 +8,7 @@ use crate::{
 };
 use futures_util::{Stream, StreamExt as _, future::LocalBoxFuture, stream};
 use shared::{
-    Error,
+    Error, Kind, Millis,
     hop::{self, Line},
     limits,
 };
@@ -82,7 +82,8 @@ pub async fn reply(
         First::Failed(error) => return Err(error),
     };
     let is_modern = talk.is_modern();
-    let streamed = Streamed { talk, first, timer: None, platform: Rc::clone(platform) };
+    let until = platform.now().after(limits::CALL_MS_MAX);
+    let streamed = Streamed { talk, first, timer: None, until, platform: Rc::clone(platform) };
     Ok(match is_modern {
         true => Reply::Events(Box::pin(streamed.map(|said| event(said.as_ref())))),
         false => Reply::Lines(Box::pin(streamed.map(|said| line(said.as_ref())))),
@@ -131,6 +132,8 @@ struct Streamed {
     talk: Talk,
     first: Option<Said>,
     timer: Option<LocalBoxFuture<'static, ()>>,
+    /// When the call has had its time.
+    until: Millis,
     platform: Rc<dyn Platform>,
 }
 
@@ -156,6 +159,12 @@ impl Stream for Streamed {
         let timer = this.timer.get_or_insert_with(|| platform.sleep(limits::KEEP_ALIVE_MS));
         match timer.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
+            Poll::Ready(()) if this.platform.now() >= this.until => {
+                let text = "the call took longer than a call may; it was stopped";
+                let late = this.talk.failed(&Error::new(Kind::Limit, text));
+                this.talk.stop();
+                Poll::Ready(Some(Some(late)))
+            }
             Poll::Ready(()) => {
                 this.timer = None;
                 Poll::Ready(Some(None))

@@ -294,6 +294,9 @@ pub const SILENCE_MS: u32 = 1_000;
 /// left noticed.
 pub const KEEP_ALIVE_MS: u32 = 5_000;
 
+/// How long a call may take, whatever it does. It is looked at whenever the call is silent.
+pub const CALL_MS_MAX: u64 = 2 * 60 * 60 * 1000;
+
 /// How long a call waits for the client to answer what it asked (handshake era).
 pub const ASK_MS_MAX: u32 = 10 * 60 * 1000;
 
@@ -365,6 +368,7 @@ const _: () = assert!(
     "a task fits a row"
 );
 const _: () = assert!(UPSTREAM_LIST_BYTES_MAX < ROW_BYTES_MAX, "a list fits a row");
+const _: () = assert!(CALL_MS_MAX > UPSTREAM_MS_MAX as u64, "an upstream's own bound comes first");
 const _: () = assert!(TASKS_OPEN_MAX < TASKS_MAX);
 const _: () = assert!(STATE_MS_MAX >= PARK_MS_MAX as u64, "what is parked may still be answered");
 const _: () = assert!(STATE_BYTES_MAX < BODY_BYTES_MAX / 2, "a state comes back in a body");
