@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help dev test check serve effective deploy bench key clean distclean
+.PHONY: help dev test check serve effective deploy bench bench-behind key clean distclean
 
 # The npm packages bring the Node that wrangler needs; the machine's own runs until they are there.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -60,6 +60,10 @@ bench: ## measure the release and what it is held against, and print a report (B
 	@scripts/bundle fixture
 	@scripts/bundle peers
 	cargo run --release -p tests --bin bench
+
+bench-behind: ## measure a server behind the fence: the hop's cost, and what broken ones cost others (BENCH_SECONDS, GATEWAY)
+	@scripts/bundle release
+	cargo run --release -p tests --bin bench -- behind
 
 key: ## print a fresh key for USER, and the line of the secret API_KEYS that lets it in
 	@node scripts/key.mjs "$(USER)"

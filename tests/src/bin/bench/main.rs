@@ -8,11 +8,17 @@
 //! - [`storage`]: what changed in a state folder
 //! - [`bundle`]: how large the release is, and how fast it starts
 //! - [`report`]: the table and the bars
+//! - [`behind`]: what a server behind the fence costs, and what broken ones cost the others
+//! - [`far`]: that server
+//!
+//! With the word `behind` it measures that, and else everything before.
 //!
 //! `BENCH_SECONDS` (5): how long each variant is called in each round. `BENCH_BEFORE`: the folder of
 //! a fixture bundle of another commit, to be held against.
 
+mod behind;
 mod bundle;
+mod far;
 mod load;
 mod report;
 mod server;
@@ -56,8 +62,16 @@ fn run() -> Result<bool> {
         Err(_) => 5.0,
     };
     let cpus = Cpus::share()?;
+    let is_behind = std::env::args().nth(1).is_some_and(|word| word == "behind");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(measure(&cpus, Duration::try_from_secs_f64(seconds)?))?;
+    let duration = Duration::try_from_secs_f64(seconds)?;
+    if is_behind {
+        let text = runtime.block_on(behind::measure(&cpus, duration))?;
+        std::fs::write("build/behind.md", &text)?;
+        std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
+        return Ok(true);
+    }
+    let report = runtime.block_on(measure(&cpus, duration))?;
     let text = report.to_string();
     std::fs::write("build/bench.md", &text)?;
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;

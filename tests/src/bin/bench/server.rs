@@ -38,7 +38,7 @@ impl Cpus {
         self.0.is_some()
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         match self.0 {
             None => Command::new(program),
             Some(cpus) => {
@@ -103,10 +103,25 @@ impl Server {
         Ok(server)
     }
 
+    /// Serves a bundle with settings of its own, which may name servers on this machine.
+    pub(crate) fn start_with(bundle: &str, settings: &str, cpus: &Cpus) -> Result<Self> {
+        let state = State::fresh()?;
+        let file = state.path().join("settings.toml");
+        fs::write(&file, settings)?;
+        let mut command = cpus.command("scripts/serve");
+        command.env("SETTINGS", &file).env("DEVELOPMENT", "1");
+        let mut server = Self::run(command, bundle, state.path())?;
+        server.state = Some(state);
+        Ok(server)
+    }
+
     /// Serves a bundle over a given state folder.
     pub(crate) fn start_over(bundle: &str, state: &Path, cpus: &Cpus) -> Result<Self> {
-        let mut script = cpus
-            .command("scripts/serve")
+        Self::run(cpus.command("scripts/serve"), bundle, state)
+    }
+
+    fn run(mut command: Command, bundle: &str, state: &Path) -> Result<Self> {
+        let mut script = command
             .env("BUNDLE", bundle)
             .env("STATE", state)
             .env("PORT", "0")

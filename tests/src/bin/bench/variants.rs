@@ -139,16 +139,22 @@ fn message(id: &str, method: &str, params: &str) -> String {
 }
 
 const SIMPLE: &str = r#""name":"test_simple_text","arguments":{}"#;
-const SIMPLE_ANSWER: &str = "This is a simple text response for testing.";
+pub(crate) const SIMPLE_ANSWER: &str = "This is a simple text response for testing.";
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",
     "io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},
     "io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 fn modern(path: &'static str) -> Call {
-    let body = message(r#""id":1,"#, "tools/call", &format!("{SIMPLE},{META}"));
+    modern_of(path, "test_simple_text")
+}
+
+/// The same, of a tool that goes by another name.
+pub(crate) fn modern_of(path: &'static str, tool: &str) -> Call {
+    let params = format!(r#""name":"{tool}","arguments":{{}},{META}"#);
+    let body = message(r#""id":1,"#, "tools/call", &params);
     Call::new(path, MODERN, body, SIMPLE_ANSWER)
         .with_header("mcp-method", "tools/call")
-        .with_header("mcp-name", "test_simple_text")
+        .with_header("mcp-name", tool)
 }
 
 /// A call that every bundle answers, whichever tools it has.
