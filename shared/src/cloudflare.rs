@@ -79,7 +79,14 @@ pub fn config(env: &Env) -> Result<Config, Error> {
         toolsets: toolsets.as_deref(),
         development: development.as_deref(),
     };
-    Config::parse(written).map_err(|error| Error::internal(error.to_string()))
+    let config = Config::parse(written).map_err(|error| Error::internal(error.to_string()))?;
+    for (key, name) in config.secrets() {
+        if variable(env, &name).is_none_or(|secret| secret.is_empty()) {
+            let rule = format!("the secret {name} is not set");
+            return Err(Error::internal(ConfigError { key, rule }.to_string()));
+        }
+    }
+    Ok(config)
 }
 
 /// The platform's failure, as ours.
