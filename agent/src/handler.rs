@@ -37,13 +37,14 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 use shared::{
-    AgentKey, Error, Millis,
+    AgentKey, Error, Kind, Millis,
     error::shown,
     hop::{self, Options},
     limits,
 };
 use std::{
     borrow::Cow,
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
@@ -129,6 +130,7 @@ impl Handler {
             changed: Changed::default(),
             shared_notes: self.shared_notes,
             meta: for_others(&context.meta),
+            kind: OnceCell::new(),
         }
     }
 
@@ -323,7 +325,10 @@ impl Handler {
 
     /// A failure on its way to the client: what it is not told goes to the log.
     fn failed(&self, error: ToolError) -> ToolError {
-        if let ToolError::Below(below) = &error {
+        // Where the client is told everything there is nothing to keep.
+        if let ToolError::Below(below) = &error
+            && (!below.detail.is_empty() || below.kind == Kind::Internal)
+        {
             self.platform.log(below);
         }
         error

@@ -16,7 +16,11 @@ use shared::{
     hop::{Access, Change, InterestHop},
     limits,
 };
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+};
 use upstream::Fields;
 
 /// An answer that may take a while.
@@ -51,6 +55,8 @@ pub struct Visit {
     pub shared_notes: bool,
     /// What the client said beside its request, and not to this server.
     pub meta: JsonObject,
+    /// What kind of client it is to an upstream; found out once.
+    pub kind: OnceCell<String>,
 }
 
 /// One call of one tool.

@@ -40,7 +40,7 @@ use shared::{
     limits,
 };
 use shelf::Shelf;
-use std::{cell::RefCell, fmt, rc::Rc};
+use std::{cell::RefCell, collections::BTreeSet, fmt, rc::Rc};
 use upstream::{
     Ask, Failure, Fields, Link, World,
     guard::Guard,
@@ -123,27 +123,8 @@ impl Mcp {
         }
     }
 
-    /// The server, as clients that can be asked for this have it.
-    fn peer(&self, capabilities: &JsonObject) -> Rc<Peer> {
-        // What a client can do for servers, and nothing that is between it and this one.
-        let mut kept = JsonObject::new();
-        for name in ["elicitation", "roots", "sampling"] {
-            if let Some(value) = capabilities.get(name) {
-                kept.insert(name.to_owned(), value.clone());
-            }
-        }
-        if let Some(tasks) =
-            capabilities.get("extensions").and_then(|all| all.get(TASKS_EXTENSION_ID))
-        {
-            kept.insert("extensions".to_owned(), json!({ TASKS_EXTENSION_ID: tasks }));
-        }
-        self.peer_of(Value::Object(kept))
-    }
-
-    /// The same, by what was kept of what they can be asked for.
-    fn peer_of(&self, kept: Value) -> Rc<Peer> {
-        let kind = kept.to_string();
-        let kept = kept.as_object().cloned().unwrap_or_default();
+    /// The server, as this kind of clients has it: what they can be asked for, as JSON.
+    fn peer(&self, kind: &str) -> Rc<Peer> {
         let mut peers = self.peers.borrow_mut();
         if let Some(index) = peers.iter().position(|(known, _)| *known == kind) {
             let found = peers.remove(index);
@@ -153,24 +134,25 @@ impl Mcp {
         }
         if peers.len() >= limits::UPSTREAM_LINKS_MAX {
             let (_, gone) = peers.remove(0);
-            gone.ear.want(false, std::collections::BTreeSet::new());
+            gone.ear.want(false, BTreeSet::new());
         }
         let link = Rc::new(Link::new(
             Rc::clone(&self.world),
             Rc::clone(&self.guard),
             self.target.clone(),
-            kept,
-            Box::new(self.shelf.keeper(&kind)),
+            serde_json::from_str(kind).unwrap_or_default(),
+            Box::new(self.shelf.keeper(kind)),
         ));
         let announce = self.announcer();
         let lists = Lists::new(
             Rc::clone(&link),
             Rc::clone(&self.shelf),
-            kind.clone(),
+            kind.to_owned(),
             Rc::clone(&announce),
             Rc::clone(&self.platform),
         );
         let hearing = hearing(Rc::clone(&lists), announce);
+        let kind = kind.to_owned();
         let peer = Rc::new(Peer { kind: kind.clone(), link, ear: Rc::default(), lists, hearing });
         if let Some(interest) = self.interest.borrow().as_ref() {
             peer.want(interest);
@@ -192,8 +174,9 @@ impl Mcp {
         })
     }
 
+    /// The server, as whoever asks has it.
     fn of(&self, visit: &Visit) -> Rc<Peer> {
-        self.peer(&visit.client.capabilities())
+        self.peer(visit.kind.get_or_init(|| kind(&visit.client.capabilities())))
     }
 
     /// Asks the server for something on behalf of a client.
@@ -274,6 +257,21 @@ impl Peer {
             self.link.hear(&self.ear, &self.hearing);
         }
     }
+}
+
+/// What a client can do for servers, and nothing that is between it and this one, as JSON.
+fn kind(capabilities: &JsonObject) -> String {
+    let mut kept = JsonObject::new();
+    for name in ["elicitation", "roots", "sampling"] {
+        if let Some(value) = capabilities.get(name) {
+            kept.insert(name.to_owned(), value.clone());
+        }
+    }
+    let extensions = capabilities.get("extensions");
+    if let Some(tasks) = extensions.and_then(|all| all.get(TASKS_EXTENSION_ID)) {
+        kept.insert("extensions".to_owned(), json!({ TASKS_EXTENSION_ID: tasks }));
+    }
+    Value::Object(kept).to_string()
 }
 
 /// What is done with what a server says by itself.
@@ -359,7 +357,7 @@ impl Toolset for Mcp {
             let Some((kind, remote)) = self.shelf.task(id, self.platform.now())? else {
                 return Ok(None);
             };
-            let peer = self.peer_of(serde_json::from_str(&kind).unwrap_or_default());
+            let peer = self.peer(&kind);
             params.insert("taskId".to_owned(), remote.clone().into());
             let may_repeat = method == "tasks/get";
             let ask = Ask { method, params, name: Some(remote), may_repeat, ..Ask::default() };
@@ -510,7 +508,7 @@ impl Toolset for Mcp {
             self.peers.borrow().iter().map(|(_, peer)| Rc::clone(peer)).collect();
         match peers.last() {
             None if is_wanted => {
-                self.peer(&JsonObject::new());
+                self.peer(&kind(&JsonObject::new()));
             }
             None => {}
             Some(_) => peers.iter().for_each(|peer| peer.want(interest)),
