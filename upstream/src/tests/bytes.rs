@@ -1,0 +1,1 @@
+//! x. It must not.
