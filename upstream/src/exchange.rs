@@ -185,7 +185,21 @@ pub async fn exchange(
     first_byte_ms: u32,
 ) -> Result<Answer, Fault> {
     let response = within(world, first_byte_ms, "its first byte", follow(world, address, request));
-    let response = response.await?;
+    answer(world, response.await?, first_byte_ms).await
+}
+
+/// The same, for whoever bounds it all. Only why it is refused is not waited for for longer than
+/// `refusal_ms`.
+pub(crate) async fn exchange_unbounded(
+    world: &dyn World,
+    address: &Address,
+    request: Request,
+    refusal_ms: u32,
+) -> Result<Answer, Fault> {
+    answer(world, follow(world, address, request).await?, refusal_ms).await
+}
+
+async fn answer(world: &dyn World, response: Response, refusal_ms: u32) -> Result<Answer, Fault> {
     let session = response.header("mcp-session-id").map(ToOwned::to_owned);
     let session = session.filter(|id| id.len() <= limits::UPSTREAM_ID_BYTES_MAX);
     let kind = response.header("content-type").unwrap_or_default();
@@ -195,7 +209,7 @@ pub async fn exchange(
         // What is accepted has no body, or one that says nothing.
         (202, _) => Source::Nothing,
         (200..300, _) => Source::Whole(Whole { kind, body: response.body, bytes: Vec::new() }),
-        (status, _) => return Err(refused(world, status, response, first_byte_ms).await),
+        (status, _) => return Err(refused(world, status, response, refusal_ms).await),
     };
     Ok(Answer { session, messages: Messages::of(source) })
 }

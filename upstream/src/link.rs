@@ -4,7 +4,7 @@
 //! what is asked, nor who asks.
 
 use crate::{
-    exchange::{Answer, Messages, exchange, within},
+    exchange::{Answer, Messages, exchange, exchange_unbounded, within},
     fault::{Failure, Fault},
     guard::Guard,
     wire::{self, Fields, JsonObject, Message},
@@ -383,6 +383,20 @@ impl Link {
         exchange(&*self.world, &target.address, request, first_byte_ms)
             .await
             .map(|answer| answer.messages)
+    }
+
+    /// Posts a request for which whoever asks bounds every wait.
+    pub(crate) async fn post_unbounded(
+        &self,
+        met: &Met,
+        body: String,
+        more: Vec<(String, String)>,
+    ) -> Result<Messages, Fault> {
+        let request = self.request("POST", Some(met), &more, Some(body))?;
+        let target = self.target()?;
+        let bound = self.guard.bounds().connect_ms;
+        let answer = exchange_unbounded(&*self.world, &target.address, request, bound).await?;
+        Ok(answer.messages)
     }
 
     /// Opens the stream of a session, or asks for the rest of one.

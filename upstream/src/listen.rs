@@ -92,8 +92,9 @@ impl Ear {
 impl Link {
     /// Listens, from now on and for as long as there is a wish to. Saying it again changes nothing.
     pub fn hear(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
-        let is_new = !ear.is_open.replace(true);
-        if is_new {
+        // What cannot be asked today cannot be asked by this object at all.
+        let can_be_asked = self.check_target().is_ok();
+        if can_be_asked && !ear.is_open.replace(true) {
             let (link, ear, hearing) = (Rc::clone(self), Rc::clone(ear), Rc::clone(hearing));
             self.world.spawn(Box::pin(async move {
                 link.hear_on(&ear, &hearing).await;
@@ -177,13 +178,13 @@ impl Link {
 
     /// Opens the stream, in the era's own way.
     async fn open(&self, met: &Rc<Met>, ear: &Ear) -> Result<Messages, Fault> {
+        // What was wished up to here needs no word besides.
+        ear.changed.notified().now_or_never();
         if met.era == Era::Handshake {
             let messages = self.listen(met, None).await?;
             self.subscribe(met, ear).await;
             return Ok(messages);
         }
-        // What was wished up to here is a part of the request.
-        ear.changed.notified().now_or_never();
         let uris = ear.uris.borrow().clone();
         let lists = ear.lists.get();
         let params = json!({

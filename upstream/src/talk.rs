@@ -201,7 +201,7 @@ impl Clock {
 
 enum Event {
     Heard(Result<Option<Message>, Fault>),
-    Resumed(Result<Messages, Fault>),
+    Come(Result<Messages, Fault>),
     Answered,
     Late,
 }
@@ -209,8 +209,9 @@ enum Event {
 /// Where what is said in one exchange comes from.
 enum Source<'a> {
     Open(Messages),
-    /// The rest of a stream was asked for.
-    Resuming(LocalBoxFuture<'a, Result<Messages, Fault>>),
+    /// It was asked for. Meanwhile something may be said elsewhere: an upstream that answers with
+    /// no stream asks on the session's own.
+    Coming(LocalBoxFuture<'a, Result<Messages, Fault>>),
 }
 
 /// Answers on their way to an upstream.
@@ -224,8 +225,6 @@ struct Conversation<'a> {
     relay: &'a dyn Relay,
     /// Its turn, until it asks.
     turn: &'a RefCell<Option<Turn>>,
-    /// How long the upstream has.
-    total_ms: u32,
     /// Questions of this request so far.
     asked: u32,
     /// How often the rest of a stream was asked for, after which event.
@@ -321,17 +320,19 @@ impl Link {
             true => (bounds.connect_ms, bounds.connect_ms),
             false => (bounds.first_byte_ms, bounds.total_ms),
         };
-        let messages = self.post(met, body, &headers, first_byte_ms).await;
-        let (resumes, last) = (Rc::default(), RefCell::default());
-        let mut conversation =
-            Conversation { link: self, met, id, relay, turn, total_ms, asked: 0, resumes, last };
-        let outcome = match messages {
-            Ok(messages) => {
-                self.guard.begin();
-                conversation.follow(messages, inbox).await
-            }
-            Err(fault) => Err(fault),
+        let mut conversation = Conversation {
+            link: self,
+            met,
+            id,
+            relay,
+            turn,
+            asked: 0,
+            resumes: Rc::default(),
+            last: RefCell::default(),
         };
+        let answer = Box::pin(self.post_unbounded(met, body, headers));
+        let clock = Clock::new(first_byte_ms);
+        let outcome = conversation.follow(Source::Coming(answer), inbox, clock, total_ms).await;
         // One that is late is told that nobody waits any more.
         withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
         outcome
@@ -439,21 +440,29 @@ fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
 }
 
 impl<'c> Conversation<'c> {
-    /// Follows a request to its reply, across streams that broke.
+    /// Follows a request to its reply, across streams that broke. `clock` is for the first of
+    /// them, and for all that comes then there are `total_ms`.
     async fn follow(
         &mut self,
-        messages: Messages,
+        mut source: Source<'c>,
         mut inbox: mpsc::Receiver<Message>,
+        mut clock: Clock,
+        total_ms: u32,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
         let link = self.link;
         let mut answering = Answering::new();
-        let mut clock = Clock::new(self.total_ms);
-        let mut source = Source::Open(messages);
+        let mut what = "its first byte";
         loop {
             match next(&*link.world, &mut source, &mut inbox, &mut answering, &mut clock).await {
                 Event::Answered => {}
-                Event::Late => return Err(Fault::Late("the result")),
-                Event::Resumed(messages) => source = Source::Open(messages?),
+                Event::Late => return Err(Fault::Late(what)),
+                Event::Come(messages) => {
+                    source = Source::Open(messages?);
+                    if what != "the result" {
+                        link.guard.begin();
+                        (clock, what) = (Clock::new(total_ms), "the result");
+                    }
+                }
                 Event::Heard(Ok(Some(Message::Reply { of, outcome }))) => {
                     // An error may come without an id; what is another's is nobody's here.
                     if of.may_be(self.id) {
@@ -492,7 +501,7 @@ impl<'c> Conversation<'c> {
             tries.set(0);
         }
         let tries = Rc::clone(tries);
-        Ok(Source::Resuming(Box::pin(rest(self.link, self.met, last, retry_ms, tries))))
+        Ok(Source::Coming(Box::pin(rest(self.link, self.met, last, retry_ms, tries))))
     }
 
     async fn notified(&self, method: &str, mut params: JsonObject) {
@@ -579,7 +588,7 @@ async fn next(
 ) -> Event {
     let mut heard = match source {
         Source::Open(messages) => messages.next().map(Event::Heard).boxed_local(),
-        Source::Resuming(resumed) => resumed.map(Event::Resumed).boxed_local(),
+        Source::Coming(messages) => messages.map(Event::Come).boxed_local(),
     };
     poll_fn(|context| {
         if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
