@@ -9,6 +9,12 @@
 //! - `listening`: what an upstream says by itself
 //! - `bytes`: whatever bytes a server may send
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::type_complexity,
+    reason = "test code: what overflows is a failing test, and a table says what it is made of"
+)]
+
 mod bytes;
 mod faults;
 mod listening;

@@ -354,6 +354,12 @@ impl Stage {
         *self.world.server.borrow_mut() = Rc::new(server);
     }
 
+    /// The same server, after this one had nothing to say.
+    pub(super) fn serve_before(&self, first: impl Fn(&Seen) -> Option<Plan> + 'static) {
+        let server = Rc::clone(&self.world.server.borrow());
+        self.serve(move |seen| first(seen).unwrap_or_else(|| server(seen)));
+    }
+
     /// Time since the test began.
     pub(super) fn now(&self) -> u64 {
         self.world.now.get() - BEGIN
@@ -413,6 +419,12 @@ impl Stage {
             self.settle();
         }
         task.outcome()
+    }
+
+    /// Whether anything waits for the time.
+    pub(super) fn is_waiting(&self) -> bool {
+        let timers = self.world.timers.borrow();
+        timers.iter().any(|timer| Rc::strong_count(&timer.state) > 1)
     }
 
     /// Does something to its end.
