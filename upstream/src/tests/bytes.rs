@@ -162,7 +162,7 @@ fn plan(stage: &Stage, seen: &Seen, answer: &Any) -> Plan {
         Err(error) => error.into_bytes(),
     };
     let plan = Plan::stream(stage, answer.kind, vec![Piece::Bytes(body)]);
-    let Plan::Answer { mut headers, body, after, .. } = plan else { unreachable!() };
+    let Plan::Answer { mut headers, body, after, .. } = plan else { panic!() };
     headers.extend(answer.location.clone().map(|to| ("location".to_owned(), to)));
     headers.extend(answer.retry.clone().map(|wait| ("retry-after".to_owned(), wait)));
     Plan::Answer { status: answer.status, headers, body, after }
