@@ -148,7 +148,8 @@ impl Link {
             match end {
                 End::Left => failures = 0,
                 End::Ended(retry_ms) => {
-                    let is_short = self.world.now().since(begun) < limits::LINGER_MS;
+                    let is_short =
+                        self.world.now().since(begun) < u64::from(limits::LINGER_MS_STEP);
                     // A stream that ends as soon as it is open is no better than none.
                     failures = if is_short { failures.saturating_add(1) } else { 0 };
                     self.rest(ear, failures, retry_ms).await;
