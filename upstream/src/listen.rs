@@ -171,8 +171,9 @@ impl Link {
     /// Waits before the next try, unless the wishes change.
     async fn rest(&self, ear: &Ear, failures: u32, retry_ms: Option<u64>) {
         let step = limits::RELISTEN_MS_MIN.saturating_mul(1 << failures.min(8));
-        let wait = retry_ms.unwrap_or(step);
-        let wait = wait.clamp(limits::RELISTEN_MS_MIN, limits::RELISTEN_MS_MAX);
+        // One that asks to be asked again at once, again and again, is not.
+        let least = step.min(limits::LINGER_MS_STEP.into());
+        let wait = retry_ms.map_or(step, |asked| asked.max(least)).min(limits::RELISTEN_MS_MAX);
         let pause = self.world.sleep(u32::try_from(wait).unwrap_or(u32::MAX));
         select(pause, Box::pin(ear.changed.notified())).await;
     }

@@ -243,26 +243,25 @@ impl Link {
         loop {
             // Others have their turn while the client is asked.
             let turn = RefCell::new(Some(self.guard.turn().await?));
-            let fields = self.ask_once(&ask, &round, relay, &turn).await?;
+            let (era, fields) = self.ask_once(&ask, &round, relay, &turn).await?;
             drop(turn);
             // In the other era a result may hold what it likes, and nothing of it is for us.
-            let is_modern = self.known().is_some_and(|met| met.era == Era::Modern);
             let kind = wire::text(&fields, "resultType");
-            if !is_modern || kind.as_deref() != Some("input_required") {
+            if era == Era::Handshake || kind.as_deref() != Some("input_required") {
                 return Ok(fields);
             }
             round = round.next(&fields, relay, self.guard.name()).await?;
         }
     }
 
-    /// Asks until there is a result or another try makes no sense.
+    /// Asks until there is a result or another try makes no sense. Tells of which era it is.
     async fn ask_once(
         self: &Rc<Self>,
         ask: &Ask,
         round: &Round,
         relay: &dyn Relay,
         turn: &RefCell<Option<Turn>>,
-    ) -> Result<Fields, Failure> {
+    ) -> Result<(Era, Fields), Failure> {
         let retries = self.guard.bounds().retries;
         let (mut tries, mut renewals) = (0, 0);
         loop {
@@ -272,7 +271,7 @@ impl Link {
             let fault = match outcome {
                 Ok(outcome) => {
                     attempt.succeed();
-                    return outcome.map_err(Failure::Error);
+                    return outcome.map(|fields| (met.era, fields)).map_err(Failure::Error);
                 }
                 Err(fault) => fault,
             };
