@@ -5,6 +5,7 @@ use super::world::{Piece, Plan, Seen, Stage, call, handshake, modern, read};
 use crate::{
     clean,
     exchange::exchange,
+    listen::Ear,
     wire::{self, Message},
     world::Request,
 };
@@ -195,6 +196,31 @@ proptest! {
         }
         prop_assert!(stage.now() < 3 * 20 * 60_000, "{}", stage.now());
         prop_assert!(stage.seen().len() < 400, "{}", stage.seen().len());
+    }
+
+    #[test]
+    fn whatever_a_server_answers_it_is_not_listened_to_without_rest(
+        answers in vec(any_answer(), 1..6), era in 0..3_u8
+    ) {
+        let stage = Stage::with(move |stage, seen| {
+            let any = |stage: &Stage, seen: &Seen| {
+                let index = stage.seen().len() % answers.len();
+                plan(stage, seen, &answers[index])
+            };
+            match era {
+                0 => handshake(stage, seen, any),
+                1 => modern(stage, seen, any),
+                _ => any(stage, seen),
+            }
+        });
+        let ear = Rc::<Ear>::default();
+        ear.want(true, ["a:1".to_owned()].into());
+        stage.hear(&stage.link(), &ear);
+        stage.pass(60_000);
+        prop_assert!(stage.seen().len() < 400, "{}", stage.seen().len());
+        ear.want(false, [].into());
+        stage.pass(60_000);
+        prop_assert!(!stage.is_waiting(), "it ends when nobody wants it");
     }
 
     #[test]

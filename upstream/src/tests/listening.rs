@@ -351,6 +351,20 @@ fn a_stream_that_ends_at_once_or_fails_is_asked_for_less_and_less() {
 }
 
 #[test]
+fn a_new_wish_is_not_kept_waiting() {
+    let stage = Stage::with(|stage, seen| {
+        modern(stage, seen, |stage, _| Plan::sse(stage, vec![Piece::Break]))
+    });
+    let ear = wanting(true, &[]);
+    stage.hear(&stage.link(), &ear);
+    stage.pass(7_500);
+    assert_eq!(times(&stage), [0, 1_000, 3_000, 7_000]);
+    want(&ear, true, &["a"]);
+    stage.settle();
+    assert_eq!(times(&stage).last(), Some(&7_500));
+}
+
+#[test]
 fn a_stream_that_was_open_for_a_while_is_soon_opened_again() {
     for is_modern in [false, true] {
         let stage = Stage::with(move |stage, seen| {
@@ -368,17 +382,19 @@ fn a_stream_that_was_open_for_a_while_is_soon_opened_again() {
 
 #[test]
 fn an_upstream_says_how_long_it_wants_to_be_left_alone() {
-    for (retry, expected) in
-        [(3_000, 3_000), (0, limits::RELISTEN_MS_MIN), (u64::MAX, limits::RELISTEN_MS_MAX)]
-    {
+    for (retry, expected) in [
+        (7_000, [0, 7_000, 14_000, 21_000, 28_000, 35_000]),
+        (0, [0, 1_000, 3_000, 7_000, 12_000, 17_000]),
+        (u64::MAX, [0, 60_000, 120_000, 180_000, 240_000, 300_000]),
+    ] {
         let stage = Stage::with(move |stage, seen| {
             handshake(stage, seen, |stage, _| {
                 Plan::sse(stage, vec![raw(&format!("id: 1\nretry: {retry}\ndata:\n\n"))])
             })
         });
         stage.hear(&stage.link(), &wanting(true, &[]));
-        stage.pass(expected * 4);
-        assert_eq!(times(&stage)[..4], [0, expected, expected * 2, expected * 3], "{retry}");
+        stage.pass(301_000);
+        assert_eq!(times(&stage)[..6], expected, "{retry}");
     }
 }
 

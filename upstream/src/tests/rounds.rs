@@ -115,6 +115,19 @@ fn questions_are_answered_in_the_next_round_with_the_state() {
 }
 
 #[test]
+fn a_question_is_one_even_if_the_upstream_was_forgotten_meanwhile() {
+    let stage = answering(|seen| match &seen.body["params"]["requestState"] {
+        Value::Null => input_required(seen, json!({ "a": elicit("A") }), json!("s")).later(100),
+        _ => Plan::result(seen, json!({ "a": 1 })),
+    });
+    let (link, asker) = (stage.link(), keen());
+    let asking = stage.asking(&link, call(), &asker);
+    link.forget(&link.known().unwrap());
+    assert_eq!(value(stage.finish(&asking)), json!({ "a": 1 }));
+    assert_eq!(stage.count("server/discover"), 2);
+}
+
+#[test]
 fn a_later_run_goes_on_in_the_round_in_which_the_earlier_one_asked() {
     let server = |seen: &Seen| {
         let params = &seen.body["params"];
