@@ -12,7 +12,10 @@ fn answering(plan: impl Fn(&Stage, &Seen) -> Plan + 'static) -> Rc<Stage> {
     Stage::with(move |stage, seen| handshake(stage, seen, &plan))
 }
 
-const RESULT: &str = r#"{"content":[{"type":"x-new","n":1.50,"big":123456789012345678901234567890,"t":"é\u00e9"}], "_meta":{"b":1,"a":2},"resultType":"input_required"}"#;
+const RESULT: &str = concat!(
+    r#"{"content":[{"type":"x-new","n":1.50,"big":123456789012345678901234567890,"#,
+    r#""t":"é\u00e9"}], "_meta":{"b":1,"a":2},"resultType":"input_required"}"#
+);
 
 #[test]
 fn a_result_keeps_every_byte() {
