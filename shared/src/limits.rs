@@ -58,6 +58,10 @@ pub const UPSTREAM_CAPABILITIES_BYTES_MAX: usize = 64 * 1024;
 /// Messages of an upstream that one call may have on its way to whoever asked.
 pub const UPSTREAM_INBOX_MAX: usize = 256;
 
+/// Questions of one call of an upstream that are open at once: it is not heard until one is
+/// answered.
+pub const UPSTREAM_QUESTIONS_MAX: usize = 16;
+
 /// Calls of one context that wait for their turn at one upstream.
 pub const UPSTREAM_QUEUE_MAX: usize = 64;
 

@@ -25,17 +25,22 @@ pub fn text(text: &str, most: usize) -> String {
 fn is_visible(c: char) -> bool {
     match c {
         '\n' | '\t' => true,
-        // Soft hyphens, marks of direction, joiners and their like, tags, variation selectors
-        // beyond those of emoji, and what is reserved for no character.
+        // Soft hyphens, marks of direction, joiners and their like, fillers, tags, variation
+        // selectors beyond those of emoji, and what is reserved for no character.
         '\u{ad}'
+        | '\u{34f}'
         | '\u{61c}'
-        | '\u{180e}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
         | '\u{200b}'
         | '\u{200e}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
+        | '\u{fe00}'..='\u{fe0d}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}'
         | '\u{115f}'
         | '\u{1160}'

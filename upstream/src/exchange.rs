@@ -7,7 +7,7 @@ use crate::{
     world::{Body, Request, Response, World},
 };
 use futures_util::{
-    Stream, StreamExt as _,
+    StreamExt as _,
     future::{Either, select},
     stream::LocalBoxStream,
 };
@@ -27,11 +27,28 @@ pub struct Answer {
 /// Messages as they come.
 pub struct Messages {
     ready: VecDeque<Message>,
-    events: Option<LocalBoxStream<'static, Result<Sse, sse_stream::Error>>>,
+    source: Source,
     /// What was last heard, where the upstream can be asked for the rest.
     pub last_event: Option<String>,
     /// How long it wants to be left alone before that.
     pub retry_ms: Option<u64>,
+}
+
+/// Where messages come from.
+enum Source {
+    /// Nothing is said.
+    Nothing,
+    /// A body that is read to its end before it says anything.
+    Whole(Whole),
+    /// A stream of events.
+    Events(LocalBoxStream<'static, Result<Sse, sse_stream::Error>>),
+}
+
+/// A body of this content type, and what of it has come.
+struct Whole {
+    kind: String,
+    body: Body,
+    bytes: Vec<u8>,
 }
 
 impl fmt::Debug for Messages {
@@ -41,21 +58,17 @@ impl fmt::Debug for Messages {
 }
 
 impl Messages {
-    fn of(ready: Vec<Message>) -> Self {
-        Self { ready: ready.into(), events: None, last_event: None, retry_ms: None }
-    }
-
-    fn stream(body: Body) -> Self {
-        Self { events: Some(events(body)), ..Self::of(Vec::new()) }
+    const fn of(source: Source) -> Self {
+        Self { ready: VecDeque::new(), source, last_event: None, retry_ms: None }
     }
 
     /// Whether this is a stream of events.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
-        self.events.is_some()
+        matches!(self.source, Source::Events(_))
     }
 
-    /// The next message; `None` at the end.
+    /// The next message; `None` at the end. Nothing is lost if this is dropped meanwhile.
     ///
     /// # Errors
     /// [`Fault::Unreachable`] where the connection breaks, [`Fault::Garbage`] for what is no
@@ -65,30 +78,54 @@ impl Messages {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));
             }
-            let Some(events) = &mut self.events else {
-                return Ok(None);
-            };
-            let event = match events.next().await {
-                None => return Ok(None),
-                Some(Ok(event)) => event,
-                Some(Err(sse_stream::Error::Body(error))) if error.to_string() == LARGE => {
-                    return Err(Fault::Large);
+            match &mut self.source {
+                Source::Nothing => return Ok(None),
+                Source::Whole(whole) => {
+                    let messages = whole.read().await?;
+                    self.source = Source::Nothing;
+                    self.ready.extend(messages);
                 }
-                Some(Err(sse_stream::Error::Body(error))) => {
-                    return Err(Fault::Unreachable(error.to_string()));
-                }
-                Some(Err(error)) => return Err(Fault::Garbage(error.to_string())),
-            };
-            if let Some(id) = event.id.filter(|id| !id.is_empty()) {
-                self.last_event = (id.len() <= limits::UPSTREAM_ID_BYTES_MAX).then_some(id);
-            }
-            self.retry_ms = event.retry.or(self.retry_ms);
-            // Events of other names are no messages of MCP; one without data primes a stream.
-            let is_message = event.event.is_none_or(|name| name.is_empty() || name == "message");
-            if let Some(data) = event.data.filter(|data| is_message && !data.trim().is_empty()) {
-                self.ready.extend(wire::read(&data).map_err(Fault::Garbage)?);
+                Source::Events(events) => match events.next().await {
+                    None => return Ok(None),
+                    Some(event) => self.take(event.map_err(unheard)?)?,
+                },
             }
         }
+    }
+
+    /// Takes what an event says.
+    fn take(&mut self, event: Sse) -> Result<(), Fault> {
+        if let Some(id) = event.id.filter(|id| !id.is_empty()) {
+            self.last_event = (id.len() <= limits::UPSTREAM_ID_BYTES_MAX).then_some(id);
+        }
+        self.retry_ms = event.retry.or(self.retry_ms);
+        // Events of other names are no messages of MCP; one without data primes a stream.
+        let is_message = event.event.is_none_or(|name| name.is_empty() || name == "message");
+        if let Some(data) = event.data.filter(|data| is_message && !data.trim().is_empty()) {
+            self.ready.extend(wire::read(&data).map_err(Fault::Garbage)?);
+        }
+        Ok(())
+    }
+}
+
+impl Whole {
+    async fn read(&mut self) -> Result<Vec<Message>, Fault> {
+        read(&mut self.body, &mut self.bytes, limits::UPSTREAM_BYTES_MAX).await?;
+        let text = text(std::mem::take(&mut self.bytes))?;
+        match self.kind.as_str() {
+            _ if text.trim().is_empty() => Ok(Vec::new()),
+            "application/json" => wire::read(&text).map_err(Fault::Garbage),
+            other => Err(Fault::Garbage(format!("a body of {other}"))),
+        }
+    }
+}
+
+/// Why a stream ended with an error.
+fn unheard(error: sse_stream::Error) -> Fault {
+    match error {
+        sse_stream::Error::Body(error) if error.to_string() == LARGE => Fault::Large,
+        sse_stream::Error::Body(error) => Fault::Unreachable(error.to_string()),
+        error => Fault::Garbage(error.to_string()),
     }
 }
 
@@ -148,31 +185,39 @@ pub async fn exchange(
     first_byte_ms: u32,
 ) -> Result<Answer, Fault> {
     let response = within(world, first_byte_ms, "its first byte", follow(world, address, request));
-    let response = response.await?;
+    answer(world, response.await?, first_byte_ms).await
+}
+
+/// The same, for whoever bounds it all. Only why it is refused is not waited for for longer than
+/// `refusal_ms`.
+pub(crate) async fn exchange_unbounded(
+    world: &dyn World,
+    address: &Address,
+    request: Request,
+    refusal_ms: u32,
+) -> Result<Answer, Fault> {
+    answer(world, follow(world, address, request).await?, refusal_ms).await
+}
+
+async fn answer(world: &dyn World, response: Response, refusal_ms: u32) -> Result<Answer, Fault> {
     let session = response.header("mcp-session-id").map(ToOwned::to_owned);
     let session = session.filter(|id| id.len() <= limits::UPSTREAM_ID_BYTES_MAX);
     let kind = response.header("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let messages = match (response.status, kind.as_str()) {
-        (200..300, "text/event-stream") => Messages::stream(response.body),
-        (200..300, kind) => {
-            let text = read(response.body, limits::UPSTREAM_BYTES_MAX).await?;
-            match kind {
-                // What is accepted has no body, or one that says nothing.
-                _ if text.trim().is_empty() || response.status == 202 => Messages::of(Vec::new()),
-                "application/json" => Messages::of(wire::read(&text).map_err(Fault::Garbage)?),
-                other => return Err(Fault::Garbage(format!("a body of {other}"))),
-            }
-        }
-        (status, _) => return Err(refused(status, response).await),
+    let source = match (response.status, kind.as_str()) {
+        (200..300, "text/event-stream") => Source::Events(events(response.body)),
+        // What is accepted has no body, or one that says nothing.
+        (202, _) => Source::Nothing,
+        (200..300, _) => Source::Whole(Whole { kind, body: response.body, bytes: Vec::new() }),
+        (status, _) => return Err(refused(world, status, response, refusal_ms).await),
     };
-    Ok(Answer { session, messages })
+    Ok(Answer { session, messages: Messages::of(source) })
 }
 
 /// Sends a request, and again to where a redirect leads, a few times, if that is the same origin.
 async fn follow(world: &dyn World, address: &Address, request: Request) -> Result<Response, Fault> {
     let mut address = address.clone();
-    for _ in 0..limits::REDIRECTS_MAX {
+    for _ in 0..=limits::REDIRECTS_MAX {
         let request = Request { url: address.text(), ..request.clone() };
         let response = world.send(request).await.map_err(Fault::Unreachable)?;
         match response.status {
@@ -189,10 +234,16 @@ async fn follow(world: &dyn World, address: &Address, request: Request) -> Resul
 }
 
 /// A status that is none of success, with the JSON-RPC error that may be in its body.
-async fn refused(status: u16, response: Response) -> Fault {
+async fn refused(world: &dyn World, status: u16, response: Response, bound_ms: u32) -> Fault {
     let retry_after_ms = response.header("retry-after").and_then(retry_after);
-    let body = read(response.body, limits::UPSTREAM_ERROR_BYTES_MAX).await.unwrap_or_default();
-    let error = match wire::read(&body).ok().and_then(|mut all| all.pop()) {
+    let (mut body, mut bytes) = (response.body, Vec::new());
+    let reading = read(&mut body, &mut bytes, limits::UPSTREAM_ERROR_BYTES_MAX);
+    // The status says enough where the body is not to be had.
+    let said = match within(world, bound_ms, "why not", reading).await {
+        Ok(()) => text(bytes).ok(),
+        Err(_) => None,
+    };
+    let error = match said.and_then(|said| wire::read(&said).ok()?.pop()) {
         Some(Message::Reply { outcome: Err(error), .. }) => Some(error),
         _ => None,
     };
@@ -204,17 +255,18 @@ const fn is_own(error: &ErrorObject) -> bool {
     error.code != 0
 }
 
-/// A whole body, as text.
-async fn read(
-    mut body: impl Stream<Item = Result<Vec<u8>, String>> + Unpin,
-    most: usize,
-) -> Result<String, Fault> {
-    let mut bytes = Vec::new();
+/// Reads a body to its end, into `bytes`.
+async fn read(body: &mut Body, bytes: &mut Vec<u8>, most: usize) -> Result<(), Fault> {
     while let Some(piece) = body.next().await {
-        bytes.extend(piece.map_err(Fault::Unreachable)?);
-        if bytes.len() > most {
+        let piece = piece.map_err(Fault::Unreachable)?;
+        if bytes.len().saturating_add(piece.len()) > most {
             return Err(Fault::Large);
         }
+        bytes.extend(piece);
     }
+    Ok(())
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| Fault::Garbage("a body that is not UTF-8".to_owned()))
 }

@@ -22,20 +22,28 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Whether a request may go. Where it may not: how long it is left alone.
+    /// Whether a request may go, and as what. Where it may not: how long it is left alone.
     ///
     /// # Errors
     /// Milliseconds until the next try.
-    pub fn admit(&mut self, now: Millis) -> Result<(), u64> {
+    pub fn admit(&mut self, now: Millis) -> Result<Pass, u64> {
         match self.until {
-            None => Ok(()),
+            None => Ok(Pass::Free),
             Some(until) if now < until => Err(until.since(now)),
             // Somebody is trying already.
             Some(_) if self.is_trying => Err(limits::BREAKER_MS_MIN),
             Some(_) => {
                 self.is_trying = true;
-                Ok(())
+                Ok(Pass::Try)
             }
+        }
+    }
+
+    /// The upstream has begun to answer: others may ask it too, though one more failure is enough.
+    pub const fn begin(&mut self) {
+        if self.is_trying {
+            self.until = None;
+            self.is_trying = false;
         }
     }
 
@@ -45,9 +53,12 @@ impl Breaker {
     }
 
     /// A request failed by the upstream's doing.
-    pub fn fail(&mut self, now: Millis) {
+    pub fn fail(&mut self, now: Millis, pass: Pass) {
         self.failures = self.failures.saturating_add(1);
-        if self.is_trying || self.failures >= limits::BREAKER_FAILURES {
+        let is_try = pass == Pass::Try && self.is_trying;
+        // What had gone before it was left alone says nothing new when it fails too.
+        let is_enough = self.until.is_none() && self.failures >= limits::BREAKER_FAILURES;
+        if is_try || is_enough {
             let wait = limits::BREAKER_MS_MIN.saturating_mul(1 << self.openings.min(16));
             self.until = Some(now.after(wait.min(limits::BREAKER_MS_MAX)));
             self.openings = self.openings.saturating_add(1);
@@ -55,10 +66,21 @@ impl Breaker {
         }
     }
 
-    /// A try came to nothing, either way: it was given up.
-    pub const fn give_up(&mut self) {
-        self.is_trying = false;
+    /// A request came to nothing, either way: it was given up.
+    pub fn give_up(&mut self, pass: Pass) {
+        if pass == Pass::Try {
+            self.is_trying = false;
+        }
     }
+}
+
+/// As what a request was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// One of many.
+    Free,
+    /// The one by which it is found out whether the upstream is well again.
+    Try,
 }
 
 /// What stands before one upstream of one context.
@@ -93,23 +115,26 @@ impl Drop for Waiting<'_> {
 
 /// One exchange that the breaker let go. Dropped without a word it was given up.
 #[derive(Debug)]
-pub struct Attempt<'a>(&'a Guard);
+pub struct Attempt<'a> {
+    guard: &'a Guard,
+    pass: Pass,
+}
 
 impl Attempt<'_> {
     /// It had an answer.
     pub fn succeed(self) {
-        self.0.breaker.borrow_mut().succeed();
+        self.guard.breaker.borrow_mut().succeed();
     }
 
     /// It failed by the upstream's doing.
     pub fn fail(self) {
-        self.0.breaker.borrow_mut().fail(self.0.world.now());
+        self.guard.breaker.borrow_mut().fail(self.guard.world.now(), self.pass);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.0.breaker.borrow_mut().give_up();
+        self.guard.breaker.borrow_mut().give_up(self.pass);
     }
 }
 
@@ -157,13 +182,18 @@ impl Guard {
         }
     }
 
+    /// The upstream has begun to answer.
+    pub(crate) fn begin(&self) {
+        self.breaker.borrow_mut().begin();
+    }
+
     /// Asks the breaker.
     ///
     /// # Errors
     /// [`Kind::Upstream`] while the upstream is left alone.
     pub fn attempt(&self) -> Result<Attempt<'_>, Error> {
         match self.breaker.borrow_mut().admit(self.world.now()) {
-            Ok(()) => Ok(Attempt(self)),
+            Ok(pass) => Ok(Attempt { guard: self, pass }),
             Err(wait) => {
                 let seconds = wait.div_ceil(1000);
                 let name = &self.name;
@@ -185,25 +215,35 @@ mod tests {
         let mut breaker = Breaker::default();
         let mut now = Millis(0);
         for _ in 0..limits::BREAKER_FAILURES {
-            assert_eq!(breaker.admit(now), Ok(()));
-            breaker.fail(now);
+            assert_eq!(breaker.admit(now), Ok(Pass::Free));
+            breaker.fail(now, Pass::Free);
         }
         assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN));
+        breaker.fail(now, Pass::Free);
+        assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN), "an old one changes nothing");
         now = now.after(limits::BREAKER_MS_MIN);
-        assert_eq!(breaker.admit(now), Ok(()), "one try");
+        assert_eq!(breaker.admit(now), Ok(Pass::Try), "one try");
+        breaker.give_up(Pass::Free);
         assert!(breaker.admit(now).is_err(), "and no other");
-        breaker.fail(now);
+        breaker.fail(now, Pass::Try);
         assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN * 2), "for longer");
         now = now.after(limits::BREAKER_MS_MIN * 2);
-        assert_eq!(breaker.admit(now), Ok(()));
-        breaker.give_up();
-        assert_eq!(breaker.admit(now), Ok(()), "a try that was given up says nothing");
+        assert_eq!(breaker.admit(now), Ok(Pass::Try));
+        breaker.give_up(Pass::Try);
+        assert_eq!(breaker.admit(now), Ok(Pass::Try), "a try that was given up says nothing");
+        breaker.begin();
+        assert_eq!(breaker.admit(now), Ok(Pass::Free), "it answers");
+        breaker.fail(now, Pass::Try);
+        assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN * 4), "but not to the end");
         breaker.succeed();
         assert_eq!(breaker, Breaker::default());
         for _ in 0..100 {
-            breaker.fail(now);
+            if let Ok(pass) = breaker.admit(now) {
+                breaker.fail(now, pass);
+            }
             now = now.after(limits::BREAKER_MS_MAX);
             assert!(breaker.until.is_none_or(|until| until <= now), "it never waits for longer");
         }
+        assert_eq!(breaker.openings, 96);
     }
 }

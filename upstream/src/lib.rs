@@ -31,6 +31,9 @@ pub mod wire;
 
 pub mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use fault::{Failure, Fault};
 pub use link::{Link, Met};
 pub use talk::{Ask, Question, Relay};

@@ -4,7 +4,7 @@
 //! what is asked, nor who asks.
 
 use crate::{
-    exchange::{Answer, Messages, exchange, within},
+    exchange::{Answer, Messages, exchange, exchange_unbounded, within},
     fault::{Failure, Fault},
     guard::Guard,
     wire::{self, Fields, JsonObject, Message},
@@ -12,7 +12,7 @@ use crate::{
 };
 use futures_util::{
     FutureExt as _,
-    future::{LocalBoxFuture, Shared},
+    future::{LocalBoxFuture, Shared, WeakShared},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub struct Target {
     pub headers: Vec<(String, String)>,
 }
 
-type Meeting = Shared<LocalBoxFuture<'static, Result<Rc<Met>, Fault>>>;
+type Meeting = LocalBoxFuture<'static, Result<Rc<Met>, Failure>>;
 
 /// An upstream, as clients of one kind see it.
 pub struct Link {
@@ -90,7 +90,8 @@ pub struct Link {
     pub(crate) capabilities: JsonObject,
     keeper: Box<dyn Keeper>,
     met: RefCell<Option<Rc<Met>>>,
-    meeting: RefCell<Option<Meeting>>,
+    /// The meeting that goes on, for as long as anybody waits for it.
+    meeting: RefCell<Option<WeakShared<Meeting>>>,
     ids: Cell<u64>,
     pub(crate) running: crate::talk::Running,
 }
@@ -146,31 +147,40 @@ impl Link {
     /// # Errors
     /// Why it cannot be met.
     pub async fn meet(self: &Rc<Self>) -> Result<Rc<Met>, Failure> {
+        self.check_target()?;
         if let Some(met) = self.known() {
             return Ok(met);
         }
-        let meeting = {
-            let mut kept = self.meeting.borrow_mut();
-            // One that was given up by all who waited is begun again.
-            let going = kept.as_ref().filter(|meeting| meeting.peek().is_none()).cloned();
-            match going {
-                Some(going) => going,
-                None => {
-                    let this = Rc::clone(self);
-                    let work = async move { this.introduce().await }.boxed_local().shared();
-                    kept.insert(work).clone()
-                }
-            }
-        };
+        let meeting = self.meeting();
+        meeting.await
+    }
+
+    /// The meeting that goes on. One that was given up by all who waited is gone, and one that
+    /// failed is over: they are begun again.
+    fn meeting(self: &Rc<Self>) -> Shared<Meeting> {
+        let mut kept = self.meeting.borrow_mut();
+        let going = kept.as_ref().and_then(WeakShared::upgrade);
+        if let Some(going) = going.filter(|going| going.peek().is_none()) {
+            return going;
+        }
+        let this = Rc::clone(self);
+        let meeting = async move { this.try_introduce().await }.boxed_local().shared();
+        *kept = meeting.downgrade();
+        meeting
+    }
+
+    /// However many wait for it, the breaker hears of one try.
+    async fn try_introduce(self: Rc<Self>) -> Result<Rc<Met>, Failure> {
         let attempt = self.guard.attempt()?;
-        match meeting.await {
+        match self.introduce().await {
             Ok(met) => {
                 attempt.succeed();
                 Ok(met)
             }
             Err(fault) => {
-                if fault.is_serious() {
-                    attempt.fail();
+                match fault.is_serious() {
+                    true => attempt.fail(),
+                    false => attempt.succeed(),
                 }
                 Err(fault.told(self.guard.name()))
             }
@@ -203,7 +213,7 @@ impl Link {
     }
 
     /// Finds out the era and begins a session where there are sessions.
-    async fn introduce(self: Rc<Self>) -> Result<Rc<Met>, Fault> {
+    async fn introduce(&self) -> Result<Rc<Met>, Fault> {
         let met = match self.target()?.era {
             Some(Era::Handshake) => None,
             Some(Era::Modern) | None => self.discover().await?,
@@ -225,7 +235,7 @@ impl Link {
     async fn discover(&self) -> Result<Option<Met>, Fault> {
         let params = JsonObject::from_iter([("_meta".to_owned(), self.meta())]);
         let headers = modern_headers("server/discover", None);
-        let answer = match self.simple("server/discover", params, &headers).await {
+        let answer = match self.simple(None, "server/discover", params, &headers).await {
             Ok(answer) => answer,
             // The statuses and errors of those who do not know the method, or want a session first.
             Err(Fault::Status { status, .. })
@@ -267,7 +277,7 @@ impl Link {
             "clientInfo": client_info(),
         });
         let params = params.as_object().cloned().unwrap_or_default();
-        let (session, outcome) = self.simple("initialize", params, &[]).await?;
+        let (session, outcome) = self.simple(None, "initialize", params, &[]).await?;
         let fields = outcome.map_err(|error| Fault::Status {
             status: 200,
             retry_after_ms: None,
@@ -294,8 +304,9 @@ impl Link {
     }
 
     /// A request to which nothing is said but the reply: its session and its outcome.
-    async fn simple(
+    pub(crate) async fn simple(
         &self,
+        met: Option<&Met>,
         method: &str,
         params: JsonObject,
         headers: &[(String, String)],
@@ -304,13 +315,13 @@ impl Link {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let bound = self.guard.bounds().connect_ms;
         let work = async {
-            let request = self.request("POST", None, headers, Some(body.to_string()))?;
+            let request = self.request("POST", met, headers, Some(body.to_string()))?;
             let target = self.target()?;
             let answer = exchange(&*self.world, &target.address, request, bound).await?;
             let Answer { session, mut messages } = answer;
             while let Some(message) = messages.next().await? {
-                if let Message::Reply { id: replied, outcome } = message
-                    && replied.is_none_or(|replied| replied == id)
+                if let Message::Reply { of, outcome } = message
+                    && of.may_be(id)
                 {
                     return Ok((session, outcome));
                 }
@@ -372,6 +383,20 @@ impl Link {
         exchange(&*self.world, &target.address, request, first_byte_ms)
             .await
             .map(|answer| answer.messages)
+    }
+
+    /// Posts a request for which whoever asks bounds every wait.
+    pub(crate) async fn post_unbounded(
+        &self,
+        met: &Met,
+        body: String,
+        more: Vec<(String, String)>,
+    ) -> Result<Messages, Fault> {
+        let request = self.request("POST", Some(met), &more, Some(body))?;
+        let target = self.target()?;
+        let bound = self.guard.bounds().connect_ms;
+        let answer = exchange_unbounded(&*self.world, &target.address, request, bound).await?;
+        Ok(answer.messages)
     }
 
     /// Opens the stream of a session, or asks for the rest of one.

@@ -92,8 +92,9 @@ impl Ear {
 impl Link {
     /// Listens, from now on and for as long as there is a wish to. Saying it again changes nothing.
     pub fn hear(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
-        let is_new = !ear.is_open.replace(true);
-        if is_new {
+        // What cannot be asked today cannot be asked by this object at all.
+        let can_be_asked = self.check_target().is_ok();
+        if can_be_asked && !ear.is_open.replace(true) {
             let (link, ear, hearing) = (Rc::clone(self), Rc::clone(ear), Rc::clone(hearing));
             self.world.spawn(Box::pin(async move {
                 link.hear_on(&ear, &hearing).await;
@@ -114,54 +115,73 @@ impl Link {
 
     async fn hear_on(self: &Rc<Self>, ear: &Ear, hearing: &Hearing) {
         let mut failures = 0_u32;
-        loop {
-            let is_talking = self.world.now() < ear.until.get() || !self.running.is_empty();
-            if !ear.is_wanted() && !is_talking {
-                return;
-            }
+        let mut is_renewed = false;
+        while self.is_heard(ear) {
             let Ok(met) = self.meet().await else {
                 failures = failures.saturating_add(1);
                 self.rest(ear, failures, None).await;
                 continue;
             };
-            if met.era == Era::Modern && !ear.is_wanted() {
+            if met.is_mute || (met.era == Era::Modern && !ear.is_wanted()) {
                 return;
             }
-            match self.open(&met, ear).await {
+            let begun = self.world.now();
+            let end = match self.open(&met, ear).await {
                 Ok(messages) => {
-                    failures = 0;
+                    is_renewed = false;
                     hearing(Heard::Open);
-                    let retry_ms = self.hear_stream(&met, messages, ear, hearing).await;
-                    self.rest(ear, 0, retry_ms).await;
+                    self.hear_stream(&met, messages, ear, hearing).await
                 }
-                Err(Fault::Status { status: 404 | 400, .. }) if met.era == Era::Handshake => {
-                    // The session is gone; the next request begins another.
-                    self.forget(&met);
-                    failures = failures.saturating_add(1);
-                    self.rest(ear, failures, None).await;
-                }
-                Err(Fault::Status { status: 405 | 501, .. }) => {
-                    self.learn(|met| met.is_mute = true);
-                    return;
-                }
-                Err(_) => {
-                    failures = failures.saturating_add(1);
-                    self.rest(ear, failures, None).await;
+                Err(fault) => match refusal(&met, &fault, is_renewed) {
+                    Refusal::Mute => {
+                        self.learn(|known| known.is_mute |= known.session == met.session);
+                        return;
+                    }
+                    Refusal::Forgotten => {
+                        self.forget(&met);
+                        is_renewed = true;
+                        End::Ended(None)
+                    }
+                    Refusal::Passing => End::Ended(None),
+                },
+            };
+            match end {
+                End::Left => failures = 0,
+                End::Ended(retry_ms) => {
+                    let is_short =
+                        self.world.now().since(begun) < u64::from(limits::LINGER_MS_STEP);
+                    // A stream that ends as soon as it is open is no better than none.
+                    failures = if is_short { failures.saturating_add(1) } else { 0 };
+                    self.rest(ear, failures, retry_ms).await;
                 }
             }
         }
     }
 
+    /// Whether anybody wants to hear anything, or something may be said of a request that runs or
+    /// has just ended.
+    fn is_heard(&self, ear: &Ear) -> bool {
+        let now = self.world.now();
+        if !self.running.is_empty() {
+            ear.until.set(ear.until.get().max(now.after(limits::LINGER_MS)));
+        }
+        ear.is_wanted() || now < ear.until.get()
+    }
+
     /// Waits before the next try, unless the wishes change.
     async fn rest(&self, ear: &Ear, failures: u32, retry_ms: Option<u64>) {
         let step = limits::RELISTEN_MS_MIN.saturating_mul(1 << failures.min(8));
-        let wait = retry_ms.unwrap_or(step).min(limits::RELISTEN_MS_MAX);
+        // One that asks to be asked again at once, again and again, is not.
+        let least = step.min(limits::LINGER_MS_STEP.into());
+        let wait = retry_ms.map_or(step, |asked| asked.max(least)).min(limits::RELISTEN_MS_MAX);
         let pause = self.world.sleep(u32::try_from(wait).unwrap_or(u32::MAX));
         select(pause, Box::pin(ear.changed.notified())).await;
     }
 
     /// Opens the stream, in the era's own way.
     async fn open(&self, met: &Rc<Met>, ear: &Ear) -> Result<Messages, Fault> {
+        // What was wished up to here needs no word besides.
+        ear.changed.notified().now_or_never();
         if met.era == Era::Handshake {
             let messages = self.listen(met, None).await?;
             self.subscribe(met, ear).await;
@@ -206,10 +226,8 @@ impl Link {
         let begun = wanted.difference(&had).map(|uri| ("resources/subscribe", uri));
         let mut now = had.clone();
         for (method, uri) in ended.chain(begun) {
-            let body = json!({ "jsonrpc": "2.0", "id": self.next_id(), "method": method,
-                "params": { "uri": uri } });
-            let bound = self.guard.bounds().connect_ms;
-            let is_told = self.post(met, body.to_string(), &[], bound).await.is_ok();
+            let params = JsonObject::from_iter([("uri".to_owned(), uri.clone().into())]);
+            let is_told = self.simple(Some(met), method, params, &[]).await.is_ok();
             if method == "resources/subscribe" && is_told {
                 now.insert(uri.clone());
             } else {
@@ -219,16 +237,19 @@ impl Link {
         ear.told.borrow_mut().1 = now;
     }
 
-    /// Hears a stream to its end, or until nobody wants to any more. Returns how long the upstream
-    /// wants to be left alone.
+    /// Hears a stream to its end, or until nobody wants to any more.
     async fn hear_stream(
         &self,
         met: &Rc<Met>,
         mut messages: Messages,
         ear: &Ear,
         hearing: &Hearing,
-    ) -> Option<u64> {
+    ) -> End {
         loop {
+            let is_current = self.known().is_some_and(|now| now.session == met.session);
+            if !is_current || !self.is_heard(ear) {
+                return End::Left;
+            }
             let step = {
                 let next = Box::pin(messages.next()).map(Step::Message);
                 let changed: LocalBoxFuture<'_, Step> =
@@ -239,22 +260,24 @@ impl Link {
             };
             match step {
                 Step::Message(Ok(Some(message))) => self.heard(met, message, hearing).await,
-                Step::Message(Ok(None) | Err(_)) => return messages.retry_ms,
+                Step::Message(Ok(None) | Err(_)) => return End::Ended(messages.retry_ms),
                 // In the modern era a wish is a part of the request.
-                Step::Wish if met.era == Era::Modern => return Some(0),
+                Step::Wish if met.era == Era::Modern => return End::Left,
                 Step::Wish => self.subscribe(met, ear).await,
-                Step::Silence => {
-                    let is_talking = self.world.now() < ear.until.get() || !self.running.is_empty();
-                    let is_current = self.known().is_some_and(|now| now.session == met.session);
-                    if !is_current || (!ear.is_wanted() && !is_talking) {
-                        return Some(0);
-                    }
-                }
+                // It is looked at whether anybody still wants it.
+                Step::Silence => {}
             }
         }
     }
 
     async fn heard(&self, met: &Rc<Met>, message: Message, hearing: &Hearing) {
+        if met.era == Era::Modern {
+            // Nothing else belongs here, and nothing that belongs to a request.
+            if let Message::Notification { method, params } = message {
+                change(&method, &params).into_iter().for_each(|heard| hearing(heard));
+            }
+            return;
+        }
         match message {
             Message::Notification { method, params } => match change(&method, &params) {
                 Some(heard) => hearing(heard),
@@ -284,6 +307,37 @@ enum Step {
     Message(Result<Option<Message>, Fault>),
     Wish,
     Silence,
+}
+
+/// How it ended that a stream was heard.
+enum End {
+    /// There is something else to do.
+    Left,
+    /// By the upstream, which may have said how long it wants to be left alone.
+    Ended(Option<u64>),
+}
+
+/// What it means that a stream is refused.
+enum Refusal {
+    /// There is none.
+    Mute,
+    /// The session is gone.
+    Forgotten,
+    /// Nothing for long.
+    Passing,
+}
+
+fn refusal(met: &Met, fault: &Fault, is_renewed: bool) -> Refusal {
+    let Fault::Status { status, .. } = fault else {
+        return Refusal::Passing;
+    };
+    match (met.era, *status) {
+        (_, 405 | 501) | (Era::Modern, 404) => Refusal::Mute,
+        // A session that is as new as can be is known: it is the stream that is not.
+        (Era::Handshake, 400 | 404) if met.session.is_none() || is_renewed => Refusal::Mute,
+        (Era::Handshake, 400 | 404) => Refusal::Forgotten,
+        _ => Refusal::Passing,
+    }
 }
 
 /// What a notification says has changed.

@@ -7,7 +7,7 @@ use crate::{
     fault::{Failure, Fault},
     guard::Turn,
     link::{Link, Met, modern_headers},
-    wire::{self, ErrorObject, Fields, JsonObject, Message},
+    wire::{self, ErrorObject, Fields, JsonObject, Message, Of},
     world::World,
 };
 use futures_channel::mpsc;
@@ -94,12 +94,15 @@ impl Running {
         let mut running = self.0.borrow_mut();
         let about = match &message {
             Message::Notification { params, .. } => token(params),
-            Message::Reply { id, .. } => *id,
-            Message::Request { .. } => None,
+            // An error of nobody's is none of these, which have streams of their own for theirs.
+            Message::Reply { of: Of::Nobody, .. } => Of::Stranger,
+            Message::Reply { of, .. } => *of,
+            Message::Request { .. } => Of::Nobody,
         };
         let found = match about {
-            Some(about) => running.iter_mut().find(|(id, _)| *id == about),
-            None => running.last_mut(),
+            Of::Number(about) => running.iter_mut().find(|(id, _)| *id == about),
+            Of::Nobody => running.last_mut(),
+            Of::Stranger => None,
         };
         found.is_some_and(|(_, inbox)| inbox.try_send(message).is_ok())
     }
@@ -128,11 +131,14 @@ impl Drop for Present {
     }
 }
 
-fn token(params: &JsonObject) -> Option<u64> {
-    match params.get("progressToken")? {
-        Value::String(text) => text.parse().ok(),
-        token => token.as_u64(),
-    }
+/// The request that a notification says it is about.
+fn token(params: &JsonObject) -> Of {
+    let number = match params.get("progressToken") {
+        None => return Of::Nobody,
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(token) => token.as_u64(),
+    };
+    number.map_or(Of::Stranger, Of::Number)
 }
 
 /// Tells an upstream that nobody wants the answer any more, if this is dropped before it is there.
@@ -195,9 +201,21 @@ impl Clock {
 
 enum Event {
     Heard(Result<Option<Message>, Fault>),
+    Come(Result<Messages, Fault>),
     Answered,
     Late,
 }
+
+/// Where what is said in one exchange comes from.
+enum Source<'a> {
+    Open(Messages),
+    /// It was asked for. Meanwhile something may be said elsewhere: an upstream that answers with
+    /// no stream asks on the session's own.
+    Coming(LocalBoxFuture<'a, Result<Messages, Fault>>),
+}
+
+/// Answers on their way to an upstream.
+type Answering<'a> = FuturesUnordered<LocalBoxFuture<'a, ()>>;
 
 /// What is said in one exchange, and to whom it is passed on.
 struct Conversation<'a> {
@@ -207,10 +225,11 @@ struct Conversation<'a> {
     relay: &'a dyn Relay,
     /// Its turn, until it asks.
     turn: &'a RefCell<Option<Turn>>,
-    /// How long the upstream has.
-    total_ms: u32,
     /// Questions of this request so far.
     asked: u32,
+    /// How often the rest of a stream was asked for, after which event.
+    resumes: Rc<Cell<u32>>,
+    last: RefCell<Option<String>>,
 }
 
 impl Link {
@@ -224,24 +243,25 @@ impl Link {
         loop {
             // Others have their turn while the client is asked.
             let turn = RefCell::new(Some(self.guard.turn().await?));
-            let fields = self.ask_once(&ask, &round, relay, &turn).await?;
+            let (era, fields) = self.ask_once(&ask, &round, relay, &turn).await?;
             drop(turn);
-            let is_asking = wire::text(&fields, "resultType").as_deref() == Some("input_required");
-            if !is_asking {
+            // In the other era a result may hold what it likes, and nothing of it is for us.
+            let kind = wire::text(&fields, "resultType");
+            if era == Era::Handshake || kind.as_deref() != Some("input_required") {
                 return Ok(fields);
             }
             round = round.next(&fields, relay, self.guard.name()).await?;
         }
     }
 
-    /// Asks until there is a result or another try makes no sense.
+    /// Asks until there is a result or another try makes no sense. Tells of which era it is.
     async fn ask_once(
         self: &Rc<Self>,
         ask: &Ask,
         round: &Round,
         relay: &dyn Relay,
         turn: &RefCell<Option<Turn>>,
-    ) -> Result<Fields, Failure> {
+    ) -> Result<(Era, Fields), Failure> {
         let retries = self.guard.bounds().retries;
         let (mut tries, mut renewals) = (0, 0);
         loop {
@@ -251,7 +271,7 @@ impl Link {
             let fault = match outcome {
                 Ok(outcome) => {
                     attempt.succeed();
-                    return outcome.map_err(Failure::Error);
+                    return outcome.map(|fields| (met.era, fields)).map_err(Failure::Error);
                 }
                 Err(fault) => fault,
             };
@@ -299,13 +319,19 @@ impl Link {
             true => (bounds.connect_ms, bounds.connect_ms),
             false => (bounds.first_byte_ms, bounds.total_ms),
         };
-        let messages = self.post(met, body, &headers, first_byte_ms).await;
-        let mut conversation =
-            Conversation { link: self, met, id, relay, turn, total_ms, asked: 0 };
-        let outcome = match messages {
-            Ok(messages) => conversation.follow(messages, inbox).await,
-            Err(fault) => Err(fault),
+        let mut conversation = Conversation {
+            link: self,
+            met,
+            id,
+            relay,
+            turn,
+            asked: 0,
+            resumes: Rc::default(),
+            last: RefCell::default(),
         };
+        let answer = Box::pin(self.post_unbounded(met, body, headers));
+        let clock = Clock::new(first_byte_ms);
+        let outcome = conversation.follow(Source::Coming(answer), inbox, clock, total_ms).await;
         // One that is late is told that nobody waits any more.
         withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
         outcome
@@ -352,22 +378,23 @@ impl Link {
         if is_set {
             return;
         }
-        let id = self.next_id();
-        let body = json!({ "jsonrpc": "2.0", "id": id, "method": "logging/setLevel",
-            "params": { "level": wanted } });
+        let params = JsonObject::from_iter([("level".to_owned(), wanted.into())]);
         // Where it fails there are fewer logs; the call that follows says more of the matter.
-        if self.post(met, body.to_string(), &[], self.guard.bounds().connect_ms).await.is_ok() {
+        if self.simple(Some(met), "logging/setLevel", params, &[]).await.is_ok() {
             self.learn(|met| met.level = Some(wanted.to_owned()));
         }
     }
 
-    /// Answers a question of the upstream.
+    /// Answers a question of the upstream. In the modern era nothing is answered so.
     pub(crate) async fn respond(
         &self,
         met: &Met,
         id: &RawValue,
         outcome: Result<Value, ErrorObject>,
     ) {
+        if met.era == Era::Modern {
+            return;
+        }
         let body = match outcome {
             Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
             Err(error) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
@@ -411,24 +438,33 @@ fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
     u32::try_from(wait).ok().filter(|_| wait <= limits::RETRY_MS_MAX)
 }
 
-impl Conversation<'_> {
-    /// Follows a request to its reply, across streams that broke.
+impl<'c> Conversation<'c> {
+    /// Follows a request to its reply, across streams that broke. `clock` is for the first of
+    /// them, and for all that comes then there are `total_ms`.
     async fn follow(
         &mut self,
-        mut messages: Messages,
+        mut source: Source<'c>,
         mut inbox: mpsc::Receiver<Message>,
+        mut clock: Clock,
+        total_ms: u32,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
-        let (link, relay) = (self.link, self.relay);
-        let mut asking: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
-        let mut clock = Clock::new(self.total_ms);
-        let mut resumes = 0;
+        let link = self.link;
+        let mut answering = Answering::new();
+        let mut what = "its first byte";
         loop {
-            match next(&*link.world, &mut messages, &mut inbox, &mut asking, &mut clock).await {
+            match next(&*link.world, &mut source, &mut inbox, &mut answering, &mut clock).await {
                 Event::Answered => {}
-                Event::Late => return Err(Fault::Late("the result")),
-                Event::Heard(Ok(Some(Message::Reply { id, outcome }))) => {
+                Event::Late => return Err(Fault::Late(what)),
+                Event::Come(messages) => {
+                    source = Source::Open(messages?);
+                    if what != "the result" {
+                        link.guard.begin();
+                        (clock, what) = (Clock::new(total_ms), "the result");
+                    }
+                }
+                Event::Heard(Ok(Some(Message::Reply { of, outcome }))) => {
                     // An error may come without an id; what is another's is nobody's here.
-                    if id.is_none_or(|id| id == self.id) {
+                    if of.may_be(self.id) {
                         return Ok(outcome);
                     }
                 }
@@ -436,51 +472,47 @@ impl Conversation<'_> {
                     self.notified(&method, params).await;
                 }
                 Event::Heard(Ok(Some(Message::Request { id, method, params }))) => {
-                    asking.extend(self.asked(id, method, params));
+                    answering.extend(self.asked(id, method, params));
                 }
-                Event::Heard(Ok(None)) => {
-                    let last = messages.last_event.clone().ok_or(Fault::Ended)?;
-                    if messages.retry_ms.is_some() {
-                        relay.paused().await;
-                    }
-                    messages = self.resume(&last, messages.retry_ms, &mut resumes).await?;
-                }
+                Event::Heard(Ok(None)) => source = self.resume(source, Fault::Ended).await?,
                 Event::Heard(Err(fault @ Fault::Unreachable(_))) => {
-                    let last = messages.last_event.clone().ok_or(fault)?;
-                    messages = self.resume(&last, messages.retry_ms, &mut resumes).await?;
+                    source = self.resume(source, fault).await?;
                 }
                 Event::Heard(Err(fault)) => return Err(fault),
             }
         }
     }
 
-    /// Asks for the rest of a stream.
-    async fn resume(
-        &self,
-        last: &str,
-        retry_ms: Option<u64>,
-        resumes: &mut u32,
-    ) -> Result<Messages, Fault> {
-        *resumes = resumes.saturating_add(1);
-        if self.met.era == Era::Modern || *resumes > limits::UPSTREAM_RESUMES_MAX {
-            return Err(Fault::Ended);
+    /// Asks for the rest of a stream, or says why it cannot be had.
+    async fn resume(&self, source: Source<'c>, fault: Fault) -> Result<Source<'c>, Fault> {
+        let Source::Open(Messages { last_event: Some(last), retry_ms, .. }) = source else {
+            return Err(fault);
+        };
+        if self.met.era == Era::Modern {
+            return Err(fault);
         }
-        let wait = retry_ms.unwrap_or(limits::RETRY_MS_MIN).min(limits::RETRY_MS_MAX);
-        self.link.world.sleep(u32::try_from(wait).unwrap_or(0)).await;
-        let mut messages =
-            self.link.listen(self.met, Some(last)).await.map_err(|_| Fault::Ended)?;
-        messages.last_event = Some(last.to_owned());
-        Ok(messages)
+        if fault == Fault::Ended && retry_ms.is_some() {
+            self.relay.paused().await;
+        }
+        let (tries, before) = (&self.resumes, &self.last);
+        if before.replace(Some(last.clone())).as_ref() != Some(&last) {
+            // It has come further since.
+            tries.set(0);
+        }
+        let tries = Rc::clone(tries);
+        Ok(Source::Coming(Box::pin(rest(self.link, self.met, last, retry_ms, tries))))
     }
 
     async fn notified(&self, method: &str, mut params: JsonObject) {
-        if method == "notifications/progress" {
+        match method {
             // Progress of another request is none of this one's.
-            if token(&params).is_none_or(|token| token == self.id) {
+            "notifications/progress" if !token(&params).may_be(self.id) => return,
+            "notifications/progress" => {
                 params.remove("progressToken");
-                self.relay.notified(method, params).await;
             }
-            return;
+            // It is about a question, by a number that nobody else knows.
+            "notifications/cancelled" => return,
+            _ => {}
         }
         self.relay.notified(method, params).await;
     }
@@ -496,6 +528,10 @@ impl Conversation<'_> {
         Self: 'f,
     {
         let (link, met, relay) = (self.link, self.met, self.relay);
+        // In the modern era an upstream asks in its result.
+        if met.era == Era::Modern {
+            return None;
+        }
         if method == "ping" {
             return Some(Box::pin(async move {
                 link.respond(met, &id, Ok(json!({}))).await;
@@ -515,31 +551,66 @@ impl Conversation<'_> {
     }
 }
 
-/// The next that happens.
+/// The rest of a stream after the event `last`, as often as it may be asked for.
+async fn rest(
+    link: &Link,
+    met: &Met,
+    last: String,
+    retry_ms: Option<u64>,
+    tries: Rc<Cell<u32>>,
+) -> Result<Messages, Fault> {
+    while tries.get() < limits::UPSTREAM_RESUMES_MAX {
+        let step = limits::RETRY_MS_MIN.saturating_mul(1 << tries.get().min(10));
+        tries.set(tries.get().saturating_add(1));
+        let wait = retry_ms.unwrap_or(step).clamp(limits::RETRY_MS_MIN, limits::RETRY_MS_MAX);
+        link.world.sleep(u32::try_from(wait).unwrap_or(0)).await;
+        match link.listen(met, Some(&last)).await {
+            Ok(mut messages) => {
+                (messages.last_event, messages.retry_ms) = (Some(last), retry_ms);
+                return Ok(messages);
+            }
+            Err(fault) if fault.is_passing() => {}
+            Err(_) => break,
+        }
+    }
+    Err(Fault::Ended)
+}
+
+/// The next that happens. An upstream that never falls silent has no more time than another, and
+/// while it waits for many answers it is not heard.
 async fn next(
     world: &dyn World,
-    messages: &mut Messages,
+    source: &mut Source<'_>,
     inbox: &mut mpsc::Receiver<Message>,
-    asking: &mut FuturesUnordered<LocalBoxFuture<'_, ()>>,
+    answering: &mut Answering<'_>,
     clock: &mut Clock,
 ) -> Event {
-    let mut heard = Box::pin(messages.next());
+    let mut heard = match source {
+        Source::Open(messages) => messages.next().map(Event::Heard).boxed_local(),
+        Source::Coming(messages) => messages.map(Event::Come).boxed_local(),
+    };
     poll_fn(|context| {
-        if let Poll::Ready(heard) = heard.poll_unpin(context) {
-            return Poll::Ready(Event::Heard(heard));
-        }
-        if let Poll::Ready(Some(message)) = inbox.poll_next_unpin(context) {
-            return Poll::Ready(Event::Heard(Ok(Some(message))));
-        }
-        if let Poll::Ready(Some(())) = asking.poll_next_unpin(context) {
+        if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
             return Poll::Ready(Event::Answered);
         }
-        if !asking.is_empty() {
+        if answering.is_empty() {
+            if clock.poll(world, context).is_ready() {
+                return Poll::Ready(Event::Late);
+            }
+        } else {
             // The client may take its time.
             clock.stop(world);
+        }
+        if answering.len() >= limits::UPSTREAM_QUESTIONS_MAX {
             return Poll::Pending;
         }
-        clock.poll(world, context).map(|()| Event::Late)
+        if let Poll::Ready(event) = heard.poll_unpin(context) {
+            return Poll::Ready(event);
+        }
+        match inbox.poll_next_unpin(context) {
+            Poll::Ready(Some(message)) => Poll::Ready(Event::Heard(Ok(Some(message)))),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }

@@ -16,8 +16,8 @@ pub type Fields = BTreeMap<String, Box<RawValue>>;
 pub enum Message {
     /// The end of a request.
     Reply {
-        /// Which, in our numbers; `None` if it is no number of ours.
-        id: Option<u64>,
+        /// Which.
+        of: Of,
         /// A result, or a JSON-RPC error.
         outcome: Result<Fields, ErrorObject>,
     },
@@ -37,6 +37,29 @@ pub enum Message {
         /// Its parameters.
         params: JsonObject,
     },
+}
+
+/// The request that a reply is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Our number.
+    Number(u64),
+    /// None: an error of what could not be read may be so.
+    Nobody,
+    /// Somebody else's: it is no number of ours.
+    Stranger,
+}
+
+impl Of {
+    /// Whether it may be the reply to the request of this number.
+    #[must_use]
+    pub fn may_be(self, id: u64) -> bool {
+        match self {
+            Self::Number(number) => number == id,
+            Self::Nobody => true,
+            Self::Stranger => false,
+        }
+    }
 }
 
 /// A JSON-RPC error.
@@ -87,17 +110,18 @@ fn read_one(text: &str) -> Result<Message, String> {
         (Some(method), None, ..) => {
             Ok(Message::Notification { method: method.into_owned(), params })
         }
-        (None, id, _, Some(error)) => Ok(Message::Reply { id: number(id), outcome: Err(error) }),
-        (None, id, Some(result), None) => {
-            Ok(Message::Reply { id: number(id), outcome: Ok(result) })
-        }
+        (None, id, _, Some(error)) => Ok(Message::Reply { of: of(id), outcome: Err(error) }),
+        (None, id, Some(result), None) => Ok(Message::Reply { of: of(id), outcome: Ok(result) }),
         (None, _, None, None) => Err("a message without a method, a result or an error".to_owned()),
     }
 }
 
-/// An id of ours. Some servers give a number back as a text.
-fn number(id: Option<&RawValue>) -> Option<u64> {
-    id?.get().trim_matches('"').parse().ok()
+/// Whose reply it is. Some servers give a number back as a text.
+fn of(id: Option<&RawValue>) -> Of {
+    let Some(id) = id else {
+        return Of::Nobody;
+    };
+    id.get().trim_matches('"').parse().map_or(Of::Stranger, Of::Number)
 }
 
 /// A member of a result, as a value.
@@ -122,7 +146,8 @@ mod tests {
             r#"{"content":[{"type":"x-new","n":1.50,"big":123456789012345678901234567890}],"z":1}"#;
         let text = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{result}}}"#);
         let messages = read(&text);
-        let Ok([Message::Reply { id: Some(7), outcome: Ok(fields) }]) = messages.as_deref() else {
+        let Ok([Message::Reply { of: Of::Number(7), outcome: Ok(fields) }]) = messages.as_deref()
+        else {
             panic!("{text}");
         };
         let content = r#"[{"type":"x-new","n":1.50,"big":123456789012345678901234567890}]"#;
