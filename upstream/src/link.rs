@@ -149,6 +149,8 @@ impl Link {
         if let Some(met) = self.known() {
             return Ok(met);
         }
+        // It is no fault of the upstream's.
+        self.check_target()?;
         let meeting = {
             let mut kept = self.meeting.borrow_mut();
             // One that was given up by all who waited is begun again.
