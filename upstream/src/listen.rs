@@ -127,6 +127,8 @@ impl Link {
             if met.era == Era::Modern && !ear.is_wanted() {
                 return;
             }
+            // What is wished for so far is what it is opened with.
+            let _ = ear.changed.notified().now_or_never();
             match self.open(&met, ear).await {
                 Ok(messages) => {
                     failures = 0;
