@@ -86,6 +86,8 @@ pub struct Script {
     pub ttl_ms: Option<u64>,
     /// What is wrong with it, by what is asked; `*` for everything.
     pub wrong: BTreeMap<&'static str, Wrong>,
+    /// What it answers only once this is not said any more.
+    pub held: BTreeSet<&'static str>,
     /// What it says of a call before its result, by the tool. A progress gets the call's token.
     pub says: BTreeMap<String, Vec<Value>>,
     /// What it says to a session that it does not know.
@@ -178,6 +180,7 @@ impl Scripted {
             templates: Vec::new(),
             ttl_ms: None,
             wrong: BTreeMap::new(),
+            held: BTreeSet::new(),
             says: BTreeMap::new(),
             unknown_session: 404,
             pages: BTreeMap::new(),
@@ -514,6 +517,11 @@ impl Connection<'_> {
 
     fn reply(&mut self, what: &str, id: &Value, is_old: bool) -> io::Result<()> {
         let outcome = result(&self.shared.lock().script, what, &self.asked.body["params"]);
+        let mut state = self.shared.lock();
+        while state.script.held.contains(what) && !self.shared.is_over.load(Ordering::SeqCst) {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
         let mut body = json!({ "jsonrpc": "2.0", "id": id });
         let mut status = 200;
         match outcome {

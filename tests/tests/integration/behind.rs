@@ -65,10 +65,14 @@ impl Front {
 
     /// Kills it as a power cut would, and starts it again with what it has kept.
     fn restart(self) -> Self {
+        self.restart_with(&[])
+    }
+
+    fn restart_with(self, settings: &[(&str, &str)]) -> Self {
         let Self { server, state, toolsets } = self;
         server.kill();
         let bundle = Bundle::Release;
-        let server = Server::start_with_toolsets(bundle, state.path(), KEYS, &toolsets, &[]);
+        let server = Server::start_with_toolsets(bundle, state.path(), KEYS, &toolsets, settings);
         Self { server, state, toolsets }
     }
 
