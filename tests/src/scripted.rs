@@ -86,7 +86,7 @@ pub struct Script {
     pub ttl_ms: Option<u64>,
     /// What is wrong with it, by what is asked; `*` for everything.
     pub wrong: BTreeMap<&'static str, Wrong>,
-    /// What it answers only once this is not said any more.
+    /// What it has an answer to, and keeps that until this is not said any more.
     pub held: BTreeSet<&'static str>,
     /// What it says of a call before its result, by the tool. A progress gets the call's token.
     pub says: BTreeMap<String, Vec<Value>>,
@@ -108,6 +108,8 @@ struct State {
     open: Vec<(u64, TcpStream, Value)>,
     /// Connections that were ended by the other side before the answer, by what was asked.
     left: Vec<String>,
+    /// Answers that are held, by what was asked.
+    holding: Vec<String>,
     streams: u64,
 }
 
@@ -193,6 +195,7 @@ impl Scripted {
             begun: 0,
             open: Vec::new(),
             left: Vec::new(),
+            holding: Vec::new(),
             streams: 0,
         };
         let shared = Arc::new(Shared {
@@ -289,6 +292,21 @@ impl Scripted {
                 state.asked.iter().filter(|asked| asked.what() == what).cloned().collect();
             (all.len() >= count).then_some(all)
         })
+    }
+
+    /// Waits until a request has been this, and such a one.
+    #[must_use]
+    pub fn wait_for_such(&self, what: &str, is_it: impl Fn(&Asked) -> bool) -> Asked {
+        self.wait(&format!("such {what}"), |state| {
+            state.asked.iter().find(|asked| asked.what() == what && is_it(asked)).cloned()
+        })
+    }
+
+    /// Waits until an answer to this is held.
+    pub fn wait_for_held(&self, what: &str) {
+        self.wait(&format!("an answer to {what}"), |state| {
+            state.holding.iter().any(|held| held == what).then_some(())
+        });
     }
 
     /// Waits until that many streams wait for what is said.
@@ -516,8 +534,12 @@ impl Connection<'_> {
     }
 
     fn reply(&mut self, what: &str, id: &Value, is_old: bool) -> io::Result<()> {
-        let outcome = result(&self.shared.lock().script, what, &self.asked.body["params"]);
         let mut state = self.shared.lock();
+        let outcome = result(&state.script, what, &self.asked.body["params"]);
+        if state.script.held.contains(what) {
+            state.holding.push(what.to_owned());
+            self.shared.changed.notify_all();
+        }
         while state.script.held.contains(what) && !self.shared.is_over.load(Ordering::SeqCst) {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

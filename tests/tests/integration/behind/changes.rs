@@ -7,7 +7,7 @@ use std::thread;
 use tests::{
     Events, Session,
     remote::Upstream,
-    scripted::{Era, Scripted, tool},
+    scripted::{Asked, Era, Scripted, tool},
 };
 
 const ERAS: [Era; 2] = [Era::Handshake, Era::Modern];
@@ -142,7 +142,7 @@ fn a_change_while_a_list_is_on_its_way_is_not_lost() {
         });
         thread::scope(|scope| {
             let listing = scope.spawn(|| modern.tools());
-            let _ = upstream.wait_for("tools/list", 1);
+            upstream.wait_for_held("tools/list");
             // Its answer is made, and not sent.
             upstream.set(|script| script.tools.push(tool("fresh")));
             assert_eq!(upstream.say(&note("tools/list_changed", &json!({}))), 1);
@@ -235,8 +235,9 @@ fn listening_goes_on_where_an_upstream_forgot_the_session() {
     let _ = session.result("resources/subscribe", &json!({ "uri": "test://a" }));
     is_subscribed(&upstream, Era::Handshake, &["test://a"]);
     upstream.forget_sessions();
-    let again = upstream.wait_for("resources/subscribe", 2).pop().unwrap();
-    assert_eq!(again.header("mcp-session-id"), Some("session-2"));
+    let is_new = |asked: &Asked| asked.header("mcp-session-id") == Some("session-2");
+    let again = upstream.wait_for_such("resources/subscribe", is_new);
+    assert_eq!(again.body["params"]["uri"], "test://a");
     upstream.wait_for_streams(1);
     assert_eq!(upstream.say(&note("resources/updated", &json!({ "uri": "test://a" }))), 1);
     loop {
