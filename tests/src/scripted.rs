@@ -458,7 +458,7 @@ impl Connection<'_> {
         let stream = self.stream.try_clone()?;
         let request = self.asked.body.clone();
         let number = self.shared.change(|state| {
-            state.streams += 1;
+            state.streams = state.streams.saturating_add(1);
             state.open.push((state.streams, stream, request));
             state.streams
         });
@@ -522,7 +522,7 @@ impl Connection<'_> {
 
     fn initialize(&mut self, id: &Value) -> io::Result<()> {
         let session = self.shared.change(|state| {
-            state.begun += 1;
+            state.begun = state.begun.saturating_add(1);
             let session = format!("session-{}", state.begun);
             state.sessions.insert(session.clone());
             session

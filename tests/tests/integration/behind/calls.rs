@@ -3,6 +3,7 @@
 
 use super::{Asks, Front, far};
 use serde_json::{Value, json};
+use std::thread;
 use tests::{
     Events, Session,
     scripted::{Era, Scripted, Wrong, tool},
@@ -135,13 +136,19 @@ fn a_cancellation_is_passed_on() {
 
 #[test]
 fn a_modern_client_that_goes_takes_its_call_along() {
-    for era in ERAS {
+    let goes = |era: Era| {
         let (upstream, front) = hanging(era, Wrong::Hangs);
         let events = front.modern("/mcp/acme").stream("tools/call", &json!({ "name": "echo" }));
         let _ = upstream.wait_for("tools/call", 1);
         drop(events);
         is_withdrawn(&upstream, era);
-    }
+    };
+    // That a client has gone is noticed within two signs of life.
+    thread::scope(|scope| {
+        for era in ERAS {
+            scope.spawn(move || goes(era));
+        }
+    });
 }
 
 #[test]

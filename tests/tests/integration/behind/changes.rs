@@ -226,6 +226,32 @@ fn is_subscribed(upstream: &Scripted, era: Era, uris: &[&str]) {
 }
 
 #[test]
+fn a_resource_of_a_narrower_context_is_heard_of_through_a_wider_url() {
+    for era in ERAS {
+        let upstream = Scripted::start(era);
+        let more = json!({ "uris": ["repo://{org}/{project}"] });
+        let front = Front::start(&json!([far(&upstream.url("/up/{org}/{project}"), &more)]));
+        let uri = "repo://acme/web/readme";
+        let session = Session::begin(&front.url("/mcp"), "key-a");
+        let beside = Session::begin(&front.url("/mcp/acme/web"), "key-a");
+        let (mut wide, mut narrow) = (session.listen(None), beside.listen(None));
+        for events in [&mut wide, &mut narrow] {
+            assert_eq!(events.next().unwrap().data, "");
+        }
+        let _ = session.result("resources/subscribe", &json!({ "uri": uri }));
+        is_subscribed(&upstream, era, &[uri]);
+        assert_eq!(upstream.say(&note("resources/updated", &json!({ "uri": uri }))), 1);
+        let (_, message) = wide.message();
+        assert_eq!(message["method"], "notifications/resources/updated", "{era:?}");
+        assert_eq!(message["params"]["uri"], uri);
+        // Whoever did not subscribe hears of the next thing only.
+        assert_eq!(upstream.say(&note("tools/list_changed", &json!({}))), 1);
+        assert_eq!(next(&mut narrow), "notifications/tools/list_changed", "{era:?}");
+        assert!(upstream.asked().iter().all(|asked| asked.path == "/up/acme/web"));
+    }
+}
+
+#[test]
 fn listening_goes_on_where_an_upstream_forgot_the_session() {
     let upstream = Scripted::start(Era::Handshake);
     let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
@@ -254,15 +280,16 @@ fn nobody_is_listened_to_for_nobody() {
     for era in ERAS {
         let upstream = Scripted::start(era);
         let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
-        let modern = front.modern("/mcp/acme");
-        let events = modern.listen(&json!({ "toolsListChanged": true }));
+        let session = Session::begin(&front.url("/mcp/acme"), "key-a");
+        let mut events = session.listen(None);
+        assert_eq!(events.next().unwrap().data, "");
         upstream.wait_for_streams(1);
-        drop(events);
+        assert_eq!(session.end().status, 204);
         let what = if era == Era::Modern { "subscriptions/listen" } else { "GET" };
         upstream.wait_for_leave(what);
         upstream.forget_requests();
-        assert_eq!(modern.tools(), ["echo"]);
-        assert_eq!(upstream.count("subscriptions/listen"), 0);
+        assert_eq!(front.modern("/mcp/acme").tools(), ["echo"]);
+        assert_eq!(upstream.count(what), 0, "{era:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Asks, Front, far};
 use serde_json::json;
 use tests::{
     Session, message, post,
-    scripted::{Era, Scripted},
+    scripted::{Era, Scripted, Wrong},
 };
 
 /// Everything that may be said to an upstream, besides the headers that are configured.
@@ -135,4 +135,24 @@ fn without_its_credential_an_upstream_is_not_asked() {
         assert_eq!(upstream.asked().len(), 0);
         let _ = modern.calls("remember", &json!({ "text": "the others work" }));
     }
+}
+
+#[test]
+fn what_an_upstream_is_trusted_with_is_told_to_no_other() {
+    let (upstream, other) = (Scripted::start(Era::Modern), Scripted::start(Era::Modern));
+    let more = json!({ "auth": { "secret": "FAR_TOKEN" }, "bounds": { "retries": 0 } });
+    let toolsets = json!([far(&upstream.url("/mcp"), &more)]);
+    let front = Front::start_with(&toolsets, &[("FAR_TOKEN", "token-of-ours")]);
+    let modern = front.modern("/mcp/acme");
+    let _ = modern.tools();
+    for status in [301, 302, 303, 307, 308] {
+        let headers = vec![("location", other.url("/mcp"))];
+        upstream.set(|script| {
+            let wrong = Wrong::Says(status, headers, String::new());
+            script.wrong.insert("tools/call", wrong);
+        });
+        assert_eq!(modern.calls("echo", &json!({}))["isError"], true, "{status}");
+    }
+    assert_eq!(upstream.count("tools/call"), 5);
+    assert_eq!(other.asked().len(), 0);
 }

@@ -235,12 +235,17 @@ fn the_list_of_tools_depends_on_what_the_client_can_do() {
     let upstream = Upstream::everything();
     let front = Front::start(&json!([far(&upstream.url, &json!({}))]));
     let capable: Value = serde_json::from_str(CAPABLE).unwrap();
-    for capabilities in [json!({}), capable, json!({ "sampling": {} })] {
+    let mut more = capable.clone();
+    more["elicitation"] = json!({ "form": {}, "url": {} });
+    for (capabilities, count) in
+        [(json!({}), 13), (capable, 16), (json!({ "sampling": {} }), 14), (more, 17)]
+    {
         let revision = "2025-11-25";
         let direct = Session::begin_as(&upstream.url, "none", revision, &capabilities);
         let session = Session::begin_as(&front.url("/mcp"), "key-a", revision, &capabilities);
         let modern = Modern { capabilities: capabilities.clone(), ..front.modern("/mcp") };
         let expected = direct.tools();
+        assert_eq!(expected.len(), count, "{expected:?}");
         assert_eq!(session.tools(), expected, "{capabilities}");
         assert_eq!(modern.tools(), expected, "{capabilities}");
     }

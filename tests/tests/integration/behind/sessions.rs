@@ -139,3 +139,22 @@ fn contexts_and_users_have_sessions_of_their_own() {
     let sessions: Vec<_> = calls.iter().filter_map(session_of).collect();
     assert_eq!(sessions, ["session-1", "session-2", "session-3"]);
 }
+
+#[test]
+fn an_upstream_without_a_stream_is_asked_for_it_once() {
+    let upstream = Scripted::start(Era::Handshake);
+    upstream.set(|script| script.has_stream = false);
+    let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
+    let session = Session::begin(&front.url("/mcp/acme"), "key-a");
+    let calls = |session: &Session| {
+        for _ in 0..5 {
+            let _ = session.calls("echo", &json!({}));
+        }
+    };
+    calls(&session);
+    let _ = upstream.wait_for("GET", 1);
+    calls(&session);
+    let front = front.restart();
+    calls(&session.at(&front.url("/mcp/acme")));
+    assert_eq!(upstream.count("GET"), 1);
+}
