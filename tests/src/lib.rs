@@ -2,6 +2,7 @@
 //! plain HTTP client that sends exactly what it is told. It must not know what any test expects.
 //!
 //! - [`remote`]: servers that nobody here wrote
+//! - [`scripted`]: one that does what a test tells it
 
 #![allow(
     clippy::expect_used,
@@ -11,6 +12,7 @@
 )]
 
 pub mod remote;
+pub mod scripted;
 
 use serde_json::{Value, json};
 use std::{

@@ -20,6 +20,8 @@ const GROUP: &str = r#"exec 2>&1; { "$@" </dev/null; kill -KILL 0; } & read -r _
 /// A running server. All its processes end when it is dropped.
 #[derive(Debug)]
 pub struct Upstream {
+    command: Command,
+    accepts: String,
     group: Child,
     log: Arc<Mutex<String>>,
     /// Where it speaks Streamable HTTP.
@@ -111,15 +113,32 @@ impl Upstream {
         group.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
         group.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         group.current_dir(root()).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut group = group.spawn().expect("bash starts");
+        Self::spawn(group, port, accepts)
+    }
+
+    /// Ends it, with everything that it has not kept in a file, and starts it again where it was.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn restart(&mut self) {
+        self.end();
+        let command = std::mem::replace(&mut self.command, Command::new("true"));
+        let authority = self.url.trim_start_matches("http://").split('/').next();
+        let port = authority.and_then(|authority| authority.split_once(':'));
+        let port = port.and_then(|(_, port)| port.parse().ok()).expect("its port");
+        *self = Self::spawn(command, port, &self.accepts);
+    }
+
+    fn spawn(mut command: Command, port: u16, accepts: &str) -> Self {
+        let mut group = command.spawn().expect("bash starts");
         let output = group.stdout.take().expect("its output");
         let log = Arc::new(Mutex::new(String::new()));
         let (said, heard) = mpsc::channel();
-        let (kept, accepts) = (Arc::clone(&log), accepts.to_owned());
+        let (kept, word) = (Arc::clone(&log), accepts.to_owned());
         // It reads on to the end: a server whose output nobody reads stops.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let is_ready = line.contains(&accepts);
+                let is_ready = line.contains(&word);
                 let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push_str(&line);
                 log.push('\n');
@@ -130,8 +149,9 @@ impl Upstream {
                 }
             }
         });
-        let upstream = Self { group, log, url: format!("http://127.0.0.1:{port}/mcp") };
-        assert!(heard.recv().is_ok(), "{command:?} ended:\n{}", upstream.log());
+        let url = format!("http://127.0.0.1:{port}/mcp");
+        let upstream = Self { command, accepts: accepts.to_owned(), group, log, url };
+        assert!(heard.recv().is_ok(), "{:?} ended:\n{}", upstream.command, upstream.log());
         upstream
     }
 
@@ -142,10 +162,16 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
+impl Upstream {
+    fn end(&mut self) {
         drop(self.group.stdin.take());
         let _ = self.group.wait();
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -125,6 +125,8 @@ impl Link {
             if met.is_mute || (met.era == Era::Modern && !ear.is_wanted()) {
                 return;
             }
+            // What is wished for so far is what it is opened with.
+            let _ = ear.changed.notified().now_or_never();
             let begun = self.world.now();
             let end = match self.open(&met, ear).await {
                 Ok(messages) => {

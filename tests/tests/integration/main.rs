@@ -10,6 +10,7 @@
 //! - `clients`: the SDKs, the Inspector and mcp-remote, each doing the whole job or talking
 //! - `settings`: what a server is told besides its bundle, and `make effective`
 //! - `upstreams`: servers that nobody here wrote, as they are
+//! - `behind`: the `mcp` toolset, with real and scripted servers upstream
 //! - `golden`: what clients read of tools at each scope
 //! - `bundle`: what the bundle exports, imports and weighs
 
@@ -25,6 +26,7 @@
     reason = "test code: what fails is a failing test"
 )]
 
+mod behind;
 mod bundle;
 mod clients;
 mod cuts;

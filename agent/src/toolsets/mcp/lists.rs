@@ -85,6 +85,8 @@ struct Known {
     until: Millis,
     /// What was left out when it was read.
     dropped: Rc<Vec<(String, String)>>,
+    /// Whether whoever listens knows that it is another now.
+    is_announced: bool,
 }
 
 type Asking = Shared<LocalBoxFuture<'static, Result<Known, ToolError>>>;
@@ -100,6 +102,8 @@ pub(super) struct Lists {
     asking: RefCell<BTreeMap<Kind, Asking>>,
     offers: RefCell<Option<(Rc<Listed>, Rc<Offers>)>>,
     was_heard: Cell<bool>,
+    /// How often each was heard to have changed.
+    changes: RefCell<BTreeMap<Kind, u64>>,
 }
 
 impl Lists {
@@ -120,6 +124,7 @@ impl Lists {
             asking: RefCell::default(),
             offers: RefCell::default(),
             was_heard: Cell::new(false),
+            changes: RefCell::default(),
         })
     }
 
@@ -150,11 +155,20 @@ impl Lists {
         Ok(Current { it: known.items, until: Some(known.until), lack })
     }
 
-    /// The list is not fresh any more.
+    /// The list is not fresh any more, and whoever listens is told so.
     pub(super) fn spoil(&self, kind: Kind) {
+        let changes = self.changes_of(kind).wrapping_add(1);
+        self.changes.borrow_mut().insert(kind, changes);
+        // What an earlier life of this object has kept is no fresher.
+        let _ = self.recall(kind);
         if let Some(known) = self.known.borrow_mut().get_mut(&kind) {
             known.until = Millis(0);
+            known.is_announced = true;
         }
+    }
+
+    fn changes_of(&self, kind: Kind) -> u64 {
+        self.changes.borrow().get(&kind).copied().unwrap_or(0)
     }
 
     /// After a time in which nothing was heard: what is known is asked for again, and whoever
@@ -164,8 +178,14 @@ impl Lists {
             return;
         }
         for kind in Kind::ALL {
-            if self.known.borrow().contains_key(&kind) {
-                self.spoil(kind);
+            let is_known = match self.known.borrow_mut().get_mut(&kind) {
+                Some(known) => {
+                    known.until = Millis(0);
+                    true
+                }
+                None => false,
+            };
+            if is_known {
                 let this = Rc::clone(self);
                 self.platform.spawn(Box::pin(async move {
                     if let Err(ToolError::Below(error)) = this.get(kind, Need::Fresh).await {
@@ -218,6 +238,7 @@ impl Lists {
             fetched: kept.fetched,
             until: kept.until,
             dropped: Rc::default(),
+            is_announced: false,
         };
         self.known.borrow_mut().insert(kind, known.clone());
         Ok(Some(known))
@@ -240,6 +261,7 @@ impl Lists {
     }
 
     async fn fetch(self: Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
+        let changes = self.changes_of(kind);
         let met = self.link.meet().await.map_err(failed)?;
         let mut read = Read::default();
         let mut ttl = limits::UPSTREAM_TTL_MS;
@@ -254,14 +276,19 @@ impl Lists {
             Some(before) if is_same => Rc::clone(&before.items),
             _ => Rc::new(items),
         };
-        let until = now.after(ttl.min(limits::UPSTREAM_TTL_MS_MAX));
-        let known = Known { items, fetched: now, until, dropped: Rc::new(dropped) };
+        // What changed meanwhile may not be in it.
+        let is_announced = self.changes_of(kind) != changes;
+        let until = match is_announced {
+            true => Millis(0),
+            false => now.after(ttl.min(limits::UPSTREAM_TTL_MS_MAX)),
+        };
+        let known = Known { items, fetched: now, until, dropped: Rc::new(dropped), is_announced };
         self.known.borrow_mut().insert(kind, known.clone());
         if !is_same {
             let text = serde_json::to_string(&*known.items)
                 .map_err(|error| Error::internal(error.to_string()))?;
             self.shelf.keep(&self.kind, kind.words().0, &Kept { text, fetched: now, until })?;
-            if before.is_some() {
+            if before.is_some_and(|before| !before.is_announced) {
                 (self.announce)(kind.change());
             }
         }
