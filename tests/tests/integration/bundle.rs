@@ -7,8 +7,9 @@ use tests::{Bundle, root};
 /// What the crate `worker` exports of its own accord: types of values, no classes of objects.
 const VALUE_TYPES: [&str; 3] = ["ContainerStartupOptions", "MinifyConfig", "R2Range"];
 
-/// Bytes of the bundle, compressed.
-const GZIP_BYTES_MAX: usize = 700 * 1000;
+/// Bytes of the bundle, compressed. It was 700 KB before there were remote servers: with them it is 801
+/// KB where everything is built for size, which costs a tenth of every call.
+const GZIP_BYTES_MAX: usize = 1_000 * 1000;
 
 #[test]
 fn the_classes_it_exports_are_those_that_wrangler_toml_names() {
