@@ -373,6 +373,11 @@ impl Stage {
         self.world.seen.borrow().clone()
     }
 
+    /// How much that was.
+    pub(super) fn seen_count(&self) -> usize {
+        self.world.seen.borrow().len()
+    }
+
     /// The methods of it, in order.
     pub(super) fn methods(&self) -> Vec<String> {
         self.seen().iter().map(|seen| seen.rpc().to_owned()).collect()
