@@ -495,8 +495,9 @@ impl<'c> Conversation<'c> {
             self.relay.paused().await;
         }
         let (tries, before) = (&self.resumes, &self.last);
-        if before.replace(Some(last.clone())).as_ref() != Some(&last) {
-            // It has come further since.
+        let is_further = before.replace(Some(last.clone())).as_ref() != Some(&last);
+        if is_further && retry_ms.is_some() {
+            // It wants to be asked again and again, and has come further since.
             tries.set(0);
         }
         let tries = Rc::clone(tries);

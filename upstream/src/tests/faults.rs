@@ -228,6 +228,17 @@ fn what_may_be_repeated_is_after_a_fault_that_passes() {
 }
 
 #[test]
+fn those_who_failed_together_do_not_come_back_together() {
+    for (random, expected) in [(0, [0, 200, 600]), (128, [0, 250, 750]), (255, [0, 299, 898])] {
+        let stage = Stage::with(|stage, seen| handshake(stage, seen, |_, _| Plan::Refuse));
+        stage.world.random.set(random);
+        assert!(stage.ask(&stage.link(), read()).is_err());
+        let times: Vec<_> = stage.seen_of("tools/call").iter().map(|seen| seen.at).collect();
+        assert_eq!(times, expected, "{random}");
+    }
+}
+
+#[test]
 fn what_was_refused_for_now_is_repeated_whatever_it_is() {
     let all = Bounds::default();
     let (times, outcome) = tries(&call(), all, |_, _| Plan::status(429));

@@ -216,6 +216,8 @@ pub(super) struct Outside {
     server: RefCell<Server>,
     seen: RefCell<Vec<Seen>>,
     spawner: LocalSpawner,
+    /// What chance is made of.
+    pub(super) random: Cell<u8>,
 }
 
 impl World for Outside {
@@ -224,7 +226,7 @@ impl World for Outside {
     }
 
     fn random(&self) -> [u8; 12] {
-        [0; 12]
+        [self.random.get(); 12]
     }
 
     fn sleep(&self, milliseconds: u32) -> LocalBoxFuture<'static, ()> {
@@ -336,6 +338,7 @@ impl Stage {
             server: RefCell::new(Rc::new(server)),
             seen: RefCell::default(),
             spawner: pool.spawner(),
+            random: Cell::default(),
         };
         let (world, pool) = (Rc::new(world), RefCell::new(pool));
         Rc::new(Self { world, pool, kept: Rc::default() })
@@ -368,6 +371,11 @@ impl Stage {
     /// Everything that the server saw.
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.world.seen.borrow().clone()
+    }
+
+    /// How much that was.
+    pub(super) fn seen_count(&self) -> usize {
+        self.world.seen.borrow().len()
     }
 
     /// The methods of it, in order.
