@@ -97,7 +97,10 @@ async fn hops(cpus: &Cpus, duration: Duration, far: &str, text: &mut String) -> 
 /// Waits for a way to be up, and warms it.
 async fn until_it_answers(way: &Way) -> Result<()> {
     let mut last = String::new();
+    // The gateway does not say when it listens.
+    let mut tries = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..200 {
+        tries.tick().await;
         let answered = match Connection::open(&way.address).await {
             Ok(mut connection) => connection.call(&way.call).await,
             Err(error) => Err(error),
@@ -106,7 +109,6 @@ async fn until_it_answers(way: &Way) -> Result<()> {
             Ok(()) => return Ok(()),
             Err(error) => last = error.to_string(),
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err(format!("{} does not answer: {last}", way.name).into())
 }
