@@ -6,7 +6,7 @@ use crate::{
     caller::SharedCaller,
     client::{Client, Rounds},
     platform::Platform,
-    registry::{Found, Placed, Registry, Shown},
+    registry::{Found, Placed, Registry, Seen, Shown},
     report::Reporter,
     skills::Bundle,
     tasks::{self, TaskCall, Tasks, Updated},
@@ -130,6 +130,7 @@ impl Handler {
             changed: Changed::default(),
             shared_notes: self.shared_notes,
             meta: for_others(&context.meta),
+            is_shared: false,
             kind: OnceCell::new(),
         }
     }
@@ -205,16 +206,16 @@ impl Handler {
     /// The tools that the client sees.
     async fn tools(&self, visit: &Visit) -> Whole<Text> {
         let mut whole = Whole::new();
-        let mut names = BTreeSet::new();
-        for (placed, seen) in self.registry.views(visit).await {
+        let seen = self.registry.views(visit).await;
+        let owners = owners(&seen);
+        for (placed, seen) in seen {
             match seen {
                 Err(error) => whole.missing.push(self.lacks(placed, error)),
                 Ok((current, view)) => {
                     whole.ttl = whole.ttl.min(self.ttl(current.until));
                     whole.lack(placed, current.lack.as_ref());
                     for tool in view.tools.iter().filter(|tool| self.leaves(placed, tool)) {
-                        // Of two with one name the first has it.
-                        if names.insert(tool.name.clone()) {
+                        if owners.get(&tool.name) == Some(&placed.config.name) {
                             whole.items.push(Text::Tool(Rc::clone(tool)));
                         }
                     }
@@ -555,14 +556,23 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let visit = self.visit(&context);
+        let mut visit = self.visit(&context);
+        visit.is_shared = self.registry.toolsets.len() > 1;
         let uri = &request.uri;
+        let mut failed = None;
         for placed in self.toolsets() {
             placed.fence.check_uri("uri", uri)?;
             let of_skill = placed.toolset.skills().iter().find_map(|skill| skill.read(uri));
             let found = match of_skill {
                 Some(contents) => Some(ReadResourceResult::new(vec![contents]).into()),
-                None => self.read_from(placed, uri, &visit).await?,
+                None => match self.read_from(placed, uri, &visit).await {
+                    Ok(found) => found,
+                    // Another may have it.
+                    Err(error) => {
+                        failed = failed.or(Some(error));
+                        continue;
+                    }
+                },
             };
             match found {
                 None => {}
@@ -575,6 +585,9 @@ impl ServerHandler for Handler {
                     return Ok(ReadResourceResult::new(vec![]).into());
                 }
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let text = format!("there is no resource {}", shown(uri));
         Err(ErrorData::resource_not_found(text, Some(json!({ "uri": uri }))))
@@ -776,11 +789,13 @@ impl ServerHandler for Handler {
             };
             let (text, argument) = (argument.value.as_str(), argument.name.as_str());
             let question = Completion { subject, argument, text, known: &known };
-            let answer = placed.toolset.complete(question, &visit).await;
-            match answer.map_err(|error| self.failed(error).into_protocol())? {
-                None => {}
-                Some(Answered::Made(result)) => return Ok(result),
-                Some(Answered::Relayed(fields)) => {
+            match placed.toolset.complete(question, &visit).await {
+                Ok(None) => {}
+                Err(error) => {
+                    refused = refused.or(Some(self.failed(error).into_protocol()));
+                }
+                Ok(Some(Answered::Made(result))) => return Ok(result),
+                Ok(Some(Answered::Relayed(fields))) => {
                     self.relay(fields, None)?;
                     return Ok(CompleteResult::default());
                 }
@@ -797,10 +812,11 @@ impl Handler {
     /// Everything that is served here, and what is not, and why.
     async fn effective(&self, visit: &Visit) -> Value {
         let (mut tools, mut hidden, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-        let mut names = BTreeMap::new();
         let absent = self.registry.absent.iter();
         missing.extend(absent.map(|(name, why)| json!({ "toolset": name, "reason": why })));
-        for (placed, seen) in self.registry.views(visit).await {
+        let seen = self.registry.views(visit).await;
+        let owners = owners(&seen);
+        for (placed, seen) in seen {
             let toolset = &placed.config.name;
             let (current, view) = match seen {
                 Ok(seen) => seen,
@@ -817,12 +833,11 @@ impl Handler {
                 hidden.push(json!({ "name": name, "toolset": toolset, "reason": reason }));
             }
             for tool in &view.tools {
-                if let Some(other) = names.get(&tool.name) {
+                if let Some(other) = owners.get(&tool.name).filter(|owner| *owner != toolset) {
                     let reason = format!("{other} has a tool of this name; give one a prefix");
                     hidden.push(json!({ "name": tool.name, "toolset": toolset, "reason": reason }));
                     continue;
                 }
-                names.insert(tool.name.clone(), toolset.clone());
                 let mut shown: Value = serde_json::from_str(&tool.text).unwrap_or_default();
                 if let Some(shown) = shown.as_object_mut() {
                     shown.insert("toolset".to_owned(), toolset.clone().into());
@@ -920,6 +935,20 @@ fn extensions(names: impl Iterator<Item = &'static str>) -> ExtensionCapabilitie
         _ => JsonObject::new(),
     };
     names.map(|name| (name.to_owned(), settings(name))).collect()
+}
+
+/// Whose each tool is: of several toolsets that have one of its name, the one to which the
+/// configuration gives names before any server does, and else the first.
+fn owners(seen: &[(&Placed, Result<Seen, ToolError>)]) -> BTreeMap<String, String> {
+    let mut owners = BTreeMap::new();
+    for is_open in [false, true] {
+        for (placed, seen) in seen.iter().filter(|(placed, _)| placed.config.is_open() == is_open) {
+            for tool in seen.iter().flat_map(|(_, view)| &view.tools) {
+                owners.entry(tool.name.clone()).or_insert_with(|| placed.config.name.clone());
+            }
+        }
+    }
+    owners
 }
 
 /// What is missing of a list: whose, and why.

@@ -215,7 +215,11 @@ impl Registry {
         let owner = self.toolsets.iter().find(prefixed);
         let asked: Vec<&Placed> = match owner {
             Some(owner) => vec![owner],
-            None => self.toolsets.iter().filter(may).collect(),
+            None => {
+                let all = || self.toolsets.iter().filter(may);
+                let fixed = all().filter(|placed| !placed.config.is_open());
+                fixed.chain(all().filter(|placed| placed.config.is_open())).collect()
+            }
         };
         // Whoever calls a tool has seen it: an older copy of the list will do, if it is in there.
         let mut failed = None;

@@ -58,6 +58,14 @@ impl Reporter {
                     return;
                 }
             }
+            // Told by an upstream of itself, or of what the client knows by another name.
+            "notifications/cancelled"
+            | "notifications/initialized"
+            | "notifications/tasks"
+            | "notifications/tasks/status"
+            | "notifications/subscriptions/acknowledged" => return,
+            // What has another name is none: it might be one of ours.
+            _ if !method.starts_with("notifications/") => return,
             _ => {}
         }
         let said = CustomNotification::new(method, Some(Value::Object(params)));

@@ -55,6 +55,9 @@ pub struct Visit {
     pub shared_notes: bool,
     /// What the client said beside its request, and not to this server.
     pub meta: JsonObject,
+    /// Whether several toolsets may have their say in this one request: then nothing that one asks
+    /// or keeps may be taken for another's.
+    pub is_shared: bool,
     /// What kind of client it is to an upstream; found out once.
     pub kind: OnceCell<String>,
 }

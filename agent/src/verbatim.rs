@@ -108,7 +108,16 @@ pub fn relayed(
         meta.insert(SERVER_INFO.to_owned(), server());
         fields.insert("_meta".to_owned(), raw(&Value::Object(meta))?);
     }
-    serde_json::to_string(&fields)
+    serde_json::to_string(&fields).map(one_line)
+}
+
+/// JSON without raw line breaks: between its parts they are blanks, and inside of a text there are
+/// none. What is sent as a line, or as an event, must be one.
+fn one_line(json: String) -> String {
+    match json.contains(['\n', '\r']) {
+        true => json.replace(['\n', '\r'], " "),
+        false => json,
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +139,17 @@ mod tests {
         let modern = read(list("tools", none(), more, true));
         assert_eq!(modern["resultType"], "complete");
         assert_eq!(modern["_meta"][SERVER_INFO]["name"], "signalbox");
+    }
+
+    #[test]
+    fn what_is_relayed_is_one_line() {
+        let forged = "{\"content\":[\r\n{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n]}";
+        for is_modern in [false, true] {
+            let fields: Fields = serde_json::from_str(forged).unwrap();
+            let text = relayed(fields, None, is_modern).unwrap();
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+        }
     }
 
     #[test]

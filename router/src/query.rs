@@ -32,20 +32,23 @@ impl Query {
             // A name that cannot be read is none of ours.
             let Some(name) = decode(name) else { continue };
             let bad = |rule: &str| Refusal::BadQuery(format!("`{}` {rule}", shown(&name)));
-            let value = || decode(value).ok_or_else(|| bad("is not percent-encoded UTF-8"));
+            let read_value = || decode(value).ok_or_else(|| bad("is not percent-encoded UTF-8"));
             let mut more = Options::default();
             match name.as_ref() {
-                "tools" => more.tools = Some(names(&value()?).map_err(|rule| bad(&rule))?),
-                "toolsets" => more.toolsets = Some(names(&value()?).map_err(|rule| bad(&rule))?),
+                "tools" => more.tools = Some(names(&read_value()?).map_err(|rule| bad(&rule))?),
+                "toolsets" => {
+                    more.toolsets = Some(names(&read_value()?).map_err(|rule| bad(&rule))?)
+                }
                 "read_only" => {
-                    more.read_only = match value()?.as_ref() {
+                    more.read_only = match read_value()?.as_ref() {
                         "true" => true,
                         "false" => false,
                         _ => return Err(bad("is `true` or `false`")),
                     }
                 }
                 "sessionId" if read.session.is_none() => {
-                    read.session = Some(value()?.into_owned());
+                    // One that cannot be read is as unknown as any other.
+                    read.session = Some(decode(value).unwrap_or_default().into_owned());
                 }
                 _ => {}
             }

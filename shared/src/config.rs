@@ -221,6 +221,12 @@ impl Toolset {
         }
     }
 
+    /// Whether it has names for its tools that nobody here gave it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.prefix.is_none() && self.allow.is_none() && matches!(self.kind, ToolsetKind::Mcp(_))
+    }
+
     /// Whether it may have a tool that clients see under this name.
     fn may_own(&self, name: &str) -> bool {
         let inner = self.inner(name);
@@ -419,6 +425,7 @@ mod tests {
             (r#","prefix":"a_""#, "[0].prefix: a prefix has"),
             (r#","auth":"abc""#, "[0].auth: a token is a secret"),
             (r#","auth":{"secret":"x"}"#, "[0].auth: a secret's name"),
+            (r#","auth":{"secret":"API_KEYS"}"#, "[0].auth: API_KEYS is a variable"),
             (r#","auth":{"credential":"X"}"#, "[0].auth: a name is made of"),
             (r#","auth":{"token":"X"}"#, "toolsets: a text, { secret"),
             (r#","headers":{"Authorization":"x"}"#, "headers.Authorization: write it as `auth`"),

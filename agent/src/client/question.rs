@@ -96,8 +96,8 @@ impl Question {
 
     /// As a request of the handshake era.
     pub(super) fn request(&self) -> ServerRequest {
-        // `roots/list` has no parameters.
-        let params = (!self.params.is_empty()).then(|| Value::Object(self.params.clone()));
+        // Without parameters they would be written as null.
+        let params = Some(Value::Object(self.params.clone()));
         ServerRequest::CustomRequest(CustomRequest::new(self.method.clone(), params))
     }
 

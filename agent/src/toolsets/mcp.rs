@@ -19,7 +19,7 @@ use crate::{
     platform::Platform,
     tasks,
     toolset::{
-        Answer, Answered, Call, Completion, Current, Listed, Need, Offers, Page, Subject,
+        Answer, Answered, Call, Changed, Completion, Current, Listed, Need, Offers, Page, Subject,
         TaskRequest, ToolError, Toolset, Visit,
     },
 };
@@ -40,7 +40,12 @@ use shared::{
     limits,
 };
 use shelf::Shelf;
-use std::{cell::RefCell, collections::BTreeSet, fmt, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    fmt,
+    rc::Rc,
+};
 use upstream::{
     Ask, Failure, Fields, Link, World,
     guard::Guard,
@@ -161,15 +166,29 @@ impl Mcp {
         peer
     }
 
-    /// The way to tell whoever listens that something has changed.
+    /// The way to tell whoever listens that something has changed. However fast a server says so,
+    /// one telling is on its way at a time, and what is said meanwhile goes with the next.
     fn announcer(&self) -> Rc<dyn Fn(Change)> {
         let (key, platform) = (Rc::clone(&self.key), Rc::clone(&self.platform));
+        let (changed, is_telling) = (Changed::default(), Rc::new(Cell::new(false)));
         Rc::new(move |change| {
+            changed.announce(change);
+            if is_telling.replace(true) {
+                return;
+            }
             let (key, near) = (Rc::clone(&key), Rc::clone(&platform));
+            let (changed, is_telling) = (changed.clone(), Rc::clone(&is_telling));
             platform.spawn(Box::pin(async move {
-                if let Err(error) = near.changed(&key.scope, vec![change]).await {
-                    near.log(&error);
+                loop {
+                    let changes = changed.take();
+                    if changes.is_empty() {
+                        break;
+                    }
+                    if let Err(error) = near.changed(&key.scope, changes).await {
+                        near.log(&error);
+                    }
                 }
+                is_telling.set(false);
             }));
         })
     }
@@ -177,6 +196,10 @@ impl Mcp {
     /// The server, as whoever asks has it.
     fn of(&self, visit: &Visit) -> Rc<Peer> {
         self.peer(visit.kind.get_or_init(|| kind(&visit.client.capabilities())))
+    }
+
+    fn passing<'a>(&'a self, visit: &'a Visit, peer: &'a Peer) -> Passing<'a> {
+        Passing { toolset: self.guard.name(), visit, hearing: &peer.hearing }
     }
 
     /// Asks the server for something on behalf of a client.
@@ -189,7 +212,7 @@ impl Mcp {
             ..ask
         };
         peer.link.hear_of_request(&peer.ear, &peer.hearing);
-        peer.link.ask(ask, &Passing { visit, hearing: &peer.hearing }).await
+        peer.link.ask(ask, &self.passing(visit, &peer)).await
     }
 
     /// Calls a tool that runs only as a task, in the handshake era (2025-11-25, tasks), and waits
@@ -361,7 +384,7 @@ impl Toolset for Mcp {
             params.insert("taskId".to_owned(), remote.clone().into());
             let may_repeat = method == "tasks/get";
             let ask = Ask { method, params, name: Some(remote), may_repeat, ..Ask::default() };
-            let passing = Passing { visit, hearing: &peer.hearing };
+            let passing = self.passing(visit, &peer);
             let mut fields = peer.link.ask(ask, &passing).await.map_err(failed)?;
             if fields.contains_key("taskId") {
                 rename(&mut fields, id);

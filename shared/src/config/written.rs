@@ -13,6 +13,18 @@ fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
     ConfigError { key: key.into(), rule: rule.into() }
 }
 
+/// Variables that have a meaning of their own.
+const OWN_VARIABLES: [&str; 8] = [
+    "AGENT",
+    "ALLOWED_HOSTS",
+    "ALLOWED_ORIGINS",
+    "API_KEYS",
+    "DEVELOPMENT",
+    "DEV_KEYS",
+    "DEV_USER",
+    "ROUTER",
+];
+
 /// `[vars.scope]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -350,9 +362,13 @@ impl Reader<'_> {
             WrittenSource::Text(_) => Err(mistake(key, "it has characters that no header has")),
             WrittenSource::Secret(WrittenSecret { secret }) => {
                 let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-                match !secret.is_empty() && secret.chars().all(plain) {
-                    true => Ok(Source::Secret(secret.clone())),
-                    false => Err(mistake(key, "a secret's name is made of A-Z, 0-9 and '_'")),
+                if secret.is_empty() || !secret.chars().all(plain) {
+                    return Err(mistake(key, "a secret's name is made of A-Z, 0-9 and '_'"));
+                }
+                match OWN_VARIABLES.contains(&secret.as_str()) {
+                    // What lets people in here is no other server's business.
+                    true => Err(mistake(key, format!("{secret} is a variable of this program"))),
+                    false => Ok(Source::Secret(secret.clone())),
                 }
             }
             WrittenSource::Credential(WrittenCredential { credential }) => {

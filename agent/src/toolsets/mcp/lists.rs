@@ -12,7 +12,7 @@ use crate::{
 };
 use futures_util::{
     FutureExt as _,
-    future::{LocalBoxFuture, Shared},
+    future::{LocalBoxFuture, WeakShared},
 };
 use rmcp::model::{JsonObject, SKILLS_EXTENSION_ID};
 use serde_json::Value;
@@ -89,7 +89,10 @@ struct Known {
     is_announced: bool,
 }
 
-type Asking = Shared<LocalBoxFuture<'static, Result<Known, ToolError>>>;
+type Asking = LocalBoxFuture<'static, Result<Known, ToolError>>;
+
+/// A list that is asked for as long as anybody waits for it.
+type WeakAsking = WeakShared<Asking>;
 
 /// The lists of an upstream.
 pub(super) struct Lists {
@@ -99,7 +102,7 @@ pub(super) struct Lists {
     announce: Rc<dyn Fn(Change)>,
     platform: Rc<dyn Platform>,
     known: RefCell<BTreeMap<Kind, Known>>,
-    asking: RefCell<BTreeMap<Kind, Asking>>,
+    asking: RefCell<BTreeMap<Kind, WeakAsking>>,
     offers: RefCell<Option<(Rc<Listed>, Rc<Offers>)>>,
     was_heard: Cell<bool>,
     /// How often each was heard to have changed.
@@ -246,14 +249,15 @@ impl Lists {
 
     /// Asks for a list, once for all who want it at a time.
     async fn ask(self: &Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
-        let going =
-            self.asking.borrow().get(&kind).filter(|asking| asking.peek().is_none()).cloned();
-        let asking = match going {
+        let going = self.asking.borrow().get(&kind).and_then(WeakShared::upgrade);
+        let asking = match going.filter(|asking| asking.peek().is_none()) {
             Some(going) => going,
             None => {
                 let this = Rc::clone(self);
                 let asking = async move { this.fetch(kind).await }.boxed_local().shared();
-                self.asking.borrow_mut().insert(kind, asking.clone());
+                if let Some(weak) = asking.downgrade() {
+                    self.asking.borrow_mut().insert(kind, weak);
+                }
                 asking
             }
         };

@@ -18,13 +18,16 @@ use upstream::{
 
 /// A client that asked something.
 pub(super) struct Passing<'a> {
+    /// Whose questions these are: two toolsets may ask within one request.
+    pub(super) toolset: &'a str,
     pub(super) visit: &'a Visit,
     pub(super) hearing: &'a Hearing,
 }
 
 impl Passing<'_> {
-    fn key() -> String {
-        format!("{OWN_KEYS}upstream")
+    /// Where what another run should know is kept.
+    fn kept_key(&self) -> String {
+        format!("{OWN_KEYS}{}", self.toolset)
     }
 }
 
@@ -45,7 +48,14 @@ impl Relay for Passing<'_> {
     ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>> {
         let questions = questions
             .into_iter()
-            .map(|asked| (asked.key, Question::of(asked.method, asked.params)))
+            .map(|asked| {
+                // Where others may ask, too, the same name is not the same question.
+                let key = match self.visit.is_shared {
+                    true => format!("{}.{}", self.toolset, asked.key),
+                    false => asked.key,
+                };
+                (key, Question::of(asked.method, asked.params))
+            })
             .collect();
         Box::pin(async move {
             self.visit.client.ask_all(questions).await.map_err(|error| {
@@ -60,11 +70,11 @@ impl Relay for Passing<'_> {
     }
 
     fn kept(&self) -> Option<Value> {
-        self.visit.client.kept(&Self::key())
+        self.visit.client.kept(&self.kept_key())
     }
 
     fn keep(&self, state: Value) {
-        self.visit.client.keep(&Self::key(), state);
+        self.visit.client.keep(&self.kept_key(), state);
     }
 }
 
