@@ -74,6 +74,10 @@ impl Asked {
 pub struct Script {
     /// Its era.
     pub era: Era,
+    /// The revision that it speaks with a session.
+    pub revision: &'static str,
+    /// Items on one page of a list, and whether the last page says that there is another.
+    pub page: Option<(usize, bool)>,
     /// `tools/list`.
     pub tools: Vec<Value>,
     /// `prompts/list`.
@@ -176,6 +180,8 @@ impl Scripted {
     pub fn start(era: Era) -> Self {
         let script = Script {
             era,
+            revision: "2025-11-25",
+            page: None,
             tools: vec![tool("echo")],
             prompts: Vec::new(),
             resources: Vec::new(),
@@ -527,7 +533,8 @@ impl Connection<'_> {
             state.sessions.insert(session.clone());
             session
         });
-        let result = json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities(),
+        let revision = self.shared.lock().script.revision;
+        let result = json!({ "protocolVersion": revision, "capabilities": capabilities(),
             "serverInfo": { "name": "scripted", "version": "1" } });
         let body = json!({ "jsonrpc": "2.0", "id": id, "result": result });
         self.json(200, &[("mcp-session-id", session)], &body)
@@ -587,7 +594,14 @@ fn finished(mut result: Map<String, Value>, is_old: bool) -> Value {
 /// The result of what asks for nothing but a result.
 fn result(script: &Script, what: &str, params: &Value) -> Option<Value> {
     let list = |member: &str, items: &[Value]| {
-        let mut list = json!({ member: items });
+        let (size, is_endless) = script.page.unwrap_or((usize::MAX, false));
+        let start = params["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        let page: Vec<&Value> = items.iter().skip(start).take(size).collect();
+        let end = start.saturating_add(page.len());
+        let mut list = json!({ member: page });
+        if is_endless || end < items.len() {
+            list["nextCursor"] = end.to_string().into();
+        }
         if let Some(ttl) = script.ttl_ms {
             list["ttlMs"] = ttl.into();
             list["cacheScope"] = "private".into();

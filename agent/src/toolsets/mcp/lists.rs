@@ -168,6 +168,8 @@ impl Lists {
             known.until = Millis(0);
             known.is_announced = true;
         }
+        // Nor is it to a later life. What cannot be kept is old news in a while.
+        let _ = self.shelf.spoil(&self.kind, kind.words().0);
     }
 
     fn changes_of(&self, kind: Kind) -> u64 {

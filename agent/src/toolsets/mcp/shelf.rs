@@ -106,6 +106,17 @@ impl Shelf {
         self.trim()
     }
 
+    /// A part is not fresh any more.
+    pub(super) fn spoil(&self, kind: &str, part: &str) -> Result<(), Error> {
+        if self.is_there()? {
+            let statement = "UPDATE upstream SET until = 0
+                WHERE place = ? AND kind = ? AND part = ? AND until > 0";
+            let values = [self.place.clone().into(), kind.into(), part.into()];
+            self.database.run(statement, &values)?;
+        }
+        Ok(())
+    }
+
     /// Forgets a part.
     fn forget(&self, kind: &str, part: &str) -> Result<(), Error> {
         if self.is_there()? {

@@ -172,3 +172,22 @@ fn a_session_that_ends_takes_its_calls_along() {
     assert_eq!(late["isError"], true, "{late}");
     is_withdrawn(&upstream, Era::Handshake);
 }
+
+#[test]
+fn an_upstream_that_asks_when_nobody_calls_is_answered() {
+    let upstream = Scripted::start(Era::Handshake);
+    let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
+    let session = Session::begin(&front.url("/mcp/acme"), "key-a");
+    let mut events = session.listen(None);
+    assert_eq!(events.next().unwrap().data, "");
+    upstream.wait_for_streams(1);
+    let ask = |id: &str, method: &str| {
+        upstream.say(&json!({ "jsonrpc": "2.0", "id": id, "method": method }));
+        upstream.wait_for_such("reply", |asked| asked.body["id"] == id).body
+    };
+    assert_eq!(ask("a", "ping")["result"], json!({}));
+    assert_eq!(ask("b", "roots/list")["error"]["code"], -32601);
+    // Nobody has heard of either.
+    upstream.say(&json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
+    assert_eq!(events.message().1["method"], "notifications/tools/list_changed");
+}

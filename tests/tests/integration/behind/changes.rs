@@ -169,6 +169,12 @@ fn a_change_after_a_restart_is_not_lost() {
         assert_eq!(next(&mut events), "notifications/tools/list_changed");
         // What was kept is not what there is.
         assert_eq!(modern.tools(), ["echo", "fresh"], "{era:?}");
+        // The same where it was heard before.
+        upstream.set(|script| script.tools.push(tool("fresher")));
+        assert_eq!(upstream.say(&note("tools/list_changed", &json!({}))), 1);
+        assert_eq!(next(&mut events), "notifications/tools/list_changed");
+        let front = front.restart();
+        assert_eq!(front.modern("/mcp/acme").tools(), ["echo", "fresh", "fresher"], "{era:?}");
     }
 }
 

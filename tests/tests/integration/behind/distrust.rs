@@ -64,28 +64,46 @@ fn what_a_model_reads_is_what_people_see() {
     assert_eq!(prompts["prompts"], expected);
 }
 
-#[test]
-fn lists_are_bounded() {
-    let upstream = Scripted::start(Era::Handshake);
-    upstream.set(|script| {
-        script.tools = (0..3_000).map(|n| tool(&format!("tool-{n}"))).collect();
-    });
-    let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
-    let modern = front.modern("/mcp/acme");
+/// Everything in a list, page by page.
+fn whole(client: &dyn Asks, method: &str, member: &str, name: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut params = json!({});
     loop {
-        let page = modern.result("tools/list", &params);
-        let tools = page["tools"].as_array().unwrap();
-        names.extend(tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()));
+        let page = client.result(method, &params);
+        let items = page[member].as_array().unwrap();
+        names.extend(items.iter().map(|item| item[name].as_str().unwrap().to_owned()));
         match &page["nextCursor"] {
             Value::String(cursor) => params = json!({ "cursor": cursor }),
-            _ => break,
+            _ => return names,
         }
     }
+}
+
+#[test]
+fn lists_are_read_page_by_page_and_bounded() {
+    let upstream = Scripted::start(Era::Handshake);
+    upstream.set(|script| {
+        script.tools = (0..3_000).map(|n| tool(&format!("tool-{n}"))).collect();
+        let resource = |n| json!({ "uri": format!("test://{n}"), "name": "one" });
+        script.resources = (0..250).map(resource).collect();
+        script.page = Some((70, false));
+    });
+    let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
+    let modern = front.modern("/mcp/acme");
     let expected: Vec<_> =
         (0..shared::limits::UPSTREAM_ITEMS_MAX).map(|n| format!("tool-{n}")).collect();
-    assert_eq!(names, expected);
+    assert_eq!(whole(&modern, "tools/list", "tools", "name"), expected);
+    let expected: Vec<_> = (0..250).map(|n| format!("test://{n}")).collect();
+    assert_eq!(whole(&modern, "resources/list", "resources", "uri"), expected);
+    assert_eq!(upstream.count("resources/list"), 4);
+    // One that never ends is left after a while.
+    upstream.set(|script| {
+        script.page = Some((70, true));
+        script.tools.truncate(3);
+    });
+    assert_eq!(front.modern("/mcp/other").tools(), ["tool-0", "tool-1", "tool-2"]);
+    let asked = upstream.count("tools/list");
+    assert!(asked <= 29 + shared::limits::UPSTREAM_PAGES_MAX, "{asked}");
 }
 
 #[test]

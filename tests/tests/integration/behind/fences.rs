@@ -77,7 +77,7 @@ fn an_upstream_is_where_its_levels_are_pinned() {
     }
 }
 
-fn properties(modern: &Modern, name: &str) -> Vec<String> {
+fn properties_of(modern: &Modern, name: &str) -> Vec<String> {
     let listed = modern.result("tools/list", &json!({}));
     let tool = listed["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == name);
     let schema = &tool.unwrap()["inputSchema"];
@@ -95,9 +95,9 @@ fn what_the_url_pins_is_in_no_schema_and_in_every_call() {
         let front = Front::start(&json!([far(&upstream.url("/mcp"), &fenced())]));
         let (wide, org, project) =
             (front.modern("/mcp"), front.modern("/mcp/acme"), front.modern("/mcp/acme/web"));
-        assert_eq!(properties(&wide, "git_find_issue"), ["links", "owner", "repo", "text"]);
-        assert_eq!(properties(&org, "git_find_issue"), ["links", "repo", "text"]);
-        assert_eq!(properties(&project, "git_find_issue"), ["links", "text"]);
+        assert_eq!(properties_of(&wide, "git_find_issue"), ["links", "owner", "repo", "text"]);
+        assert_eq!(properties_of(&org, "git_find_issue"), ["links", "repo", "text"]);
+        assert_eq!(properties_of(&project, "git_find_issue"), ["links", "text"]);
         let expected = json!({ "owner": "acme", "repo": "web", "text": "t" });
         let without = json!({ "text": "t" });
         assert_eq!(got(&project.calls("git_find_issue", &without)), expected);
@@ -132,6 +132,25 @@ fn what_the_url_pins_is_in_no_schema_and_in_every_call() {
         assert_eq!(upstream.count("tools/call"), 2);
         assert_eq!(upstream.count("prompts/get"), 1);
     }
+}
+
+#[test]
+fn what_the_url_pins_is_mirrored_for_an_upstream_that_wants_it() {
+    let upstream = Scripted::start(Era::Modern);
+    let properties = json!({ "owner": { "type": "string", "x-mcp-header": "Owner" },
+        "region": { "type": "string", "x-mcp-header": "Region" } });
+    upstream.set(|script| script.tools = vec![tool_of("find_issue", &properties)]);
+    let more = json!({ "pins": { "org": ["owner"] } });
+    let front = Front::start(&json!([far(&upstream.url("/mcp"), &more)]));
+    let modern = front.modern("/mcp/acme");
+    assert_eq!(properties_of(&modern, "find_issue"), ["region"]);
+    let session = Session::begin(&front.url("/mcp/acme"), "key-a");
+    // A session knows of no such headers.
+    let _ = session.calls("find_issue", &json!({ "region": "eu" }));
+    let call = upstream.all("tools/call").pop().unwrap();
+    assert_eq!(call.header("mcp-param-owner"), Some("acme"));
+    assert_eq!(call.header("mcp-param-region"), Some("eu"));
+    assert_eq!(call.body["params"]["arguments"], json!({ "owner": "acme", "region": "eu" }));
 }
 
 #[test]

@@ -158,3 +158,35 @@ fn an_upstream_without_a_stream_is_asked_for_it_once() {
     calls(&session.at(&front.url("/mcp/acme")));
     assert_eq!(upstream.count("GET"), 1);
 }
+
+#[test]
+fn older_revisions_are_spoken_and_others_are_not() {
+    for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let upstream = Scripted::start(Era::Handshake);
+        upstream.set(|script| script.revision = revision);
+        let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
+        let _ = front.modern("/mcp/acme").calls("echo", &json!({}));
+        let call = upstream.all("tools/call").pop().unwrap();
+        assert_eq!(call.header("mcp-protocol-version"), Some(revision));
+    }
+    let upstream = Scripted::start(Era::Handshake);
+    upstream.set(|script| script.revision = "1999-01-01");
+    let front = Front::start(&json!([far(&upstream.url("/mcp"), &json!({}))]));
+    let failed = front.modern("/mcp/acme").calls("echo", &json!({}));
+    assert_eq!(failed["content"][0]["text"], "far answered with what is no MCP");
+    assert_eq!(upstream.count("tools/call"), 0);
+}
+
+#[test]
+fn an_era_that_is_configured_is_not_asked_for() {
+    let upstream = Scripted::start(Era::Handshake);
+    let toolset = |era: &str| far(&upstream.url("/mcp"), &json!({ "era": era }));
+    let front = Front::start(&json!([toolset("handshake")]));
+    assert_eq!(front.modern("/mcp/acme").tools(), ["echo"]);
+    assert_eq!(upstream.count("server/discover"), 0);
+    let front = Front::start(&json!([toolset("modern")]));
+    let listed = front.modern("/mcp/acme").result("tools/list", &json!({}));
+    let reason = &listed["_meta"]["signalbox/missing"][0]["reason"];
+    assert_eq!(reason, "far answered with what is no MCP");
+    assert_eq!(upstream.count("initialize"), 1);
+}
