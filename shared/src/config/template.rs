@@ -210,6 +210,8 @@ mod tests {
             ("//u:p@github.com.:443/acme/web", Some("acme web")),
             ("http:github.com/acme", Some("acme")),
             ("https://github.com:8443/acme", None),
+            ("https://é.com/acme", None),
+            ("https://例え.jp/acme", None),
             ("https: é, see github.com/acme", None),
             ("https: see github.com/acme", None),
         ] {
@@ -227,7 +229,6 @@ mod tests {
             "https://github.com/acme@evil/web",
             "https://github.c%6fm/acme",
             "https://ｇithub.com/acme",
-            "https://é.com/acme",
         ] {
             assert!(found(uri).is_err(), "{uri}: {:?}", found(uri));
         }

@@ -43,12 +43,23 @@ pub(super) fn resolved(text: &str, like: &str) -> Result<Option<String>, String>
     if host.contains(' ') {
         return Ok(None);
     }
+    if host.chars().any(is_foreign) {
+        return Ok(None);
+    }
     if host.contains('%') || !host.is_ascii() {
         return Err("its host must be plain ASCII".to_owned());
     }
     let end = end_of(path, |_| false);
     let (path, query) = path.split_at_checked(end).unwrap_or((path, ""));
     Ok(Some(format!("{own}://{host}{}{query}", stepped(&path.replace('\\', "/")))))
+}
+
+/// Whether a letter is no other way to write one of ASCII (Unicode's UTS 46 maps none of these to
+/// ASCII), so that a host with it is not one that a template names. It is not all such letters.
+fn is_foreign(c: char) -> bool {
+    matches!(c,
+        'à'..='ö' | 'Ͱ'..='ͳ' | 'Ά' | 'Έ'..='Ͽ' | 'Ѐ'..='ԯ' | 'א'..='ת' | 'ء'..='ي'
+        | 'ก'..='ฮ' | 'ぁ'..='ゖ' | 'ァ'..='ヺ' | '一'..='鿿' | '가'..='힣')
 }
 
 /// Where a part of a URI ends: at one of these, or where the query or the fragment begins.
