@@ -151,7 +151,11 @@ impl Context {
         let hop: InterestHop = serde_json::from_str(hop)
             .map_err(|e| Error::new(Kind::Invalid, "no interest").with_detail(e.to_string()))?;
         let opened = self.open(&hop.key)?;
-        opened.registry.toolsets.iter().for_each(|placed| placed.toolset.interest(&hop));
+        for placed in &opened.registry.toolsets {
+            let mut inside = hop.clone();
+            inside.uris.retain(|uri| placed.fence.has(uri));
+            placed.toolset.interest(&inside);
+        }
         Ok(())
     }
 
@@ -475,6 +479,8 @@ fn refuse(undecodable: Undecodable, modern: bool) -> Result<Reply, Error> {
 mod tests {
     #[cfg(feature = "fixture")]
     mod conversation;
+    #[cfg(feature = "fixture")]
+    mod fence;
 
     use super::*;
     use crate::toolset::tests::Still;

@@ -1,14 +1,20 @@
 //! The fence around one toolset at one scope: which parameters the scope fixes, and which URIs lie
 //! inside of it. It must not know tools or who asks.
+//!
+//! - this file: arguments and URIs
+//! - [`pattern`]: templates of resources
 
-use narrow::{Pin, pin};
+pub(crate) mod pattern;
+
+use narrow::{Conflict, Pin, pin};
 use rmcp::model::{ErrorData, JsonObject};
 use serde_json::{Value, json};
 use shared::{
     Scope,
-    config::{self, Level, Piece, Template},
+    config::{self, Level, Template, climbs},
     error::shown,
     limits,
+    scope::Slug,
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +25,9 @@ pub struct Fence {
     pub pins: Vec<Pin>,
     /// Parameters that name a narrower context than this one.
     unpinned: Vec<String>,
+    /// Parameters that are fixed, as somebody reads them who does not tell letters by their case,
+    /// with the index of the pin.
+    likenesses: BTreeMap<String, usize>,
     /// URIs that name levels.
     uris: Vec<Template>,
     scope: Scope,
@@ -39,8 +48,12 @@ impl Fence {
             value: slug.as_str().to_owned(),
             preserve_case: level.preserve_case,
         });
+        let pins: Vec<Pin> = pins.collect();
+        let fixed = pins.iter().enumerate();
+        let fixed = fixed.flat_map(|(n, pin)| pin.parameters.iter().map(move |p| (fold(p), n)));
         Self {
-            pins: pins.collect(),
+            likenesses: fixed.collect(),
+            pins,
             unpinned: all.iter().skip(scope.depth()).flatten().cloned().collect(),
             uris: toolset.uris.clone(),
             scope: scope.clone(),
@@ -62,20 +75,27 @@ impl Fence {
     /// sent it here, so it read the arguments in another way. Better no answer than one from
     /// elsewhere.
     pub fn pin(&self, schema: &JsonObject, arguments: JsonObject) -> Result<JsonObject, ErrorData> {
-        let arguments = pin(schema, arguments, &self.pins)
-            .map_err(|conflict| ErrorData::invalid_params(conflict.to_string(), None))?;
+        let arguments = pin(schema, arguments, &self.pins).map_err(contradiction)?;
         let named = |parameter: &&String| arguments.get(*parameter).is_some_and(|v| !v.is_null());
         if let Some(parameter) = self.unpinned.iter().find(named) {
             return Err(unreached(parameter));
         }
-        for (name, value) in &arguments {
-            self.check_value(name, value, 0)?;
-        }
+        arguments.iter().try_for_each(|(name, value)| self.check_member(name, value, 0))?;
         Ok(arguments)
     }
 
+    /// Checks a member of the arguments, however deep: what is called like a fixed parameter means
+    /// it, in any case of its letters, and a URI may be a name, too.
+    fn check_member(&self, name: &str, value: &Value, depth: usize) -> Result<(), ErrorData> {
+        if let Some(pin) = self.pin_like(name) {
+            pin.check(name, value).map_err(contradiction)?;
+        }
+        self.check_uri(name, name)?;
+        self.check_value(name, value, depth)
+    }
+
     fn check_value(&self, name: &str, value: &Value, depth: usize) -> Result<(), ErrorData> {
-        if self.uris.is_empty() {
+        if self.uris.is_empty() && self.pins.is_empty() {
             return Ok(());
         }
         if depth > limits::SCHEMA_JSON_DEPTH_MAX {
@@ -89,7 +109,7 @@ impl Fence {
                 items.iter().try_for_each(|item| self.check_value(name, item, below))
             }
             Value::Object(object) => {
-                object.iter().try_for_each(|(name, item)| self.check_value(name, item, below))
+                object.iter().try_for_each(|(name, item)| self.check_member(name, item, below))
             }
             _ => Ok(()),
         }
@@ -100,25 +120,68 @@ impl Fence {
     /// # Errors
     /// -32602 for one that leads outside, or that names a narrower context.
     pub fn check_uri(&self, name: &str, uri: &str) -> Result<(), ErrorData> {
-        self.check_uri_by(&self.uris, name, uri)
+        for (level, slug) in self.levels_of(name, uri)? {
+            match self.scope.slug(level) {
+                Some(fixed) if *fixed != slug => {
+                    return Err(elsewhere(name, fixed.as_str(), slug.as_str()));
+                }
+                Some(_) => {}
+                None => return Err(unreached(name)),
+            }
+        }
+        Ok(())
     }
 
-    fn check_uri_by(&self, templates: &[Template], name: &str, uri: &str) -> Result<(), ErrorData> {
-        for template in templates {
+    /// Checks a text that is being written: it may become a URI inside, and be of somewhere
+    /// narrower.
+    fn check_beginning(&self, name: &str, text: &str) -> Result<(), ErrorData> {
+        let mut named = self.levels_of(name, text)?.into_iter();
+        let outside = named.find_map(|(level, slug)| {
+            let fixed = self.scope.slug(level)?;
+            let (fixed, slug) = (fixed.as_str().to_owned(), slug.as_str().to_owned());
+            let is_begun = fixed.starts_with(&slug) && text.to_ascii_lowercase().ends_with(&slug);
+            (fixed != slug && !is_begun).then(|| elsewhere(name, &fixed, &slug))
+        });
+        outside.map_or(Ok(()), Err)
+    }
+
+    fn levels_of(&self, name: &str, uri: &str) -> Result<Vec<(usize, Slug)>, ErrorData> {
+        let mut all = Vec::new();
+        for template in &self.uris {
             let found = template.find(uri, &self.levels).map_err(|rule| {
                 ErrorData::invalid_params(format!("`{}`: {rule}", shown(name)), None)
             })?;
-            for (level, slug) in found.into_iter().flatten() {
-                match self.scope.slug(level) {
-                    Some(fixed) if *fixed != slug => {
-                        let text = format!(
-                            "`{}` is fixed to `{fixed}` by this URL; got `{slug}`",
-                            shown(name)
-                        );
-                        return Err(ErrorData::invalid_params(text, None));
-                    }
-                    Some(_) => {}
-                    None => return Err(unreached(name)),
+            all.extend(found.into_iter().flatten());
+        }
+        Ok(all)
+    }
+
+    /// Checks the URI of a resource, by the configuration and by the templates that its toolset
+    /// has for its resources.
+    ///
+    /// # Errors
+    /// As for [`Self::check_uri`].
+    pub fn check_resource(&self, uri: &str, templates: &[String]) -> Result<(), ErrorData> {
+        self.check_uri("uri", uri)?;
+        if self.pins.is_empty() {
+            return Ok(());
+        }
+        if uri.contains(char::is_control) || uri.trim() != uri {
+            let text = "`uri`: a URI has no control characters, and no blanks around it";
+            return Err(ErrorData::invalid_params(text, None));
+        }
+        let is_fixed = |name: &str| self.pin_of(name).is_some();
+        for template in templates {
+            let Some(said) = pattern::said(template, uri, &is_fixed) else {
+                continue;
+            };
+            if climbs(uri) {
+                let text = "`uri`: it must not have `.` or `..` as a step";
+                return Err(ErrorData::invalid_params(text, None));
+            }
+            for (name, got) in said {
+                if let Some(pin) = self.pin_of(name) {
+                    pin.check(name, &Value::String(got)).map_err(contradiction)?;
                 }
             }
         }
@@ -160,73 +223,63 @@ impl Fence {
         self.pin(schema.as_object().unwrap_or(&JsonObject::new()), arguments)
     }
 
-    /// The arguments that are known where one of them is completed.
+    /// The arguments that are known where one of them is completed, whose value begins with
+    /// `text`. Those of `declared` that are fixed are known.
     ///
     /// # Errors
     /// As for [`Self::pin`].
-    pub fn known(&self, known: JsonObject, argument: &str) -> Result<JsonObject, ErrorData> {
-        let known = self.pin(&JsonObject::new(), known)?;
-        match self.is_pinned(argument) {
+    pub fn known(
+        &self,
+        known: JsonObject,
+        declared: &[String],
+        argument: &str,
+        text: &str,
+    ) -> Result<JsonObject, ErrorData> {
+        if self.pin_like(argument).is_some() {
             // Its value is fixed, and no other is anybody's business here.
-            true => Err(ErrorData::invalid_params(
-                format!("`{}` is fixed by this URL", shown(argument)),
-                None,
-            )),
-            false => Ok(known),
+            let text = format!("`{}` is fixed by this URL", shown(argument));
+            return Err(ErrorData::invalid_params(text, None));
         }
+        self.check_beginning(argument, text)?;
+        let properties: JsonObject =
+            declared.iter().map(|name| (name.clone(), json!({}))).collect();
+        self.pin(&JsonObject::from_iter([("properties".to_owned(), properties.into())]), known)
     }
 
     fn is_pinned(&self, parameter: &str) -> bool {
-        self.value(parameter).is_some()
+        self.pin_of(parameter).is_some()
     }
 
-    fn value(&self, parameter: &str) -> Option<&str> {
-        let pinned = self.pins.iter().find(|pin| pin.parameters.iter().any(|p| p == parameter));
-        pinned.map(|pin| pin.value.as_str())
+    fn pin_of(&self, parameter: &str) -> Option<&Pin> {
+        self.pins.iter().find(|pin| pin.parameters.iter().any(|p| p == parameter))
+    }
+
+    fn pin_like(&self, parameter: &str) -> Option<&Pin> {
+        // Most contexts fix something, and most names are none of theirs.
+        let index = self.likenesses.get(&fold(parameter))?;
+        self.pins.get(*index)
     }
 
     /// A template of resources as clients see it: what is fixed is filled in.
     #[must_use]
     pub fn template(&self, template: &str) -> String {
-        self.pins.iter().fold(template.to_owned(), |text, pin| {
-            pin.parameters
-                .iter()
-                .fold(text, |text, parameter| text.replace(&format!("{{{parameter}}}"), &pin.value))
-        })
+        pattern::filled(template, &|name| self.pin_of(name).map(|pin| pin.value.as_str()))
     }
+}
 
-    /// Checks a URI against a template whose variables mean levels.
-    ///
-    /// # Errors
-    /// As for [`Self::check_uri`].
-    pub fn check_by_template(&self, template: &str, uri: &str) -> Result<(), ErrorData> {
-        match self.of_levels(template) {
-            Some(template) => self.check_uri_by(&[template], "uri", uri),
-            None => Ok(()),
-        }
-    }
+/// A name as those read it who do not tell letters by their case, which are more in Unicode than in
+/// ASCII.
+fn fold(name: &str) -> String {
+    name.to_lowercase().to_uppercase()
+}
 
-    /// The beginning of a template up to the first variable that means no level, by level names.
-    fn of_levels(&self, template: &str) -> Option<Template> {
-        let mut written = String::new();
-        let mut rest = template;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (variable, after) = after.split_once('}')?;
-            let level = self.level(variable);
-            written.push_str(before);
-            let Some(level) = level else { break };
-            written.push_str(&format!("{{{}}}", level.name));
-            rest = after;
-        }
-        let template = Template::parse(&written, &self.levels).ok()?;
-        let begins = matches!(template.pieces().first(), Some(Piece::Text(_)));
-        (begins && template.depth() > 0).then_some(template)
-    }
+fn contradiction(conflict: Conflict) -> ErrorData {
+    ErrorData::invalid_params(conflict.to_string(), None)
+}
 
-    fn level(&self, variable: &str) -> Option<&Level> {
-        let pinned = self.pins.iter().position(|pin| pin.parameters.iter().any(|p| p == variable));
-        pinned.and_then(|index| self.levels.get(index))
-    }
+fn elsewhere(name: &str, fixed: &str, got: &str) -> ErrorData {
+    let text = format!("`{}` is fixed to `{fixed}` by this URL; got `{got}`", shown(name));
+    ErrorData::invalid_params(text, None)
 }
 
 fn unreached(parameter: &str) -> ErrorData {
@@ -291,7 +344,8 @@ mod tests {
         let pinned = fence.pin_prompt(&prompt, object(json!({ "n": "1" }))).unwrap();
         assert_eq!(Value::Object(pinned), json!({ "n": "1", "owner": "acme" }));
         assert_eq!(fence.template("repo://{owner}/{repo}/{+path}"), "repo://acme/{repo}/{+path}");
-        let check = |uri: &str| fence.check_by_template("repo://{owner}/{path}", uri).is_ok();
+        let check =
+            |uri: &str| fence.check_resource(uri, &["repo://{owner}/{path}".to_owned()]).is_ok();
         assert!(check("repo://acme/x") && check("other://evil/x"));
         assert!(
             !check("repo://evil/x") && !check("repo://acme/../evil") && !check("REPO://evil/x")

@@ -5,6 +5,7 @@ use crate::{
     background::Background,
     caller::SharedCaller,
     client::{Client, Rounds},
+    fence::pattern,
     platform::Platform,
     registry::{Found, Placed, Registry, Seen, Shown},
     report::Reporter,
@@ -500,15 +501,26 @@ impl ServerHandler for Handler {
         let (mut items, mut missing, mut next) = (Vec::new(), Vec::new(), None);
         // Toolset after toolset; a page ends where one of them says that there is more.
         while let Some(placed) = toolsets.get(toolset) {
-            let page = match placed.toolset.resources(offset, &visit).await {
-                Ok(page) => page,
+            let listed = async {
+                let page = placed.toolset.resources(offset, &visit).await?;
+                // Where nothing is listed, nothing is to be told inside from outside.
+                match page.items.is_empty() {
+                    true => Ok((page, Vec::new())),
+                    false => templates_of(placed, &visit).await.map(|templates| (page, templates)),
+                }
+            };
+            let (page, templates) = match listed.await {
+                Ok(listed) => listed,
                 Err(error) => {
                     missing.push(self.lacks(placed, error));
-                    Page::default()
+                    (Page::default(), Vec::new())
                 }
             };
             missing.extend(page.lack.map(|lack| (placed.config.name.clone(), lack)));
-            let inside = |item: &JsonObject| placed.fence.has(text_of(item, "uri").unwrap_or(""));
+            let inside = |item: &JsonObject| {
+                let uri = text_of(item, "uri").unwrap_or_default();
+                placed.fence.check_resource(uri, &templates).is_ok()
+            };
             items.extend(page.items.into_iter().filter(inside).map(text));
             if offset == 0 {
                 let manifests = placed.toolset.skills().iter().map(Bundle::manifest);
@@ -652,8 +664,11 @@ impl ServerHandler for Handler {
         let (found, mut whole) = self.listed(|placed| placed.toolset.remote_skills(&visit)).await;
         let own = self.registry.skills().map(|skill| object(skill.entry()));
         whole.items.extend(own.map(|skill| Text::Other(text(skill))));
-        for (_, listed) in found {
-            whole.items.extend(listed.iter().cloned().map(|skill| Text::Other(text(skill))));
+        for (placed, listed) in found {
+            let inside =
+                |skill: &&JsonObject| placed.fence.has(text_of(skill, "uri").unwrap_or_default());
+            let inside = listed.iter().filter(inside);
+            whole.items.extend(inside.cloned().map(|skill| Text::Other(text(skill))));
         }
         self.list("skills", &whole, request)?;
         Ok(ListSkillsResult::default())
@@ -763,15 +778,21 @@ impl ServerHandler for Handler {
             .collect();
         for placed in self.toolsets() {
             let template;
-            let subject = match &request.r#ref {
+            let (subject, declared) = match &request.r#ref {
                 Reference::Prompt(prompt) => match placed.config.inner(&prompt.name) {
-                    Some(name) => Subject::Prompt(name),
+                    Some(name) => (Subject::Prompt(name), arguments_of(placed, name, &visit).await),
                     None => continue,
                 },
-                Reference::Resource(shown) => {
-                    template = self.template(placed, &shown.uri, &visit).await;
-                    Subject::Template(&template)
-                }
+                Reference::Resource(shown) => match template_of(placed, &shown.uri, &visit).await {
+                    Ok(Some(own)) => {
+                        template = own;
+                        let variables = pattern::variables(&template);
+                        let variables = variables.into_iter().map(ToOwned::to_owned).collect();
+                        (Subject::Template(&template), Ok(variables))
+                    }
+                    Ok(None) => continue,
+                    Err(error) => (Subject::Template(&shown.uri), Err(error)),
+                },
                 _ => {
                     return Err(ErrorData::invalid_params(
                         "this kind of reference is unknown",
@@ -780,14 +801,18 @@ impl ServerHandler for Handler {
                 }
             };
             // Only whose it is says what its arguments mean.
-            let known = match placed.fence.known(known.clone(), &argument.name) {
+            let (text, argument) = (argument.value.as_str(), argument.name.as_str());
+            let known = match declared {
+                Ok(declared) => placed.fence.known(known.clone(), &declared, argument, text),
+                Err(error) => Err(self.failed(error).into_protocol()),
+            };
+            let known = match known {
                 Ok(known) => known,
                 Err(error) => {
                     refused = refused.or(Some(error));
                     continue;
                 }
             };
-            let (text, argument) = (argument.value.as_str(), argument.name.as_str());
             let question = Completion { subject, argument, text, known: &known };
             match placed.toolset.complete(question, &visit).await {
                 Ok(None) => {}
@@ -881,6 +906,17 @@ impl Handler {
         let params = params.as_object().cloned().unwrap_or_default();
         let mut refused = None;
         for placed in self.toolsets() {
+            let uri = text_of(&params, "uri").unwrap_or_default();
+            let is_inside = match templates_of(placed, &visit).await {
+                Ok(templates) => {
+                    placed.fence.check_resource(uri, &templates).map_err(ToolError::Protocol)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = is_inside {
+                refused = refused.or(Some(error));
+                continue;
+            }
             match placed.toolset.remote_skill(method, params.clone(), &visit).await {
                 Ok(None) => {}
                 Ok(Some(fields)) => return self.relay(fields, Some(limits::TOOLS_TTL_MS)),
@@ -899,15 +935,6 @@ impl Handler {
         })
     }
 
-    /// A template as its toolset knows it, by what the client sees of it.
-    async fn template(&self, placed: &Placed, seen: &str, visit: &Visit) -> String {
-        let listed = placed.toolset.templates(visit).await.map(|listed| listed.it);
-        let listed = listed.unwrap_or_default();
-        let mut templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
-        let own = templates.find(|template| placed.fence.template(template) == seen);
-        own.unwrap_or(seen).to_owned()
-    }
-
     /// Reads a resource of one toolset, if it has it, and if it is inside.
     async fn read_from(
         &self,
@@ -915,17 +942,48 @@ impl Handler {
         uri: &str,
         visit: &Visit,
     ) -> Result<Option<Answered<ReadResourceResult>>, ErrorData> {
-        if !placed.fence.pins.is_empty() {
-            let listed = placed.toolset.templates(visit).await;
-            let listed = listed.map_err(|error| self.failed(error).into_protocol())?.it;
-            let templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
-            for template in templates {
-                placed.fence.check_by_template(template, uri)?;
-            }
-        }
+        let templates = templates_of(placed, visit).await;
+        let templates = templates.map_err(|error| self.failed(error).into_protocol())?;
+        placed.fence.check_resource(uri, &templates)?;
         let found = placed.toolset.read(uri, visit).await;
         found.map_err(|error| self.failed(error).into_protocol())
     }
+}
+
+/// The templates by which resources of a toolset are told inside from outside: none where nothing
+/// is fixed.
+async fn templates_of(placed: &Placed, visit: &Visit) -> Result<Vec<String>, ToolError> {
+    if placed.fence.pins.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = placed.toolset.templates(visit).await?.it;
+    let templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
+    Ok(templates.map(ToOwned::to_owned).collect())
+}
+
+/// A template as its toolset knows it, by what the client sees of it.
+async fn template_of(
+    placed: &Placed,
+    seen: &str,
+    visit: &Visit,
+) -> Result<Option<String>, ToolError> {
+    let listed = placed.toolset.templates(visit).await?.it;
+    let mut templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
+    let own = templates.find(|template| placed.fence.template(template) == seen);
+    Ok(own.map(ToOwned::to_owned))
+}
+
+/// The names of the arguments of a prompt.
+async fn arguments_of(
+    placed: &Placed,
+    prompt: &str,
+    visit: &Visit,
+) -> Result<Vec<String>, ToolError> {
+    let listed = placed.toolset.prompts(visit).await?.it;
+    let prompt = listed.iter().find(|item| text_of(item, "name") == Some(prompt));
+    let arguments = prompt.and_then(|prompt| prompt.get("arguments")?.as_array());
+    let names = arguments.into_iter().flatten().filter_map(|argument| argument.get("name"));
+    Ok(names.filter_map(Value::as_str).map(ToOwned::to_owned).collect())
 }
 
 /// Extensions with what is said of each.

@@ -108,13 +108,8 @@ pub fn pin(
     pins: &[Pin],
 ) -> Result<JsonObject, Conflict> {
     for (name, got) in &arguments {
-        let pin = pins.iter().find(|pin| pin.parameters.contains(name));
-        if let Some(pin) = pin.filter(|pin| !pin.admits(got)) {
-            return Err(Conflict {
-                parameter: name.clone(),
-                value: pin.value.clone(),
-                got: shown(got),
-            });
+        if let Some(pin) = pins.iter().find(|pin| pin.parameters.contains(name)) {
+            pin.check(name, got)?;
         }
     }
     let known = known(schema, pins);
@@ -126,6 +121,21 @@ pub fn pin(
 }
 
 impl Pin {
+    /// Checks a value that a caller gave to a parameter of this level.
+    ///
+    /// # Errors
+    /// [`Conflict`], if it is another than the pinned one.
+    pub fn check(&self, parameter: &str, got: &Value) -> Result<(), Conflict> {
+        match self.admits(got) {
+            true => Ok(()),
+            false => Err(Conflict {
+                parameter: shared::error::shown(parameter),
+                value: self.value.clone(),
+                got: shown(got),
+            }),
+        }
+    }
+
     /// Whether a caller may send this value.
     fn admits(&self, got: &Value) -> bool {
         match got {

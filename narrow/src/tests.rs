@@ -368,7 +368,7 @@ fn check_pair(
 /// The default number of cases is too small for so many keywords; `PROPTEST_CASES` raises it.
 fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(2_500), failure_persistence: None, ..config }
+    ProptestConfig { cases: config.cases.max(10_000), failure_persistence: None, ..config }
 }
 
 #[test]

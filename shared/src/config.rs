@@ -5,11 +5,13 @@
 //! # Layout, in reading order
 //! - this file: the configuration as values, valid
 //! - [`template`]: texts with levels in them
+//! - `web`: where a URI leads, however it is written
 //! - [`address`]: where an upstream may be
 //! - `written`: the configuration as it is written, and every rule of it
 
 mod address;
 mod template;
+mod web;
 mod written;
 
 pub use address::{Address, AddressError};

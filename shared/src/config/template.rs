@@ -2,7 +2,7 @@
 //! are an upstream's address; read backwards they find the scope that a URI names. It must not know
 //! what either is for.
 
-use super::Level;
+use super::{Level, web};
 use crate::{Scope, scope::Slug};
 
 /// A part of a template.
@@ -76,14 +76,35 @@ impl Template {
     }
 
     /// The slugs that a URI names by this template, with their levels; `None` for one that does
-    /// not begin like it. Letters compare without case.
+    /// not begin like it. Letters compare without case. Servers differ in how they read what is
+    /// not written plainly: where they would read something else, that is named too.
     ///
     /// # Errors
     /// What is wrong with a URI that begins like it: no slug where one must be, or a way out.
     pub fn find(&self, uri: &str, levels: &[Level]) -> Result<Option<Vec<(usize, Slug)>>, String> {
-        let mut found = Vec::new();
         // A URI has no blanks; what follows one is prose.
-        let uri = uri.split_whitespace().next().unwrap_or_default();
+        let word = uri.split_whitespace().next().unwrap_or_default();
+        let mut found = self.read(word, levels)?;
+        if found.is_some() && climbs(word) {
+            return Err("it must not have `.` or `..` as a step".to_owned());
+        }
+        let resolved = match self.0.first() {
+            Some(Piece::Text(first)) => web::resolved(uri, first)?,
+            Some(Piece::Level(_)) | None => None,
+        };
+        if let Some(resolved) = resolved.filter(|resolved| resolved != word)
+            && let Some(more) = self.read(&resolved, levels)?
+        {
+            let found = found.get_or_insert_default();
+            found.extend(more);
+            found.sort_unstable();
+            found.dedup();
+        }
+        Ok(found)
+    }
+
+    fn read(&self, uri: &str, levels: &[Level]) -> Result<Option<Vec<(usize, Slug)>>, String> {
+        let mut found = Vec::new();
         let mut rest = uri;
         for (n, piece) in self.0.iter().enumerate() {
             match piece {
@@ -97,7 +118,8 @@ impl Template {
                     let end = rest.find(['/', '?', '#', ':', '&']).unwrap_or(rest.len());
                     let (slug, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
                     let Some(level) = levels.get(*index) else { break };
-                    if slug.is_empty() && after.is_empty() {
+                    // What has a blank in it is prose, and nobody's name.
+                    if (slug.is_empty() && after.is_empty()) || slug.contains(' ') {
                         break;
                     }
                     let slug = Slug::parse(slug, level).map_err(|error| error.to_string())?;
@@ -105,9 +127,6 @@ impl Template {
                     rest = after;
                 }
             }
-        }
-        if climbs(uri) {
-            return Err("it must not have `.` or `..` as a step".to_owned());
         }
         Ok(Some(found))
     }
@@ -183,6 +202,18 @@ mod tests {
             ("https://example.com/acme", None),
             ("", None),
             (" https://github.com/acme is down, see ../x", Some("acme")),
+            ("https://github.com/acme/web/issues/1\nuses ../../a", Some("acme web")),
+            ("https://github.com/acme is\n/../evil", Some("acme evil")),
+            ("https://github.com/acme\nevil", Some("acme acmeevil")),
+            ("https://github.com/ac\tme", Some("ac acme")),
+            ("\u{1}ht\ntps:\\\\github.com\\acme", Some("acme")),
+            ("//u:p@github.com.:443/acme/web", Some("acme web")),
+            ("http:github.com/acme", Some("acme")),
+            ("https://github.com:8443/acme", None),
+            ("https://é.com/acme", None),
+            ("https://例え.jp/acme", None),
+            ("https: é, see github.com/acme", None),
+            ("https: see github.com/acme", None),
         ] {
             assert_eq!(found(uri), Ok(expected.map(ToOwned::to_owned)), "{uri}");
         }
@@ -196,6 +227,8 @@ mod tests {
             "https://github.com/%61cme/web",
             "https://github.com//web",
             "https://github.com/acme@evil/web",
+            "https://github.c%6fm/acme",
+            "https://ｇithub.com/acme",
         ] {
             assert!(found(uri).is_err(), "{uri}: {:?}", found(uri));
         }

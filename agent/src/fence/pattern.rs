@@ -1,0 +1,324 @@
+//! Templates of resources (RFC 6570): with some variables filled in, and read backwards, as far as
+//! it must be known what a URI says for those. It must not know which variables are fixed, nor why.
+
+use super::fold;
+
+/// One part of a template.
+#[derive(Debug, PartialEq)]
+enum Part<'a> {
+    Text(&'a str),
+    /// `{?a,b}`: an operator, if there is one, and variables as they are written.
+    Variables(Option<char>, Vec<&'a str>),
+}
+
+impl<'a> Part<'a> {
+    /// The names of its variables.
+    fn names<'s>(self: &'s Part<'a>) -> impl Iterator<Item = &'a str> + 's {
+        let variables: &[&str] = match self {
+            Self::Variables(_, variables) => variables,
+            Self::Text(_) => &[],
+        };
+        variables.iter().map(|variable| name(variable))
+    }
+}
+
+/// The parts of a template; `None` for a text that is none.
+fn parts(template: &str) -> Option<Vec<Part<'_>>> {
+    let mut parts = Vec::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (expression, after) = after.split_once('}')?;
+        if !before.is_empty() {
+            parts.push(Part::Text(before));
+        }
+        let operator = expression.chars().next().filter(|c| "+#./;?&".contains(*c));
+        let variables = expression.trim_start_matches(|c| Some(c) == operator);
+        parts.push(Part::Variables(operator, variables.split(',').collect()));
+        rest = after;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest));
+    }
+    Some(parts)
+}
+
+/// The name of a variable, without what says how much of it is meant.
+fn name(variable: &str) -> &str {
+    variable.split([':', '*']).next().unwrap_or(variable)
+}
+
+/// The variables of a template.
+pub(crate) fn variables(template: &str) -> Vec<&str> {
+    parts(template).unwrap_or_default().iter().flat_map(Part::names).collect()
+}
+
+/// A template with some variables filled in. Their values need no encoding.
+pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>) -> String {
+    let Some(parts) = parts(template) else {
+        return template.to_owned();
+    };
+    parts.into_iter().fold(String::new(), |text, part| match part {
+        Part::Text(part) => text + part,
+        Part::Variables(operator, mut variables) => {
+            if variables.iter().all(|variable| value(name(variable)).is_none()) {
+                let operator = operator.map(String::from).unwrap_or_default();
+                return text + &format!("{{{operator}{}}}", variables.join(","));
+            }
+            // Members of a query are in no order, and what is known begins it.
+            if operator == Some('?') {
+                variables.sort_by_key(|variable| value(name(variable)).is_none());
+            }
+            let written = variables.iter().enumerate().map(|(n, variable)| {
+                let name = name(variable);
+                let before = before(operator, n);
+                let is_named = matches!(operator, Some(';' | '?' | '&'));
+                match value(name) {
+                    Some(value) if is_named => format!("{before}{name}={value}"),
+                    Some(value) => format!("{before}{value}"),
+                    None => match operator {
+                        // These begin themselves.
+                        Some(own @ ('.' | '/' | ';' | '&')) => format!("{{{own}{variable}}}"),
+                        Some('?') if n == 0 => format!("{{?{variable}}}"),
+                        Some('?') => format!("{{&{variable}}}"),
+                        Some(_) => format!("{before}{{+{variable}}}"),
+                        None => format!("{before}{{{variable}}}"),
+                    },
+                }
+            });
+            text + &written.collect::<String>()
+        }
+    })
+}
+
+/// What a URI says for some variables of a template, with an empty text where it says nothing;
+/// `None` for one that does not begin like the template.
+pub(super) fn said<'t>(
+    template: &'t str,
+    uri: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Option<Vec<(&'t str, String)>> {
+    let parts = parts(template)?;
+    if !parts.iter().flat_map(Part::names).any(is_wanted) {
+        return None;
+    }
+    let begins = matches!(parts.first(), Some(Part::Text(_)));
+    let path_end = uri.find('?').unwrap_or(uri.len());
+    let (rest, query) = uri.split_at_checked(path_end)?;
+    let mut reading = Reading { rest, query, is_wanted, found: Vec::new() };
+    let mut left = parts.as_slice();
+    while let Some((part, after)) = left.split_first() {
+        match reading.part(part, after)? {
+            Read::On => left = after,
+            // It is about something wider.
+            Read::Other => return (begins && !reading.found.is_empty()).then_some(reading.found),
+            Read::Anything => return Some(reading.found),
+            Read::Members => break,
+        }
+    }
+    match reading.members(left) {
+        Read::Other => (begins && !reading.found.is_empty()).then_some(reading.found),
+        _ => Some(reading.found),
+    }
+}
+
+/// How a URI goes on, compared with its template.
+enum Read {
+    /// Like it.
+    On,
+    /// In another way.
+    Other,
+    /// Like anything: what is behind cannot be told.
+    Anything,
+    /// With named members, which are in no order.
+    Members,
+}
+
+/// A URI that is read along a template.
+struct Reading<'t, 'u> {
+    /// What is left of it before the query.
+    rest: &'u str,
+    query: &'u str,
+    is_wanted: &'u dyn Fn(&str) -> bool,
+    found: Vec<(&'t str, String)>,
+}
+
+impl<'t, 'u> Reading<'t, 'u> {
+    /// Reads one part; `None` only for a split inside a character, which there is not.
+    fn part(&mut self, part: &Part<'t>, after: &[Part<'t>]) -> Option<Read> {
+        match part {
+            Part::Text(text) if text.contains('?') => return Some(Read::Members),
+            Part::Variables(Some(';' | '?' | '&'), _) => return Some(Read::Members),
+            Part::Text(text) => match strip(self.rest, text) {
+                Some(more) => self.rest = more,
+                None => return Some(Read::Other),
+            },
+            Part::Variables(operator, variables) => {
+                for (n, variable) in variables.iter().enumerate() {
+                    let name = name(variable);
+                    let Some(value) = self.rest.strip_prefix(before(*operator, n)) else {
+                        self.find(name, "");
+                        continue;
+                    };
+                    if matches!(operator, Some('+' | '#')) && !(self.is_wanted)(name) {
+                        let left = variables.iter().skip(n).map(|variable| self::name(variable));
+                        let mut behind = left.chain(after.iter().flat_map(Part::names));
+                        let unknown = behind.find(|name| (self.is_wanted)(name));
+                        unknown.into_iter().for_each(|name| self.find(name, value));
+                        return Some(Read::Anything);
+                    }
+                    let next = match after.first() {
+                        Some(Part::Text(text)) => text.chars().next(),
+                        _ => None,
+                    };
+                    let ends =
+                        |c: char| matches!(c, '/' | '\\' | '?' | '#' | ',') || Some(c) == next;
+                    let end = value.find(ends).unwrap_or(value.len());
+                    let (value, more) = value.split_at_checked(end)?;
+                    self.find(name, value);
+                    self.rest = more;
+                }
+            }
+        }
+        Some(Read::On)
+    }
+
+    /// Reads the rest of a template, whose variables are members with a name each.
+    fn members(&mut self, parts: &[Part<'t>]) -> Read {
+        let mut key = "";
+        for part in parts {
+            match part {
+                Part::Text(text) => {
+                    let last = text.rsplit(['?', '&', ';']).next().unwrap_or_default();
+                    key = last.split('=').next().unwrap_or_default();
+                    // What is before the query belongs to the path.
+                    let path = text.split('?').next().unwrap_or_default();
+                    if text.contains('?') && strip(self.rest, path).is_none() {
+                        return Read::Other;
+                    }
+                }
+                Part::Variables(operator, variables) => {
+                    for name in variables.iter().map(|variable| name(variable)) {
+                        self.member(name, if operator.is_some() { name } else { key });
+                    }
+                }
+            }
+        }
+        Read::On
+    }
+
+    /// Finds the values of a member, wherever it is.
+    fn member(&mut self, name: &'t str, key: &str) {
+        let in_path = self.rest.split(';').skip(1);
+        let members = in_path.chain(self.query.split(['?', '&', ';', '#']));
+        let values = members.filter_map(|member| {
+            let (own, value) = member.split_once('=').unwrap_or((member, ""));
+            (fold(&decoded(own)) == fold(key)).then(|| decoded(value))
+        });
+        let values: Vec<String> = values.collect();
+        values.iter().for_each(|value| self.find(name, value));
+        let is_whole = self.rest.is_empty() || self.rest.starts_with([';', '#']);
+        if values.is_empty() && is_whole {
+            self.find(name, "");
+        }
+    }
+
+    fn find(&mut self, name: &'t str, value: &str) {
+        if (self.is_wanted)(name) {
+            self.found.push((name, value.to_owned()));
+        }
+    }
+}
+
+/// What is written before a variable of an expression, by its place in it.
+fn before(operator: Option<char>, n: usize) -> &'static str {
+    match (operator, n) {
+        (Some('.'), _) => ".",
+        (Some('/'), _) => "/",
+        (Some(';'), _) => ";",
+        (Some('#'), 0) => "#",
+        (Some('?'), 0) => "?",
+        (Some('?' | '&'), _) => "&",
+        (_, 0) => "",
+        _ => ",",
+    }
+}
+
+/// What follows a beginning, whatever its case.
+fn strip<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(beginning.len())?;
+    start.eq_ignore_ascii_case(beginning).then_some(rest)
+}
+
+/// A text without percent-encoding, as far as it is one.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut ahead = rest.clone();
+        let mut digit = || ahead.next().and_then(|byte| char::from(byte).to_digit(16));
+        match (byte, digit(), digit()) {
+            (b'%', Some(high), Some(low)) => {
+                let value = high.saturating_mul(16).saturating_add(low);
+                bytes.push(u8::try_from(value).unwrap_or_default());
+                rest = ahead;
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fixed_is_filled_in() {
+        let value = |name: &str| (name == "owner").then_some("acme");
+        for (template, expected) in [
+            ("repo://{owner}/{repo}/{+path}", "repo://acme/{repo}/{+path}"),
+            ("x:{+owner}", "x:acme"),
+            ("x:{owner,repo}", "x:acme,{repo}"),
+            ("x:{repo,owner}", "x:{repo},acme"),
+            ("x{#owner,repo}", "x#acme,{+repo}"),
+            ("x{/repo,owner}", "x{/repo}/acme"),
+            ("x{.owner}", "x.acme"),
+            ("x{;owner,n}", "x;owner=acme{;n}"),
+            ("x{?text*,owner:3}", "x?owner=acme{&text*}"),
+            ("x?a=1{&owner}", "x?a=1&owner=acme"),
+            ("x{?a,b}{/c*}", "x{?a,b}{/c*}"),
+            ("x{owner", "x{owner"),
+        ] {
+            assert_eq!(filled(template, &value), expected, "{template}");
+        }
+        assert_eq!(variables("x{?a*,b:3}/{c}"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_uri_says_what_its_variables_are() {
+        for (template, uri, expected) in [
+            ("repo://{owner}/{x}", "REPO://evil/x", Some("evil")),
+            ("repo://{owner}/{x}", "repo://evil", Some("evil")),
+            ("repo://{owner}/{x}", "other://evil", None),
+            ("host://{host}/{owner}/{x}", "host://h/evil/x/y", Some("evil")),
+            ("host://{host}/{owner}/{x}", "host://h", None),
+            ("x:{+path}/{owner}", "x:a/b/evil", Some("a/b/evil")),
+            ("doc:{owner}.md", "doc:evil.md", Some("evil")),
+            ("x{/owner}", "x", Some("")),
+            ("x{?owner}", "x?%6fwner=%65vil&Owner=two", Some("evil two")),
+            ("x{?owner}", "x", Some("")),
+            ("x{?owner}", "xyz", Some("")),
+            ("x?owner={owner}&n={n}", "x?n=1&owner=evil", Some("evil")),
+            ("x{;owner}", "x;owner=evil", Some("evil")),
+            ("{owner}/readme", "evil/readme", Some("evil")),
+            ("{owner}/readme", "https://x.test/", None),
+            ("x:{n}", "x:1", None),
+        ] {
+            let found = said(template, uri, &|name| name == "owner");
+            let found = found.map(|found| {
+                found.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(found.as_deref(), expected, "{template} {uri}");
+        }
+    }
+}
