@@ -13,7 +13,7 @@ enum Part<'a> {
 
 impl<'a> Part<'a> {
     /// The names of its variables.
-    fn names<'s>(self: &'s Part<'a>) -> impl Iterator<Item = &'a str> + 's {
+    fn names<'s>(&'s self) -> impl Iterator<Item = &'a str> + use<'s, 'a> {
         let variables: &[&str] = match self {
             Self::Variables(_, variables) => variables,
             Self::Text(_) => &[],

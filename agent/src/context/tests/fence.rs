@@ -191,7 +191,7 @@ impl Place {
             let said = || header::decode(value).unwrap();
             let mirrors = |argument: &Value| match argument {
                 Value::String(text) => *text == *said(),
-                other => other.to_string() == *said(),
+                other => said() == other.to_string(),
             };
             let is_good = match name.as_str() {
                 "accept" => value == "application/json, text/event-stream",

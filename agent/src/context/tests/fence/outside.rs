@@ -40,7 +40,7 @@ impl Platform for Outside {
     }
 
     fn random(&self) -> [u8; 12] {
-        let next = self.random.get() + 1;
+        let next = self.random.get().wrapping_add(1);
         self.random.set(next);
         let mut random = [0; 12];
         random[..8].copy_from_slice(&next.to_be_bytes());
@@ -160,15 +160,24 @@ fn task() -> Value {
         "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z" })
 }
 
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn owner() -> Value {
+    json!({ "owner": text(), "repo": text() })
+}
+
+fn tool(name: &str, schema: Value) -> Value {
+    json!({ "name": name, "inputSchema": schema })
+}
+
 /// Tools that have pinned parameters in every place that a schema has.
 fn tools() -> Vec<Value> {
-    let text = || json!({ "type": "string" });
-    let owner = || json!({ "owner": text(), "repo": text() });
-    let tool = |name: &str, schema: Value| json!({ "name": name, "inputSchema": schema });
-    let named = |owner: &str, repo: &str| {
-        json!({ "properties": { (owner): text(), (repo): text() },
-        "required": [owner] })
-    };
+    [of_one_schema(), of_several()].concat()
+}
+
+fn of_one_schema() -> Vec<Value> {
     vec![
         tool(
             "plain",
@@ -188,28 +197,6 @@ fn tools() -> Vec<Value> {
                 "A": { "properties": { "owner": text(), "next": { "$ref": "#/$defs/A" } },
                     "anyOf": [{ "$ref": "#/$defs/B" }, true] },
                 "B": { "properties": { "repo": text() }, "allOf": [{ "$ref": "#/$defs/A" }] } } }),
-        ),
-        tool(
-            "all_of",
-            json!({ "type": "object", "allOf": [named("owner", "repo"),
-                named("organization_slug", "project_slug"),
-                { "properties": { "query": text() } }] }),
-        ),
-        tool(
-            "one_of",
-            json!({ "type": "object", "oneOf": [named("owner", "repo"),
-                { "required": ["id"], "properties": { "id": { "type": "integer" } } }] }),
-        ),
-        tool(
-            "any_of",
-            json!({ "type": "object", "anyOf": [named("org", "repo"),
-                named("organizationSlug", "projectSlugOrId"), { "required": ["url"] }] }),
-        ),
-        tool(
-            "if_then",
-            json!({ "type": "object", "properties": { "owner": text(), "query": text() },
-                "if": { "properties": { "owner": { "const": "acme" } }, "required": ["owner"] },
-                "then": { "properties": { "repo": text() } }, "else": { "required": ["query"] } }),
         ),
         tool(
             "open",
@@ -238,6 +225,38 @@ fn tools() -> Vec<Value> {
         ),
         tool("hidden", json!({ "type": "object", "properties": owner() })),
         tool("long", json!({ "type": "object", "properties": owner() })),
+    ]
+}
+
+/// Tools whose schemas are made of others.
+fn of_several() -> Vec<Value> {
+    let named = |owner: &str, repo: &str| {
+        json!({ "properties": { (owner): text(), (repo): text() },
+        "required": [owner] })
+    };
+    vec![
+        tool(
+            "all_of",
+            json!({ "type": "object", "allOf": [named("owner", "repo"),
+                named("organization_slug", "project_slug"),
+                { "properties": { "query": text() } }] }),
+        ),
+        tool(
+            "one_of",
+            json!({ "type": "object", "oneOf": [named("owner", "repo"),
+                { "required": ["id"], "properties": { "id": { "type": "integer" } } }] }),
+        ),
+        tool(
+            "any_of",
+            json!({ "type": "object", "anyOf": [named("org", "repo"),
+                named("organizationSlug", "projectSlugOrId"), { "required": ["url"] }] }),
+        ),
+        tool(
+            "if_then",
+            json!({ "type": "object", "properties": { "owner": text(), "query": text() },
+                "if": { "properties": { "owner": { "const": "acme" } }, "required": ["owner"] },
+                "then": { "properties": { "repo": text() } }, "else": { "required": ["query"] } }),
+        ),
     ]
 }
 
