@@ -101,7 +101,7 @@ impl Agent {
             }
             VERIFY_URL => Ok(fetch::json(&context.verify(&hop).await?)),
             INTEREST_URL => {
-                context.interest(&hop)?;
+                context.interest(&hop).await?;
                 Ok(fetch::respond(204, &[], None))
             }
             EFFECTIVE_URL => Ok(fetch::json(&context.effective(&hop).await?)),

@@ -3,12 +3,14 @@
 //! nor the object it lives in.
 
 use crate::{
+    alarm::Alarm,
     caller::Caller,
     calls::{Asking, Calls, Talk, Work},
     client::Rounds,
     decode::{self, Request, Undecodable},
     driver::{Driver, is_reply},
     handler::{EFFECTIVE, Handler},
+    listening::{self, Listening},
     parking::{Parking, State},
     platform::Platform,
     registry::Registry,
@@ -29,6 +31,7 @@ use shared::{
     config::Config,
     database::{Database, has_table},
     hop::{self, Access, CallId, Hop, InterestHop, Peer, VerifyHop, WordHop},
+    limits,
 };
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
@@ -42,6 +45,8 @@ pub struct Context {
     calls: Calls,
     /// The calls that wait for another request.
     parking: Rc<Parking>,
+    listening: Listening,
+    alarm: Rc<Alarm>,
 }
 
 /// What is made when the context learns which one it is.
@@ -63,7 +68,9 @@ impl Context {
     pub fn new(config: Rc<Config>, database: Rc<dyn Database>, platform: Rc<dyn Platform>) -> Self {
         let parking = Rc::new(Parking::new(Rc::clone(&database), Rc::clone(&platform)));
         let (opened, calls) = (RefCell::default(), Calls::default());
-        Self { config, database, platform, opened, calls, parking }
+        let listening = Listening::new(Rc::clone(&database));
+        let alarm = Rc::new(Alarm::new(Rc::clone(&platform)));
+        Self { config, database, platform, opened, calls, parking, listening, alarm }
     }
 
     /// Serves one hop.
@@ -147,14 +154,14 @@ impl Context {
     ///
     /// # Errors
     /// As for [`Self::serve`].
-    pub fn interest(&self, hop: &str) -> Result<(), Error> {
+    pub async fn interest(&self, hop: &str) -> Result<(), Error> {
         let hop: InterestHop = serde_json::from_str(hop)
             .map_err(|e| Error::new(Kind::Invalid, "no interest").with_detail(e.to_string()))?;
         let opened = self.open(&hop.key)?;
-        for placed in &opened.registry.toolsets {
-            let mut inside = hop.clone();
-            inside.uris.retain(|uri| placed.fence.has(uri));
-            placed.toolset.interest(&inside);
+        self.listening.keep(&hop)?;
+        listening::tell(&opened.registry, &hop);
+        if !hop.is_none() {
+            self.alarm.within(limits::LISTEN_CHECK_MS).await?;
         }
         Ok(())
     }
@@ -211,7 +218,11 @@ impl Context {
                 None => return Ok(None),
             },
         };
-        opened.tasks.alarm()
+        self.alarm.set(None);
+        let listening = self.listening.due(self.platform.now())?;
+        let next = [opened.tasks.alarm()?, listening].into_iter().flatten().min();
+        self.alarm.set(next);
+        Ok(next)
     }
 
     /// Starts a call of the handshake era.
@@ -327,7 +338,12 @@ impl Context {
             Rc::clone(&registry),
             Rc::clone(&self.database),
             Rc::clone(&self.platform),
+            Rc::clone(&self.alarm),
         ));
+        // What was wanted before this object was made is wanted still.
+        if let Some(hop) = self.listening.kept()? {
+            listening::tell(&registry, &hop);
+        }
         let opened = Opened { key: key_stored, registry, tasks };
         *self.opened.borrow_mut() = Some(opened.clone());
         check(&opened, key)
@@ -487,10 +503,10 @@ mod tests {
     use futures_executor::block_on;
     use shared::{
         Scope, UserId,
-        config::{Toolset, ToolsetKind},
+        config::{Toolset, ToolsetKind, Written},
         database::native::Embedded,
     };
-    use std::borrow::Cow;
+    use std::{borrow::Cow, collections::BTreeSet};
 
     fn context(database: &Rc<Embedded>, config: &Config) -> Context {
         let database = Rc::clone(database) as Rc<dyn Database>;
@@ -623,5 +639,34 @@ mod tests {
         let message = ask("tools/call", json!({ "name": "recall", "arguments": arguments }), false);
         let body = answer(&context, "/mcp/acme", &message, false).1;
         assert_eq!(body["error"]["code"], -32602, "{body}");
+    }
+
+    #[test]
+    #[cfg(feature = "fixture")]
+    fn a_context_that_is_made_again_listens_again() {
+        let toolsets = r#"[{"kind":"mcp","url":"https://a.test/mcp"}]"#;
+        let written = Written { toolsets: Some(toolsets), ..Written::default() };
+        let config = Rc::new(Config::parse(written).unwrap());
+        let (database, still) = (Rc::new(Embedded::in_memory()), Rc::new(Still::default()));
+        let made = || {
+            still.evict();
+            let platform = Rc::clone(&still) as Rc<dyn Platform>;
+            Context::new(Rc::clone(&config), Rc::clone(&database) as Rc<dyn Database>, platform)
+        };
+        let key = AgentKey { user: UserId::parse("u").unwrap(), scope: Scope::default() };
+        let wish = |lists| InterestHop { key: key.clone(), lists, uris: BTreeSet::new() };
+        let wish = |lists| serde_json::to_string(&wish(lists)).unwrap();
+        let due = Millis(still.now.get()).after(limits::LISTEN_CHECK_MS);
+        let first = made();
+        block_on(first.interest(&wish(true))).unwrap();
+        assert_eq!((still.turn(), still.alarm.get()), (1, Some(due)));
+        let second = made();
+        assert_eq!(still.turn(), 0);
+        assert_eq!(second.alarm().unwrap(), Some(due));
+        assert_eq!(still.turn(), 1);
+        // Nobody wants to hear any more.
+        block_on(second.interest(&wish(false))).unwrap();
+        let third = made();
+        assert_eq!((third.alarm().unwrap(), still.turn()), (None, 0));
     }
 }

@@ -10,6 +10,7 @@
 //! - [`reply`]: what a call says, as JSON or as a stream
 //! - [`handler`]: the `rmcp` server, always under a scope
 //! - [`tasks`]: calls that go on without their caller
+//! - [`alarm`], [`listening`]: what wakes the object, and what it listens to
 //! - [`registry`]: the tools of all toolsets, narrowed to the scope
 //! - [`fence`]: what of a toolset a scope fixes
 //! - [`verbatim`]: results that go to a client as text
@@ -39,6 +40,10 @@ pub mod reply;
 pub mod handler;
 
 pub mod tasks;
+
+pub mod alarm;
+
+pub mod listening;
 
 pub mod registry;
 

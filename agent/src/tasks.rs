@@ -7,8 +7,8 @@ mod run;
 mod store;
 
 use crate::{
-    caller::Caller, client::Rounds, handler::Handler, platform::Platform, registry::Registry,
-    verbatim::Verbatim,
+    alarm::Alarm, caller::Caller, client::Rounds, handler::Handler, platform::Platform,
+    registry::Registry, verbatim::Verbatim,
 };
 use rmcp::model::{
     DetailedTask, GetTaskResult, InputRequests, InputResponses, JsonObject, MetaObject,
@@ -18,12 +18,7 @@ use run::{Outcome, Running};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use shared::{AgentKey, Error, Kind, Millis, TaskId, database::Database, hop::Options, limits};
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    fmt,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 use store::{Seen, Store};
 
 /// Where in the `_meta` of a task's result its questions are, until the result is written.
@@ -37,8 +32,7 @@ pub struct Tasks {
     store: Store,
     /// The work that is in memory, by the task's id.
     running: RefCell<BTreeMap<String, Rc<Running>>>,
-    /// When the alarm comes, as far as this object knows.
-    alarm: Cell<Option<Millis>>,
+    alarm: Rc<Alarm>,
 }
 
 impl fmt::Debug for Tasks {
@@ -80,8 +74,9 @@ impl Tasks {
         registry: Rc<Registry>,
         database: Rc<dyn Database>,
         platform: Rc<dyn Platform>,
+        alarm: Rc<Alarm>,
     ) -> Self {
-        let (running, alarm) = (RefCell::default(), Cell::new(None));
+        let running = RefCell::default();
         Self { key, registry, platform, store: Store::new(database), running, alarm }
     }
 
@@ -101,7 +96,7 @@ impl Tasks {
             return Err(Error::new(Kind::Limit, text));
         }
         let id = fresh_id(&self.key, &*self.platform)?;
-        self.wake_within(limits::TASK_CHECK_MS).await?;
+        self.alarm.within(limits::TASK_CHECK_MS).await?;
         // From here on nothing waits: the row and all that counts rows belong together.
         self.check_room()?;
         let now = self.platform.now();
@@ -144,7 +139,7 @@ impl Tasks {
         match self.store.see(id, self.platform.now())? {
             None => return Ok(Updated::Unknown),
             Some(seen) if seen.status.is_terminal() => return Ok(Updated::Acknowledged),
-            Some(_) => self.wake_within(limits::TASK_CHECK_MS).await?,
+            Some(_) => self.alarm.within(limits::TASK_CHECK_MS).await?,
         }
         // From here on nothing waits: the row and the work hear of the same answers.
         self.answer(id, responses)
@@ -204,7 +199,6 @@ impl Tasks {
     /// # Errors
     /// Internal ones.
     pub fn alarm(self: &Rc<Self>) -> Result<Option<Millis>, Error> {
-        self.alarm.set(None);
         let now = self.platform.now();
         for id in self.store.sweep(now)? {
             self.stop(&id);
@@ -217,9 +211,7 @@ impl Tasks {
         let sum = self.store.sum()?;
         let expiry = (sum.all > 0).then(|| sum.oldest.after(limits::TASK_TTL_MS));
         let check = (sum.working > 0).then(|| now.after(limits::TASK_CHECK_MS));
-        let next = [expiry, check].into_iter().flatten().min();
-        self.alarm.set(next);
-        Ok(next)
+        Ok([expiry, check].into_iter().flatten().min())
     }
 
     /// Begins lost work once more, unless that was tried often enough.
@@ -243,17 +235,6 @@ impl Tasks {
                 self.finish(&id, Outcome::failed(&error.public), now)?;
             }
         }
-        Ok(())
-    }
-
-    /// Makes sure that the alarm comes within this time.
-    async fn wake_within(&self, milliseconds: u64) -> Result<(), Error> {
-        let at = self.platform.now().after(milliseconds);
-        if self.alarm.get().is_some_and(|alarm| alarm <= at) {
-            return Ok(());
-        }
-        self.platform.wake(at).await?;
-        self.alarm.set(Some(at));
         Ok(())
     }
 

@@ -167,6 +167,14 @@ pub struct InterestHop {
     pub uris: BTreeSet<String>,
 }
 
+impl InterestHop {
+    /// Whether nobody wants to hear of anything.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        !self.lists && self.uris.is_empty()
+    }
+}
+
 /// One line of an Agent's answer in the handshake era (see [`LINES`]), without its line break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {

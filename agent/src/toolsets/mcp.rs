@@ -525,7 +525,7 @@ impl Toolset for Mcp {
 
     fn interest(&self, interest: &InterestHop) {
         // Without a client's word on what it can do: it is only listened to.
-        let is_wanted = interest.lists || !interest.uris.is_empty();
+        let is_wanted = !interest.is_none();
         *self.interest.borrow_mut() = is_wanted.then(|| interest.clone());
         let peers: Vec<Rc<Peer>> =
             self.peers.borrow().iter().map(|(_, peer)| Rc::clone(peer)).collect();

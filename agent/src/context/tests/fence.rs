@@ -767,7 +767,7 @@ fn nobody_is_listened_to_outside() {
         all.insert("plain://x".to_owned());
         let interest = InterestHop { key: place.key.clone(), lists: true, uris: all };
         place.outside.take();
-        place.context.interest(&serde_json::to_string(&interest).unwrap()).unwrap();
+        block_on(place.context.interest(&serde_json::to_string(&interest).unwrap())).unwrap();
         place.outside.still.turn();
         let mut told = BTreeSet::new();
         for sent in place.outside.take() {

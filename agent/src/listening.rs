@@ -1,0 +1,82 @@
+//! What anybody wants to hear of, of this context: kept, so that an object which is made again
+//! listens again. It must not know who wants it, nor how anything is listened to.
+
+use crate::registry::Registry;
+use shared::{
+    Error, Millis,
+    database::{Database, has_table},
+    hop::InterestHop,
+    limits,
+};
+use std::{fmt, rc::Rc};
+
+/// What is wanted of one context.
+pub struct Listening {
+    database: Rc<dyn Database>,
+}
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS listening (
+    one INTEGER PRIMARY KEY CHECK (one = 1), hop TEXT NOT NULL)";
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// What a database says of it.
+    pub fn new(database: Rc<dyn Database>) -> Self {
+        Self { database }
+    }
+
+    /// Keeps what is wanted from now on. Where that is nothing, nothing is kept.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn keep(&self, hop: &InterestHop) -> Result<(), Error> {
+        if hop.is_none() {
+            if has_table(&*self.database, "listening")? {
+                self.database.run("DELETE FROM listening", &[])?;
+            }
+            return Ok(());
+        }
+        let text = serde_json::to_string(hop).map_err(|e| Error::internal(e.to_string()))?;
+        self.database.run(TABLE, &[])?;
+        let statement = "INSERT OR REPLACE INTO listening (one, hop) VALUES (1, ?)";
+        self.database.run(statement, &[text.into()]).map(drop)
+    }
+
+    /// What is wanted; `None` if it is nothing.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn kept(&self) -> Result<Option<InterestHop>, Error> {
+        if !has_table(&*self.database, "listening")? {
+            return Ok(None);
+        }
+        let rows = self.database.run("SELECT hop FROM listening", &[])?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let hop = serde_json::from_str(row.text(0)?);
+        hop.map(Some).map_err(|error| Error::internal(format!("what is listened to: {error}")))
+    }
+
+    /// When the object wants to be woken, so that it is there to listen.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn due(&self, now: Millis) -> Result<Option<Millis>, Error> {
+        Ok(self.kept()?.map(|_| now.after(limits::LISTEN_CHECK_MS)))
+    }
+}
+
+/// Tells every toolset what of it anybody wants to hear of.
+pub fn tell(registry: &Registry, hop: &InterestHop) {
+    for placed in &registry.toolsets {
+        let mut inside = hop.clone();
+        inside.uris.retain(|uri| placed.fence.has(uri));
+        placed.toolset.interest(&inside);
+    }
+}
