@@ -85,8 +85,23 @@ pub const UPSTREAM_TTL_MS_MAX: u64 = 60 * 60 * 1000;
 /// How old a list of an upstream may be that cannot be reached: it is shown, with a word on it.
 pub const UPSTREAM_STALE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Rows that one context keeps of its upstreams: how they were met, and their lists.
+/// How much older a list may look after an eviction than it is: one that was read again and is as it
+/// was is not written each time.
+pub const UPSTREAM_KEPT_STEP_MS: u64 = 60 * 60 * 1000;
+
+/// Lists that one context keeps of its upstreams.
 pub const UPSTREAM_ROWS_MAX: usize = TOOLSETS_MAX * 8;
+
+/// Meetings with its upstreams that one context remembers.
+pub const UPSTREAM_MEETINGS_MAX: usize = TOOLSETS_MAX * 2;
+
+/// Places of upstreams of which it is remembered what their tools were like: another address is
+/// another place.
+pub const UPSTREAM_PLACES_MAX: usize = TOOLSETS_MAX * 2;
+
+/// Bytes of what a kind of clients can be asked for. Of one that says more of it only the names
+/// are told.
+pub const UPSTREAM_KIND_BYTES_MAX: usize = 1024;
 
 /// Tools of one upstream of which it is remembered what they were like.
 pub const UPSTREAM_MARKS_MAX: usize = 4_000;
@@ -379,6 +394,7 @@ const _: () = assert!(
     "a task fits a row"
 );
 const _: () = assert!(UPSTREAM_LIST_BYTES_MAX < ROW_BYTES_MAX, "a list fits a row");
+const _: () = assert!(UPSTREAM_KEPT_STEP_MS < UPSTREAM_STALE_MS / 10);
 const _: () = assert!(CALL_MS_MAX > UPSTREAM_MS_MAX as u64, "an upstream's own bound comes first");
 const _: () = assert!(TASKS_OPEN_MAX < TASKS_MAX);
 const _: () = assert!(STATE_MS_MAX >= PARK_MS_MAX as u64, "what is parked may still be answered");

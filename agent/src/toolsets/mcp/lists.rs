@@ -83,6 +83,8 @@ struct Known {
     items: Rc<Listed>,
     fetched: Millis,
     until: Millis,
+    /// What the row says of when it was read.
+    kept: Millis,
     /// What was left out when it was read.
     dropped: Rc<Vec<(String, String)>>,
     /// Whether whoever listens knows that it is another now.
@@ -242,6 +244,7 @@ impl Lists {
             items: Rc::new(items),
             fetched: kept.fetched,
             until: kept.until,
+            kept: kept.fetched,
             dropped: Rc::default(),
             is_announced: false,
         };
@@ -288,17 +291,32 @@ impl Lists {
             true => Millis(0),
             false => now.after(ttl.min(limits::UPSTREAM_TTL_MS_MAX)),
         };
-        let known = Known { items, fetched: now, until, dropped: Rc::new(dropped), is_announced };
+        // Of one that is as it was only the time is news, and that is written in steps.
+        let kept = before.as_ref().filter(|_| is_same).map(|before| before.kept);
+        let kept = kept.filter(|kept| now.since(*kept) < limits::UPSTREAM_KEPT_STEP_MS);
+        let known = Known {
+            items,
+            fetched: now,
+            until,
+            kept: kept.unwrap_or(now),
+            dropped: Rc::new(dropped),
+            is_announced,
+        };
         self.known.borrow_mut().insert(kind, known.clone());
-        if !is_same {
-            let text = serde_json::to_string(&*known.items)
-                .map_err(|error| Error::internal(error.to_string()))?;
-            self.shelf.keep(&self.kind, kind.words().0, &Kept { text, fetched: now, until })?;
-            if before.is_some_and(|before| !before.is_announced) {
-                (self.announce)(kind.change());
-            }
+        if kept.is_none() {
+            self.keep(kind, &known)?;
+        }
+        if !is_same && before.is_some_and(|before| !before.is_announced) {
+            (self.announce)(kind.change());
         }
         Ok(known)
+    }
+
+    fn keep(&self, kind: Kind, known: &Known) -> Result<(), Error> {
+        let text = serde_json::to_string(&*known.items)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let kept = Kept { text, fetched: known.fetched, until: known.until };
+        self.shelf.keep(&self.kind, kind.words().0, &kept)
     }
 
     /// Reads a list page by page. Returns how long it is fresh.
@@ -357,6 +375,9 @@ impl Lists {
                 tasks: TaskSupport::Never,
                 object,
             });
+        }
+        if marks.is_empty() && !tools.is_empty() {
+            self.shelf.trim_marks()?;
         }
         Ok(Offers { tools, dropped: known.dropped.to_vec() })
     }

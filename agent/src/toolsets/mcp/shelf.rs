@@ -103,7 +103,7 @@ impl Shelf {
             kept.until.to_i64().into(),
         ];
         self.database.run(statement, &values)?;
-        self.trim()
+        self.trim(part)
     }
 
     /// A part is not fresh any more.
@@ -127,12 +127,20 @@ impl Shelf {
         Ok(())
     }
 
-    /// Kinds of clients that have not been here for long make room, and places that were.
-    fn trim(&self) -> Result<(), Error> {
-        let statement = "DELETE FROM upstream WHERE rowid NOT IN
-            (SELECT rowid FROM upstream ORDER BY fetched DESC, rowid DESC LIMIT ?)";
-        let most = i64::try_from(limits::UPSTREAM_ROWS_MAX).unwrap_or(i64::MAX);
-        self.database.run(statement, &[most.into()]).map(|_| ())
+    /// Kinds of clients that have not been here for long make room, and places that were. Meetings,
+    /// which do not age, take no room of the lists.
+    fn trim(&self, part: &str) -> Result<(), Error> {
+        let (comparison, most) = match part {
+            MEETING => ("=", limits::UPSTREAM_MEETINGS_MAX),
+            _ => ("<>", limits::UPSTREAM_ROWS_MAX),
+        };
+        let statement = format!(
+            "DELETE FROM upstream WHERE part {comparison} ?1 AND rowid NOT IN
+            (SELECT rowid FROM upstream WHERE part {comparison} ?1
+            ORDER BY fetched DESC, rowid DESC LIMIT ?2)"
+        );
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.database.run(&statement, &[MEETING.into(), most.into()]).map(|_| ())
     }
 
     /// What the tools were like.
@@ -162,6 +170,14 @@ impl Shelf {
             mark.last.clone().into(),
         ];
         self.database.run(statement, &values).map(|_| ())
+    }
+
+    /// Forgets what the tools were like in places where nothing new has been seen for the longest.
+    pub(super) fn trim_marks(&self) -> Result<(), Error> {
+        let statement = "DELETE FROM upstream_tool WHERE place NOT IN (SELECT place
+            FROM upstream_tool GROUP BY place ORDER BY MAX(rowid) DESC LIMIT ?)";
+        let most = i64::try_from(limits::UPSTREAM_PLACES_MAX).unwrap_or(i64::MAX);
+        self.database.run(statement, &[most.into()]).map(|_| ())
     }
 
     /// Remembers a task that the upstream runs for one kind of clients, by the id that they know.

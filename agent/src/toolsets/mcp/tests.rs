@@ -1,0 +1,91 @@
+//! Lists of servers as they age, and whose a name or a URI is, over a whole Agent with scripted
+//! servers behind it and a clock that stands still. It must not know how any of it is kept.
+
+mod world;
+
+use super::kind;
+use serde_json::json;
+use shared::{database::Database as _, limits};
+use world::{Agent, tool};
+
+const HOUR: u64 = 60 * 60 * 1000;
+
+#[test]
+fn a_list_that_is_read_again_is_as_young_as_it_is() {
+    let mut agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+    let tools = |agent: &Agent| agent.names("tools/list", "tools", "name").concat();
+    // It never changes in two days, and is read again and again.
+    for _ in 0..48 {
+        assert!(tools(&agent).contains("echo"));
+        agent.world.pass(HOUR);
+    }
+    agent.evict();
+    agent.world.set("far", |far| far.is_silent = true);
+    let call = json!({ "name": "echo", "arguments": {} });
+    agent.world.take();
+    assert!(agent.ask("tools/call", call.clone()).is_none(), "it never answers");
+    assert_eq!(agent.world.take(), ["far tools/call echo"], "its list is known");
+    agent.world.pass(25 * HOUR);
+    assert!(agent.ask("tools/call", call).is_none());
+    assert_eq!(agent.world.take(), ["far tools/list"], "a day later it is not");
+}
+
+#[test]
+fn a_list_that_is_as_it_was_is_seldom_written() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+    let list = || agent.names("tools/list", "tools", "name");
+    list();
+    let writes = || agent.number("SELECT total_changes()");
+    let before = writes();
+    for _ in 0..50 {
+        agent.world.pass(60_000);
+        list();
+    }
+    assert_eq!(writes(), before);
+    agent.world.pass(limits::UPSTREAM_KEPT_STEP_MS);
+    list();
+    assert_eq!(writes(), before + 1, "the old row is replaced");
+}
+
+#[test]
+fn what_is_remembered_of_servers_is_bounded() {
+    let mut agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+    for n in 0..limits::UPSTREAM_ROWS_MAX + 9 {
+        let tasks = json!({ "io.modelcontextprotocol/tasks": { "kind": n } });
+        agent.capabilities = json!({ "extensions": tasks });
+        agent.names("tools/list", "tools", "name");
+    }
+    let count = |what: &str| {
+        let count = agent.number(&format!("SELECT COUNT(*) FROM upstream WHERE part {what} 'met'"));
+        usize::try_from(count).unwrap()
+    };
+    assert_eq!(count("="), limits::UPSTREAM_MEETINGS_MAX);
+    assert_eq!(count("<>"), limits::UPSTREAM_ROWS_MAX, "lists have room of their own");
+    // Places where its tools were once.
+    for n in 0..limits::UPSTREAM_PLACES_MAX {
+        let statement = "INSERT INTO upstream_tool VALUES (?, 'x', 'y', 'y')";
+        agent.database.run(statement, &[format!("gone {n}").into()]).unwrap();
+    }
+    agent.database.run("DELETE FROM upstream_tool WHERE place LIKE 'far%'", &[]).unwrap();
+    agent.capabilities = json!({ "roots": {} });
+    agent.names("tools/list", "tools", "name");
+    let places = agent.number("SELECT COUNT(DISTINCT place) FROM upstream_tool");
+    assert_eq!(usize::try_from(places).unwrap(), limits::UPSTREAM_PLACES_MAX);
+    let own = agent.number("SELECT COUNT(*) FROM upstream_tool WHERE place LIKE 'far%'");
+    assert_eq!(own, 1, "what is there now is remembered");
+}
+
+#[test]
+fn what_a_client_says_that_it_can_do_names_rows_of_a_bounded_size() {
+    let kind = |capabilities: serde_json::Value| kind(capabilities.as_object().unwrap());
+    let small = json!({ "elicitation": { "form": {} }, "roots": {} });
+    assert_eq!(kind(small.clone()), small.to_string());
+    let long = json!({ "elicitation": { "x": "y".repeat(2_000) }, "roots": {},
+        "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    let names = json!({ "elicitation": {}, "roots": {},
+        "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    assert_eq!(kind(long), names.to_string());
+}
