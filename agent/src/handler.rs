@@ -7,12 +7,12 @@ use crate::{
     client::{Client, Rounds},
     fence::pattern,
     platform::Platform,
-    registry::{Found, Placed, Registry, Seen, Shown},
+    registry::{self, Found, Placed, Registry, Seen, Shown},
     report::Reporter,
     skills::Bundle,
     tasks::{self, TaskCall, Tasks, Updated},
     toolset::{
-        Answered, Call, Changed, Completion, Current, Listed, Page, Subject, TaskRequest,
+        Answered, Call, Changed, Completion, Current, Listed, Need, Page, Subject, TaskRequest,
         TaskSupport, ToolError, Visit, object,
     },
     verbatim::{self, MISSING, Verbatim},
@@ -258,23 +258,13 @@ impl Handler {
         visit: &Visit,
     ) -> Result<Option<(&Placed, JsonObject)>, ToolError> {
         let may = |placed: &&Placed| placed.config.inner(name).is_some();
-        let toolsets: Vec<&Placed> = self.toolsets().filter(may).collect();
-        let mut failed = None;
-        let asked = join_all(toolsets.iter().map(|placed| placed.toolset.prompts(visit))).await;
-        for (placed, listed) in toolsets.into_iter().zip(asked) {
-            match listed {
-                Err(error) => failed = failed.or(Some(error)),
-                Ok(listed) => {
-                    let inner = placed.config.inner(name);
-                    let mut prompts = listed.it.iter();
-                    let found = prompts.find(|prompt| text_of(prompt, "name") == inner);
-                    if let Some(prompt) = found {
-                        return Ok(Some((placed, prompt.clone())));
-                    }
-                }
-            }
-        }
-        failed.map_or(Ok(None), Err)
+        let toolsets = [self.toolsets().filter(may).collect()];
+        registry::search(&toolsets, Need::Fresh, |placed, need| async move {
+            let listed = placed.toolset.prompts(visit, need).await?;
+            let inner = placed.config.inner(name);
+            Ok(listed.it.iter().find(|prompt| text_of(prompt, "name") == inner).cloned())
+        })
+        .await
     }
 
     /// Tells what a call changed, where somebody would hear of it. A call has done its work
@@ -549,7 +539,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let visit = self.visit(&context);
-        let (found, mut whole) = self.listed(|placed| placed.toolset.templates(&visit)).await;
+        let (found, mut whole) =
+            self.listed(|placed| placed.toolset.templates(&visit, Need::Fresh)).await;
         for (placed, listed) in found {
             for mut template in listed.iter().cloned() {
                 if let Some(uri) = text_of(&template, "uriTemplate") {
@@ -611,7 +602,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         let visit = self.visit(&context);
-        let (found, mut whole) = self.listed(|placed| placed.toolset.prompts(&visit)).await;
+        let (found, mut whole) =
+            self.listed(|placed| placed.toolset.prompts(&visit, Need::Fresh)).await;
         let mut names = BTreeSet::new();
         for (placed, listed) in found {
             for prompt in listed.iter() {
@@ -956,7 +948,7 @@ async fn templates_of(placed: &Placed, visit: &Visit) -> Result<Vec<String>, Too
     if placed.fence.pins.is_empty() {
         return Ok(Vec::new());
     }
-    let listed = placed.toolset.templates(visit).await?.it;
+    let listed = placed.toolset.templates(visit, Need::Fresh).await?.it;
     let templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
     Ok(templates.map(ToOwned::to_owned).collect())
 }
@@ -967,7 +959,7 @@ async fn template_of(
     seen: &str,
     visit: &Visit,
 ) -> Result<Option<String>, ToolError> {
-    let listed = placed.toolset.templates(visit).await?.it;
+    let listed = placed.toolset.templates(visit, Need::Fresh).await?.it;
     let mut templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
     let own = templates.find(|template| placed.fence.template(template) == seen);
     Ok(own.map(ToOwned::to_owned))
@@ -979,7 +971,7 @@ async fn arguments_of(
     prompt: &str,
     visit: &Visit,
 ) -> Result<Vec<String>, ToolError> {
-    let listed = placed.toolset.prompts(visit).await?.it;
+    let listed = placed.toolset.prompts(visit, Need::Fresh).await?.it;
     let prompt = listed.iter().find(|item| text_of(item, "name") == Some(prompt));
     let arguments = prompt.and_then(|prompt| prompt.get("arguments")?.as_array());
     let names = arguments.into_iter().flatten().filter_map(|argument| argument.get("name"));

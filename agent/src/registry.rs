@@ -199,7 +199,7 @@ impl Registry {
     }
 
     /// The tool of this name, if it is shown here. A hidden one is as unknown as any other. Only
-    /// those toolsets are asked whose it may be; of several the first has it.
+    /// those toolsets are asked whose it may be.
     ///
     /// # Errors
     /// Why it is not known whether there is one.
@@ -213,34 +213,20 @@ impl Registry {
         // A prefix says whose it is.
         let prefixed = |placed: &&Placed| placed.config.prefix.is_some() && may(placed);
         let owner = self.toolsets.iter().find(prefixed);
-        let asked: Vec<&Placed> = match owner {
-            Some(owner) => vec![owner],
-            None => {
-                let all = || self.toolsets.iter().filter(may);
-                let fixed = all().filter(|placed| !placed.config.is_open());
-                fixed.chain(all().filter(|placed| placed.config.is_open())).collect()
-            }
+        let groups: [Vec<&Placed>; 2] = match owner {
+            Some(owner) => [vec![owner], Vec::new()],
+            // To some the configuration gives names before any server does.
+            None => [false, true].map(|is_open| {
+                let all = self.toolsets.iter().filter(may);
+                all.filter(|placed| placed.config.is_open() == is_open).collect()
+            }),
         };
         // Whoever calls a tool has seen it: an older copy of the list will do, if it is in there.
-        let mut failed = None;
-        for need in [Need::Known, Need::Fresh] {
-            failed = None;
-            let views = match asked.as_slice() {
-                [only] => vec![only.view(visit, need).await],
-                several => join_all(several.iter().map(|placed| placed.view(visit, need))).await,
-            };
-            for (placed, seen) in asked.iter().zip(views) {
-                match seen {
-                    Ok((_, view)) => {
-                        if let Some(tool) = view.find(name) {
-                            return Ok(Some(Found { placed, tool: Rc::clone(tool) }));
-                        }
-                    }
-                    Err(error) => failed = failed.or(Some(error)),
-                }
-            }
-        }
-        failed.map_or(Ok(None), Err)
+        let found = search(&groups, Need::Known, |placed, need| async move {
+            let (_, view) = placed.view(visit, need).await?;
+            Ok(view.find(name).map(Rc::clone))
+        });
+        Ok(found.await?.map(|(placed, tool)| Found { placed, tool }))
     }
 
     /// Extensions of MCP that any toolset has. They are asked at the same time.
@@ -259,4 +245,66 @@ impl Registry {
     pub fn skills(&self) -> impl Iterator<Item = &Bundle> {
         self.toolsets.iter().flat_map(|placed| placed.toolset.skills())
     }
+}
+
+/// What some toolset has, and which: looked for in one group after another, and of several in a
+/// group the first has it. It is looked for first where nobody must be asked, so that a slow server
+/// holds up only what may be its own. `need` is how new it must be where it is.
+///
+/// # Errors
+/// Why it is not known whether there is any.
+pub async fn search<'a, T, F>(
+    groups: &[Vec<&'a Placed>],
+    need: Need,
+    look: impl Fn(&'a Placed, Need) -> F,
+) -> Result<Option<(&'a Placed, T)>, ToolError>
+where
+    F: Future<Output = Result<Option<T>, ToolError>>,
+{
+    let (mut failed, mut lacking) = (None, Vec::new());
+    for group in groups {
+        let mut asked = Vec::new();
+        for placed in group {
+            match look(placed, Need::Near).await {
+                Ok(Some(_)) => match look(placed, need).await {
+                    Ok(Some(found)) => return Ok(Some((*placed, found))),
+                    Ok(None) => {}
+                    Err(error) => failed = failed.or(Some(error)),
+                },
+                Ok(None) => lacking.push(*placed),
+                Err(_) => asked.push(*placed),
+            }
+        }
+        match first(&asked, need, &look).await {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    // It may be newer than what is known.
+    match first(&lacking, Need::Fresh, &look).await {
+        Ok(None) => failed.map_or(Ok(None), Err),
+        outcome => outcome,
+    }
+}
+
+/// What the first of some toolsets has that has it. They are asked at the same time.
+async fn first<'a, T, F>(
+    asked: &[&'a Placed],
+    need: Need,
+    look: &impl Fn(&'a Placed, Need) -> F,
+) -> Result<Option<(&'a Placed, T)>, ToolError>
+where
+    F: Future<Output = Result<Option<T>, ToolError>>,
+{
+    let mut failed = None;
+    let answers = join_all(asked.iter().map(|placed| look(placed, need))).await;
+    for (placed, answer) in asked.iter().zip(answers) {
+        match answer {
+            Ok(Some(found)) => return Ok(Some((*placed, found))),
+            Ok(None) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(None), Err)
 }

@@ -151,6 +151,8 @@ pub enum Need {
     Fresh,
     /// Whatever is known.
     Known,
+    /// Whatever is known, however old, without asking anybody: an error where nothing is.
+    Near,
 }
 
 /// One of `rmcp`'s types as the object that it is.
@@ -310,7 +312,7 @@ pub trait Toolset {
     }
 
     /// Templates of resources.
-    fn templates<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+    fn templates<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Listed>> {
         Box::pin(std::future::ready(Ok(Current::default())))
     }
 
@@ -324,7 +326,7 @@ pub trait Toolset {
     }
 
     /// Its prompts, always in the same order.
-    fn prompts<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+    fn prompts<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Listed>> {
         Box::pin(std::future::ready(Ok(Current::default())))
     }
 

@@ -154,7 +154,7 @@ impl Toolset for Fixture {
         Box::pin(std::future::ready(Ok(Page { items, ..Page::default() })))
     }
 
-    fn templates<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+    fn templates<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Listed>> {
         Box::pin(std::future::ready(Ok(self.templates.clone())))
     }
 
@@ -172,7 +172,7 @@ impl Toolset for Fixture {
         })
     }
 
-    fn prompts<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+    fn prompts<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Listed>> {
         Box::pin(std::future::ready(Ok(self.prompts.clone())))
     }
 

@@ -409,7 +409,7 @@ impl Toolset for Mcp {
     }
 
     fn remote_skills<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
-        Box::pin(async move { self.of(visit).lists.listed(Kind::Skills).await })
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Skills, Need::Fresh).await })
     }
 
     fn remote_skill<'a>(
@@ -430,7 +430,8 @@ impl Toolset for Mcp {
 
     fn resources<'a>(&'a self, offset: u32, visit: &'a Visit) -> Answer<'a, Page> {
         Box::pin(async move {
-            let Current { it, lack, .. } = self.of(visit).lists.listed(Kind::Resources).await?;
+            let Current { it, lack, .. } =
+                self.of(visit).lists.listed(Kind::Resources, Need::Fresh).await?;
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let items: Vec<JsonObject> =
                 it.iter().skip(start).take(limits::PAGE_ITEMS_MAX).cloned().collect();
@@ -440,8 +441,8 @@ impl Toolset for Mcp {
         })
     }
 
-    fn templates<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
-        Box::pin(async move { self.of(visit).lists.listed(Kind::Templates).await })
+    fn templates<'a>(&'a self, visit: &'a Visit, need: Need) -> Answer<'a, Current<Listed>> {
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Templates, need).await })
     }
 
     fn read<'a>(
@@ -471,8 +472,8 @@ impl Toolset for Mcp {
         })
     }
 
-    fn prompts<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
-        Box::pin(async move { self.of(visit).lists.listed(Kind::Prompts).await })
+    fn prompts<'a>(&'a self, visit: &'a Visit, need: Need) -> Answer<'a, Current<Listed>> {
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Prompts, need).await })
     }
 
     fn prompt<'a>(
@@ -505,7 +506,7 @@ impl Toolset for Mcp {
                 Subject::Prompt(name) => (Kind::Prompts, "name", name),
                 Subject::Template(template) => (Kind::Templates, "uriTemplate", template),
             };
-            let listed = lists.listed(kind).await?.it;
+            let listed = lists.listed(kind, Need::Fresh).await?.it;
             let is_own =
                 listed.iter().any(|item| item.get(member).and_then(Value::as_str) == Some(value));
             if !is_own || !self.can(visit, &["completions"]).await? {

@@ -255,7 +255,7 @@ impl Toolset for Memory {
         })
     }
 
-    fn templates<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+    fn templates<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Listed>> {
         Box::pin(std::future::ready(Ok(self.templates.clone())))
     }
 
@@ -276,7 +276,7 @@ impl Toolset for Memory {
         })
     }
 
-    fn prompts<'a>(&'a self, _visit: &'a Visit) -> Answer<'a, Current<Listed>> {
+    fn prompts<'a>(&'a self, _visit: &'a Visit, _need: Need) -> Answer<'a, Current<Listed>> {
         Box::pin(std::future::ready(Ok(self.prompts.clone())))
     }
 

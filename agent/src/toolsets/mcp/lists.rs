@@ -155,8 +155,12 @@ impl Lists {
     ///
     /// # Errors
     /// Why it is not known.
-    pub(super) async fn listed(self: &Rc<Self>, kind: Kind) -> Result<Current<Listed>, ToolError> {
-        let (known, lack) = self.get(kind, Need::Fresh).await?;
+    pub(super) async fn listed(
+        self: &Rc<Self>,
+        kind: Kind,
+        need: Need,
+    ) -> Result<Current<Listed>, ToolError> {
+        let (known, lack) = self.get(kind, need).await?;
         Ok(Current { it: known.items, until: Some(known.until), lack })
     }
 
@@ -211,6 +215,12 @@ impl Lists {
     ) -> Result<(Known, Option<String>), ToolError> {
         let now = self.platform.now();
         let known = self.recall(kind)?;
+        if need == Need::Near {
+            return known.map(|known| (known, None)).ok_or_else(|| {
+                let text = format!("{} was not asked yet what it has", self.link.name());
+                Error::new(ErrorKind::Unavailable, text).into()
+            });
+        }
         if let Some(known) = &known {
             let is_young = now.since(known.fetched) < limits::UPSTREAM_STALE_MS;
             if now < known.until || (need == Need::Known && is_young) {

@@ -89,3 +89,46 @@ fn what_a_client_says_that_it_can_do_names_rows_of_a_bounded_size() {
         "extensions": { "io.modelcontextprotocol/tasks": {} } });
     assert_eq!(kind(long), names.to_string());
 }
+
+#[test]
+fn a_server_that_is_slow_holds_up_nobody_elses_calls() {
+    let agent = Agent::new(&[("slow", json!({})), ("far", json!({}))]);
+    agent.world.set("slow", |slow| slow.is_silent = true);
+    agent.world.set("far", |far| {
+        far.tools = vec![tool("echo")];
+        far.prompts = vec![json!({ "name": "greet" })];
+    });
+    let call = |name: &str| agent.ask("tools/call", json!({ "name": name, "arguments": {} }));
+    let prompt = |name: &str| agent.ask("prompts/get", json!({ "name": name }));
+    assert!(call("list_memories").unwrap().get("result").is_some());
+    assert!(prompt("briefing").unwrap().get("result").is_some());
+    assert_eq!(agent.world.take(), [""; 0], "nobody is asked");
+    // Nobody known has these, and the slow one may.
+    assert!(call("echo").is_none() && prompt("greet").is_none());
+    // What was seen is known, even as it was long ago.
+    agent.world.pass(2 * HOUR);
+    assert!(call("echo").unwrap().get("result").is_some());
+    assert!(prompt("greet").unwrap().get("result").is_some());
+    agent.world.take();
+    assert!(call("none").is_none() && prompt("none").is_none());
+}
+
+#[test]
+fn a_name_that_the_configuration_gives_is_nobody_elses() {
+    let agent = Agent::new(&[("open", json!({})), ("given", json!({ "allow": ["echo"] }))]);
+    for name in ["open", "given"] {
+        agent.world.set(name, |server| server.tools = vec![tool("echo"), tool("other")]);
+    }
+    let call = |name: &str| {
+        agent.result("tools/call", json!({ "name": name, "arguments": {} }));
+        agent.world.take().pop().unwrap()
+    };
+    // The open server's list is known, the other's is not.
+    assert_eq!(call("other"), "open tools/call other");
+    assert_eq!(call("echo"), "given tools/call echo");
+    // What is newer than what is known is found.
+    agent.world.set("given", |given| given.tools.clear());
+    agent.world.set("open", |open| open.tools.push(tool("new")));
+    agent.world.pass(HOUR);
+    assert_eq!(call("new"), "open tools/call new");
+}
