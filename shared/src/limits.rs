@@ -71,6 +71,10 @@ pub const REDIRECTS_MAX: usize = 3;
 /// Pages of one list of an upstream that are asked for.
 pub const UPSTREAM_PAGES_MAX: usize = 100;
 
+/// How long an upstream has for one list, with all its pages and the meeting before. One that is
+/// given longer for each answer has as long.
+pub const UPSTREAM_LIST_MS: u32 = 30 * 1000;
+
 /// Items of one list of an upstream, and their bytes together. What is beyond is left out.
 pub const UPSTREAM_ITEMS_MAX: usize = 2_000;
 /// See [`UPSTREAM_ITEMS_MAX`].

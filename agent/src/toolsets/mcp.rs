@@ -159,6 +159,7 @@ impl Mcp {
             kind.to_owned(),
             Rc::clone(&announce),
             Rc::clone(&self.platform),
+            self.guard.bounds().connect_ms,
         );
         let hearing = hearing(Rc::clone(&lists), announce);
         let kind = kind.to_owned();

@@ -12,7 +12,7 @@ use crate::{
 };
 use futures_util::{
     FutureExt as _,
-    future::{LocalBoxFuture, WeakShared},
+    future::{Either, LocalBoxFuture, WeakShared, select},
 };
 use rmcp::model::{JsonObject, SKILLS_EXTENSION_ID};
 use serde_json::Value;
@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
-use upstream::{Ask, Link, clean, wire};
+use upstream::{Ask, Fault, Link, clean, wire};
 
 /// Which list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +103,8 @@ pub(super) struct Lists {
     kind: String,
     announce: Rc<dyn Fn(Change)>,
     platform: Rc<dyn Platform>,
+    /// How long one of them may take.
+    bound_ms: u32,
     known: RefCell<BTreeMap<Kind, Known>>,
     asking: RefCell<BTreeMap<Kind, WeakAsking>>,
     offers: RefCell<Option<(Rc<Listed>, Rc<Offers>)>>,
@@ -118,6 +120,7 @@ impl Lists {
         kind: String,
         announce: Rc<dyn Fn(Change)>,
         platform: Rc<dyn Platform>,
+        connect_ms: u32,
     ) -> Rc<Self> {
         Rc::new(Self {
             link,
@@ -125,6 +128,7 @@ impl Lists {
             kind,
             announce,
             platform,
+            bound_ms: connect_ms.max(limits::UPSTREAM_LIST_MS),
             known: RefCell::default(),
             asking: RefCell::default(),
             offers: RefCell::default(),
@@ -281,13 +285,15 @@ impl Lists {
 
     async fn fetch(self: Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
         let changes = self.changes_of(kind);
-        let met = self.link.meet().await.map_err(failed)?;
-        let mut read = Read::default();
-        let mut ttl = limits::UPSTREAM_TTL_MS;
-        if met.can(kind.capability()) {
-            ttl = self.pages(kind, &mut read).await?;
-        }
-        let Read { items, dropped, .. } = read;
+        // Pages are bounded each, and so is their number: together that may be minutes.
+        let late = self.platform.sleep(self.bound_ms);
+        let (Read { items, dropped, .. }, ttl) = match select(Box::pin(self.read(kind)), late).await
+        {
+            Either::Left((read, _)) => read?,
+            Either::Right(_) => {
+                return Err(failed(Fault::Late("a whole list").told(self.link.name())));
+            }
+        };
         let now = self.platform.now();
         let before = self.recall(kind)?;
         let is_same = before.as_ref().is_some_and(|before| *before.items == items);
@@ -327,6 +333,17 @@ impl Lists {
             .map_err(|error| Error::internal(error.to_string()))?;
         let kept = Kept { text, fetched: known.fetched, until: known.until };
         self.shelf.keep(&self.kind, kind.words().0, &kept)
+    }
+
+    /// Reads a list, and how long it is fresh.
+    async fn read(&self, kind: Kind) -> Result<(Read, u64), ToolError> {
+        let met = self.link.meet().await.map_err(failed)?;
+        let mut read = Read::default();
+        let mut ttl = limits::UPSTREAM_TTL_MS;
+        if met.can(kind.capability()) {
+            ttl = self.pages(kind, &mut read).await?;
+        }
+        Ok((read, ttl))
     }
 
     /// Reads a list page by page. Returns how long it is fresh.

@@ -4,6 +4,7 @@
 mod world;
 
 use super::kind;
+use futures_util::FutureExt as _;
 use serde_json::json;
 use shared::{database::Database as _, limits};
 use world::{Agent, tool};
@@ -131,4 +132,38 @@ fn a_name_that_the_configuration_gives_is_nobody_elses() {
     agent.world.set("open", |open| open.tools.push(tool("new")));
     agent.world.pass(HOUR);
     assert_eq!(call("new"), "open tools/call new");
+}
+
+#[test]
+fn a_list_has_one_bound_for_all_its_pages() {
+    const PAGE_MS: u32 = 900;
+    let agent = Agent::new(&[("far", json!({}))]);
+    let lists = [
+        ("tools/list", "tools"),
+        ("prompts/list", "prompts"),
+        ("resources/list", "resources"),
+        ("resources/templates/list", "resourceTemplates"),
+    ];
+    for (method, member) in lists {
+        agent.world.set("far", |far| (far.takes_ms, far.is_endless) = (Some(PAGE_MS), true));
+        let mut listing = agent.begin(method, json!({}));
+        for _ in 0..9 {
+            assert!((&mut listing).now_or_never().is_none(), "{method}");
+            agent.world.still.pass(PAGE_MS);
+        }
+        assert!((&mut listing).now_or_never().is_none(), "{method}");
+        agent.world.still.pass(limits::UPSTREAM_LIST_MS);
+        let listed = (&mut listing).now_or_never().expect("it has had its time");
+        assert!(listed["result"][member].is_array(), "{listed}");
+        let text = "far did not answer in time; try again";
+        let missing = &listed["result"]["_meta"]["signalbox/missing"];
+        assert_eq!(missing[0]["reason"], text, "{method}");
+        let asked = agent.world.take();
+        assert!((9..=10).contains(&asked.iter().filter(|line| line.contains(method)).count()));
+        // It is well again, and one bound was not the next one's.
+        agent.world.set("far", |far| (far.takes_ms, far.is_endless) = (None, false));
+        let listed = agent.result(method, json!({}));
+        assert!(listed["_meta"].get("signalbox/missing").is_none(), "{listed}");
+        agent.world.take();
+    }
 }

@@ -35,6 +35,8 @@ pub(super) struct Server {
     pub(super) ttl_ms: u64,
     /// Whether it never answers.
     pub(super) is_silent: bool,
+    /// How long it takes for each answer.
+    pub(super) takes_ms: Option<u32>,
     /// Whether it says that there is one page more, each time.
     pub(super) is_endless: bool,
     /// Answers to calls, whole.
@@ -71,6 +73,22 @@ impl World {
             format!("{server} {method} {about}").trim_end().to_owned()
         };
         self.sent.take().into_iter().map(line).collect()
+    }
+
+    fn response(server: &Server, message: &Value) -> Response {
+        if message["method"] == "subscriptions/listen" {
+            // It is heard of nothing for now.
+            let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
+            return Response { status: 200, headers, body: Box::pin(stream::pending()) };
+        }
+        let result = match (&server.result, message["method"].as_str()) {
+            (Some(result), Some("tools/call")) => result.clone(),
+            _ => Self::answer(server, message).to_string(),
+        };
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, message["id"]);
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let body = stream::iter([Ok(body.into_bytes())]).boxed_local();
+        Response { status: 200, headers, body }
     }
 
     fn answer(server: &Server, message: &Value) -> Value {
@@ -129,20 +147,11 @@ impl Platform for World {
         if server.is_silent {
             return Box::pin(std::future::pending());
         }
-        if message["method"] == "subscriptions/listen" {
-            // It is heard of nothing for now.
-            let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
-            let body = Box::pin(stream::pending());
-            return Box::pin(ready(Ok(Response { status: 200, headers, body })));
+        let response = Self::response(&server, &message);
+        match server.takes_ms {
+            Some(takes) => Box::pin(self.sleep(takes).map(|()| Ok(response))),
+            None => Box::pin(ready(Ok(response))),
         }
-        let result = match (&server.result, message["method"].as_str()) {
-            (Some(result), Some("tools/call")) => result.clone(),
-            _ => Self::answer(&server, &message).to_string(),
-        };
-        let body = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, message["id"]);
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let body = stream::iter([Ok(body.into_bytes())]).boxed_local();
-        Box::pin(ready(Ok(Response { status: 200, headers, body })))
     }
 
     fn secret(&self, _name: &str) -> Option<String> {
