@@ -267,6 +267,31 @@ impl Handler {
         .await
     }
 
+    /// What a completion is for, and whose it is.
+    async fn find_subject(
+        &self,
+        reference: &Reference,
+        visit: &Visit,
+    ) -> Result<Option<(&Placed, Owned)>, ToolError> {
+        match reference {
+            Reference::Prompt(prompt) => {
+                let found = self.find_prompt(&prompt.name, visit).await?;
+                Ok(found.map(|(placed, prompt)| (placed, Owned::Prompt(prompt))))
+            }
+            Reference::Resource(resource) => {
+                let toolsets = [self.toolsets().collect()];
+                let found = registry::search(&toolsets, Need::Fresh, |placed, need| {
+                    template_of(placed, &resource.uri, visit, need)
+                });
+                Ok(found.await?.map(|(placed, template)| (placed, Owned::Template(template))))
+            }
+            _ => {
+                let error = ErrorData::invalid_params("this kind of reference is unknown", None);
+                Err(ToolError::Protocol(error))
+            }
+        }
+    }
+
     /// Tells what a call changed, where somebody would hear of it. A call has done its work
     /// whether or not that can be told.
     async fn tell(&self, changed: &Changed) {
@@ -562,27 +587,24 @@ impl ServerHandler for Handler {
         let mut visit = self.visit(&context);
         visit.is_shared = self.registry.toolsets.len() > 1;
         let uri = &request.uri;
+        self.toolsets().try_for_each(|placed| placed.fence.check_uri("uri", uri))?;
+        let mut skills = self.toolsets().flat_map(|placed| placed.toolset.skills());
+        if let Some(contents) = skills.find_map(|skill| skill.read(uri)) {
+            return self.made(ReadResourceResult::new(vec![contents]));
+        }
         let mut failed = None;
-        for placed in self.toolsets() {
-            placed.fence.check_uri("uri", uri)?;
-            let of_skill = placed.toolset.skills().iter().find_map(|skill| skill.read(uri));
-            let found = match of_skill {
-                Some(contents) => Some(ReadResourceResult::new(vec![contents]).into()),
-                None => match self.read_from(placed, uri, &visit).await {
-                    Ok(found) => found,
-                    // Another may have it.
-                    Err(error) => {
-                        failed = failed.or(Some(error));
-                        continue;
-                    }
-                },
+        for placed in registry::owners(self.toolsets().collect(), uri, &visit).await {
+            let found = match self.read_from(placed, uri, &visit).await {
+                Ok(found) => found,
+                // Another may have it.
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
             };
             match found {
                 None => {}
-                Some(Answered::Made(mut result)) => {
-                    (result.ttl_ms, result.cache_scope) = self.hints(0);
-                    return Ok(result.into());
-                }
+                Some(Answered::Made(result)) => return self.made(result),
                 Some(Answered::Relayed(fields)) => {
                     self.relay(fields, Some(0))?;
                     return Ok(ReadResourceResult::new(vec![]).into());
@@ -761,67 +783,32 @@ impl ServerHandler for Handler {
     ) -> Result<CompleteResult, ErrorData> {
         let visit = self.visit(&context);
         let argument = &request.argument;
-        let mut refused = None;
         let known = request.context.as_ref().and_then(|context| context.arguments.as_ref());
         let known: JsonObject = known
             .into_iter()
             .flatten()
             .map(|(name, value)| (name.clone(), Value::String(value.clone())))
             .collect();
-        for placed in self.toolsets() {
-            let template;
-            let (subject, declared) = match &request.r#ref {
-                Reference::Prompt(prompt) => match placed.config.inner(&prompt.name) {
-                    Some(name) => (Subject::Prompt(name), arguments_of(placed, name, &visit).await),
-                    None => continue,
-                },
-                Reference::Resource(shown) => match template_of(placed, &shown.uri, &visit).await {
-                    Ok(Some(own)) => {
-                        template = own;
-                        let variables = pattern::variables(&template);
-                        let variables = variables.into_iter().map(ToOwned::to_owned).collect();
-                        (Subject::Template(&template), Ok(variables))
-                    }
-                    Ok(None) => continue,
-                    Err(error) => (Subject::Template(&shown.uri), Err(error)),
-                },
-                _ => {
-                    return Err(ErrorData::invalid_params(
-                        "this kind of reference is unknown",
-                        None,
-                    ));
-                }
-            };
-            // Only whose it is says what its arguments mean.
-            let (text, argument) = (argument.value.as_str(), argument.name.as_str());
-            let known = match declared {
-                Ok(declared) => placed.fence.known(known.clone(), &declared, argument, text),
-                Err(error) => Err(self.failed(error).into_protocol()),
-            };
-            let known = match known {
-                Ok(known) => known,
-                Err(error) => {
-                    refused = refused.or(Some(error));
-                    continue;
-                }
-            };
-            let question = Completion { subject, argument, text, known: &known };
-            match placed.toolset.complete(question, &visit).await {
-                Ok(None) => {}
-                Err(error) => {
-                    refused = refused.or(Some(self.failed(error).into_protocol()));
-                }
-                Ok(Some(Answered::Made(result))) => return Ok(result),
-                Ok(Some(Answered::Relayed(fields))) => {
-                    self.relay(fields, None)?;
-                    return Ok(CompleteResult::default());
-                }
-            }
-        }
-        Err(refused.unwrap_or_else(|| {
+        let nothing = || {
             let text = format!("nothing here has an argument {}", shown(&argument.name));
             ErrorData::invalid_params(text, None)
-        }))
+        };
+        let found = self.find_subject(&request.r#ref, &visit).await;
+        let found = found.map_err(|error| self.failed(error).into_protocol())?;
+        let (placed, subject) = found.ok_or_else(nothing)?;
+        // Only whose it is says what its arguments mean.
+        let (text, argument) = (argument.value.as_str(), argument.name.as_str());
+        let known = placed.fence.known(known, &subject.arguments(), argument, text)?;
+        let question = Completion { subject: subject.borrow(), argument, text, known: &known };
+        match placed.toolset.complete(question, &visit).await {
+            Ok(Some(Answered::Made(result))) => Ok(result),
+            Ok(Some(Answered::Relayed(fields))) => {
+                self.relay(fields, None)?;
+                Ok(CompleteResult::default())
+            }
+            Ok(None) => Err(nothing()),
+            Err(error) => Err(self.failed(error).into_protocol()),
+        }
     }
 }
 
@@ -897,8 +884,8 @@ impl Handler {
         let visit = self.visit(context);
         let params = params.as_object().cloned().unwrap_or_default();
         let mut refused = None;
-        for placed in self.toolsets() {
-            let uri = text_of(&params, "uri").unwrap_or_default();
+        let uri = text_of(&params, "uri").unwrap_or_default();
+        for placed in registry::owners(self.toolsets().collect(), uri, &visit).await {
             let is_inside = match templates_of(placed, &visit).await {
                 Ok(templates) => {
                     placed.fence.check_resource(uri, &templates).map_err(ToolError::Protocol)
@@ -917,14 +904,17 @@ impl Handler {
         }
         Err(match refused {
             Some(error) => self.failed(error).into_protocol(),
-            None => {
-                let uri = text_of(&params, "uri").unwrap_or_default();
-                ErrorData::invalid_params(
-                    format!("there is no skill, and no directory of one, at {}", shown(uri)),
-                    None,
-                )
-            }
+            None => ErrorData::invalid_params(
+                format!("there is no skill, and no directory of one, at {}", shown(uri)),
+                None,
+            ),
         })
+    }
+
+    /// A resource that is ours.
+    fn made(&self, mut result: ReadResourceResult) -> Result<ReadResourceResponse, ErrorData> {
+        (result.ttl_ms, result.cache_scope) = self.hints(0);
+        Ok(result.into())
     }
 
     /// Reads a resource of one toolset, if it has it, and if it is inside.
@@ -958,24 +948,40 @@ async fn template_of(
     placed: &Placed,
     seen: &str,
     visit: &Visit,
+    need: Need,
 ) -> Result<Option<String>, ToolError> {
-    let listed = placed.toolset.templates(visit, Need::Fresh).await?.it;
+    let listed = placed.toolset.templates(visit, need).await?.it;
     let mut templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
     let own = templates.find(|template| placed.fence.template(template) == seen);
     Ok(own.map(ToOwned::to_owned))
 }
 
-/// The names of the arguments of a prompt.
-async fn arguments_of(
-    placed: &Placed,
-    prompt: &str,
-    visit: &Visit,
-) -> Result<Vec<String>, ToolError> {
-    let listed = placed.toolset.prompts(visit, Need::Fresh).await?.it;
-    let prompt = listed.iter().find(|item| text_of(item, "name") == Some(prompt));
-    let arguments = prompt.and_then(|prompt| prompt.get("arguments")?.as_array());
-    let names = arguments.into_iter().flatten().filter_map(|argument| argument.get("name"));
-    Ok(names.filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+/// What a completion is for, as its toolset lists it.
+enum Owned {
+    Prompt(JsonObject),
+    Template(String),
+}
+
+impl Owned {
+    fn borrow(&self) -> Subject<'_> {
+        match self {
+            Self::Prompt(prompt) => Subject::Prompt(text_of(prompt, "name").unwrap_or_default()),
+            Self::Template(template) => Subject::Template(template),
+        }
+    }
+
+    /// The names of its arguments.
+    fn arguments(&self) -> Vec<String> {
+        let names = match self {
+            Self::Template(template) => pattern::variables(template),
+            Self::Prompt(prompt) => {
+                let arguments = prompt.get("arguments").and_then(Value::as_array);
+                let names = arguments.into_iter().flatten().filter_map(|one| one.get("name"));
+                names.filter_map(Value::as_str).collect()
+            }
+        };
+        names.into_iter().map(ToOwned::to_owned).collect()
+    }
 }
 
 /// Extensions with what is said of each.

@@ -1,14 +1,14 @@
 //! What anybody wants to hear of, of this context: kept, so that an object which is made again
 //! listens again. It must not know who wants it, nor how anything is listened to.
 
-use crate::registry::Registry;
+use crate::{registry::Registry, toolset::Claim};
 use shared::{
     Error, Millis,
     database::{Database, has_table},
     hop::InterestHop,
     limits,
 };
-use std::{fmt, rc::Rc};
+use std::{collections::BTreeSet, fmt, rc::Rc};
 
 /// What is wanted of one context.
 pub struct Listening {
@@ -74,9 +74,18 @@ impl Listening {
 
 /// Tells every toolset what of it anybody wants to hear of.
 pub fn tell(registry: &Registry, hop: &InterestHop) {
-    for placed in &registry.toolsets {
-        let mut inside = hop.clone();
-        inside.uris.retain(|uri| placed.fence.has(uri));
+    let uris: Vec<&str> = hop.uris.iter().map(String::as_str).collect();
+    let claims: Vec<Vec<Claim>> =
+        registry.toolsets.iter().map(|placed| placed.toolset.claims(&uris)).collect();
+    for (placed, own) in registry.toolsets.iter().zip(&claims) {
+        let mut inside = InterestHop { uris: BTreeSet::new(), ..hop.clone() };
+        for (n, uri) in uris.iter().enumerate() {
+            // A resource that is plainly somebody's is nobody else's business.
+            let plainest = claims.iter().filter_map(|claims| claims.get(n)).max();
+            if own.get(n) == plainest && placed.fence.has(uri) {
+                inside.uris.insert((*uri).to_owned());
+            }
+        }
         placed.toolset.interest(&inside);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     fence::Fence,
     mirror::{self, Mirrored},
     skills::Bundle,
-    toolset::{Current, Need, Offer, Offers, TaskSupport, ToolError, Toolset, Visit},
+    toolset::{Claim, Current, Need, Offer, Offers, TaskSupport, ToolError, Toolset, Visit},
 };
 use futures_util::future::join_all;
 use narrow::narrow;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use shared::{Scope, config, limits};
 use std::{
     cell::RefCell,
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -307,4 +308,55 @@ where
         }
     }
     failed.map_or(Ok(None), Err)
+}
+
+/// The toolsets that are asked for a resource, in turn: whose it plainly is, or if it is plainly
+/// nobody's then all of them, our own first.
+pub async fn owners<'a>(
+    mut toolsets: Vec<&'a Placed>,
+    uri: &str,
+    visit: &Visit,
+) -> Vec<&'a Placed> {
+    for need in [Need::Near, Need::Fresh] {
+        let claims = toolsets.iter().map(|placed| placed.toolset.claim(uri, visit, need));
+        // What is not known is no claim.
+        let claims = join_all(claims).await.into_iter().map(Result::unwrap_or_default);
+        let owners = plainest(toolsets.iter().copied().zip(claims).collect());
+        if !owners.is_empty() {
+            return owners;
+        }
+        // A server that is alone is told anyway.
+        if toolsets.iter().filter(|placed| placed.toolset.is_remote()).count() <= 1 {
+            break;
+        }
+    }
+    toolsets.sort_by_key(|placed| placed.toolset.is_remote());
+    toolsets
+}
+
+/// Those with a claim, the plainest first. What somebody lists is nobody's who only has a template.
+fn plainest<T>(mut claims: Vec<(T, Claim)>) -> Vec<T> {
+    let is_listed = claims.iter().any(|(_, claim)| *claim == Claim::Listed);
+    claims.retain(|(_, claim)| *claim > Claim::Nothing && (*claim == Claim::Listed || !is_listed));
+    claims.sort_by_key(|(_, claim)| Reverse(*claim));
+    claims.into_iter().map(|(whose, _)| whose).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_whose_it_plainly_is() {
+        let (nothing, some, more) = (Claim::Nothing, Claim::Template(3), Claim::Template(9));
+        for (claims, expected) in [
+            (vec![nothing, nothing], vec![]),
+            (vec![nothing, some, more], vec![2, 1]),
+            (vec![some, nothing, some], vec![0, 2]),
+            (vec![more, Claim::Listed, some, Claim::Listed], vec![1, 3]),
+        ] {
+            let found = plainest(claims.iter().copied().enumerate().collect());
+            assert_eq!(found, expected, "{claims:?}");
+        }
+    }
 }

@@ -155,6 +155,18 @@ pub enum Need {
     Near,
 }
 
+/// How plainly a URI is one toolset's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// Nothing says so.
+    #[default]
+    Nothing,
+    /// One of its templates reads like the URI, with so many bytes that are no variable.
+    Template(usize),
+    /// It lists the resource, or nobody else can have it.
+    Listed,
+}
+
 /// One of `rmcp`'s types as the object that it is.
 #[must_use]
 pub fn object(of: &impl Serialize) -> JsonObject {
@@ -348,6 +360,22 @@ pub trait Toolset {
         _visit: &'a Visit,
     ) -> Answer<'a, Option<Answered<CompleteResult>>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Whether what it is asked is told to somebody else.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Whether a URI is one of its own.
+    fn claim<'a>(&'a self, uri: &'a str, _visit: &'a Visit, _need: Need) -> Answer<'a, Claim> {
+        let claim = self.claims(&[uri]).pop().unwrap_or_default();
+        Box::pin(std::future::ready(Ok(claim)))
+    }
+
+    /// Whether these URIs are its own, each, by all that is known without asking anybody.
+    fn claims(&self, uris: &[&str]) -> Vec<Claim> {
+        vec![Claim::Nothing; uris.len()]
     }
 
     /// Whether the user may enter this context.

@@ -121,6 +121,39 @@ pub(super) fn said<'t>(
     }
 }
 
+/// Whether a URI may be one of a template's, as generous readers have it: the bytes of the template
+/// that are no variable. `None` also for a template that says not even the scheme.
+pub(crate) fn likeness(template: &str, uri: &str) -> Option<usize> {
+    let parts = parts(template)?;
+    let mut texts = Vec::new();
+    let mut is_open = false;
+    for part in &parts {
+        match part {
+            Part::Variables(..) => is_open = true,
+            Part::Text(text) => {
+                // Members of a query are in no order.
+                let (path, has_query) =
+                    text.split_once('?').map_or((*text, false), |t| (t.0, true));
+                is_open = has_query;
+                texts.push(path);
+                if has_query {
+                    break;
+                }
+            }
+        }
+    }
+    let begins = matches!(parts.first(), Some(Part::Text(text)) if text.contains(':'));
+    let (first, between) = texts.split_first().filter(|_| begins)?;
+    let mut rest = strip(uri, first)?.to_ascii_lowercase();
+    for (n, text) in between.iter().enumerate() {
+        let text = text.to_ascii_lowercase();
+        let is_end = !is_open && n.saturating_add(1) == between.len();
+        let at = if is_end { rest.strip_suffix(&text)?.len() } else { rest.find(&text)? };
+        rest = rest.get(at.saturating_add(text.len())..)?.to_owned();
+    }
+    (is_open || rest.is_empty()).then(|| texts.iter().map(|text| text.len()).sum())
+}
+
 /// How a URI goes on, compared with its template.
 enum Read {
     /// Like it.
@@ -292,6 +325,33 @@ mod tests {
             assert_eq!(filled(template, &value), expected, "{template}");
         }
         assert_eq!(variables("x{?a*,b:3}/{c}"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_uri_is_like_a_template_or_not() {
+        for (template, uri, expected) in [
+            ("repo://{owner}/{x}", "repo://acme/x", Some(8)),
+            ("repo://{owner}/{x}", "REPO://acme/x/y", Some(8)),
+            ("repo://{owner}/{x}", "repo://acme", None),
+            ("repo://{owner}/{x}/n/{n}", "repo://acme/x/N/3", Some(11)),
+            ("repo://{owner}/{x}/n/{n}", "repo://acme/x/m/3", None),
+            ("doc:{name}.md", "doc:a.md.md", Some(7)),
+            ("doc:{name}.md", "doc:a.mdx", None),
+            ("doc:{name}.md", "doc:.m", None),
+            ("doc:{+path}", "doc:a/b?c", Some(4)),
+            ("find://x{?owner}", "find://x?n=1&owner=o", Some(8)),
+            ("find://x?owner={owner}&n={n}", "find://x?n=1&owner=o", Some(8)),
+            ("find://x{?owner}", "find://y", None),
+            ("plain:x", "plain:x", Some(7)),
+            ("plain:x", "plain:xy", None),
+            ("{+uri}", "doc:a", None),
+            ("{scheme}://x", "doc://x", None),
+            ("doc:{", "doc:a", None),
+            ("é:{x}é", "é:aé", Some(5)),
+            ("", "", None),
+        ] {
+            assert_eq!(likeness(template, uri), expected, "{template} {uri}");
+        }
     }
 
     #[test]

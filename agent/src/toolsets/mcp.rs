@@ -23,8 +23,8 @@ use crate::{
     platform::Platform,
     tasks,
     toolset::{
-        Answer, Answered, Call, Changed, Completion, Current, Listed, Need, Offers, Page, Subject,
-        TaskRequest, ToolError, Toolset, Visit,
+        Answer, Answered, Call, Changed, Claim, Completion, Current, Listed, Need, Offers, Page,
+        Subject, TaskRequest, ToolError, Toolset, Visit,
     },
 };
 use futures_util::future::LocalBoxFuture;
@@ -507,7 +507,7 @@ impl Toolset for Mcp {
                 Subject::Prompt(name) => (Kind::Prompts, "name", name),
                 Subject::Template(template) => (Kind::Templates, "uriTemplate", template),
             };
-            let listed = lists.listed(kind, Need::Fresh).await?.it;
+            let listed = lists.listed(kind, Need::Known).await?.it;
             let is_own =
                 listed.iter().any(|item| item.get(member).and_then(Value::as_str) == Some(value));
             if !is_own || !self.can(visit, &["completions"]).await? {
@@ -527,6 +527,28 @@ impl Toolset for Mcp {
             let answer = self.ask(visit, ask).await;
             answer.map(|fields| Some(Answered::Relayed(fields))).map_err(failed)
         })
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn claim<'a>(&'a self, uri: &'a str, visit: &'a Visit, need: Need) -> Answer<'a, Claim> {
+        Box::pin(async move { self.of(visit).lists.claim(uri, need).await })
+    }
+
+    fn claims(&self, uris: &[&str]) -> Vec<Claim> {
+        let mut claims = vec![Claim::Nothing; uris.len()];
+        for kind in Kind::OF_URIS {
+            // What cannot be read says nothing.
+            for text in self.shelf.load_all(kind.words().0).unwrap_or_default() {
+                let listed: Listed = serde_json::from_str(&text).unwrap_or_default();
+                for (claim, uri) in claims.iter_mut().zip(uris) {
+                    *claim = kind.claim(&listed, uri).max(*claim);
+                }
+            }
+        }
+        claims
     }
 
     fn verify(&self) -> Answer<'_, Access> {

@@ -8,8 +8,8 @@ mod schema;
 use crate::{
     platform::Platform,
     toolset::{
-        Answer, Answered, Call, Changed, Completion, Current, Listed, Need, Offers, Page, Subject,
-        TaskSupport, ToolError, Toolset, Visit, listed, object,
+        Answer, Answered, Call, Changed, Claim, Completion, Current, Listed, Need, Offers, Page,
+        Subject, TaskSupport, ToolError, Toolset, Visit, listed, object,
     },
 };
 use library::{Library, Place, Shelved};
@@ -300,6 +300,11 @@ impl Toolset for Memory {
             let prompt = GetPromptResult::new(vec![message]);
             Ok(prompt.with_description("What is remembered here").into())
         })
+    }
+
+    fn claims(&self, uris: &[&str]) -> Vec<Claim> {
+        let claim = |uri: &&str| Place::parse(uri).map_or(Claim::Nothing, |_| Claim::Listed);
+        uris.iter().map(claim).collect()
     }
 
     fn complete<'a>(

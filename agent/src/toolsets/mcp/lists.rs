@@ -7,12 +7,13 @@ use super::{
     shelf::{Kept, Mark, Shelf},
 };
 use crate::{
+    fence::pattern,
     platform::Platform,
-    toolset::{Current, Listed, Need, Offer, Offers, TaskSupport, ToolError},
+    toolset::{Claim, Current, Listed, Need, Offer, Offers, TaskSupport, ToolError},
 };
 use futures_util::{
     FutureExt as _,
-    future::{Either, LocalBoxFuture, WeakShared, select},
+    future::{Either, LocalBoxFuture, WeakShared, join_all, select},
 };
 use rmcp::model::{JsonObject, SKILLS_EXTENSION_ID};
 use serde_json::Value;
@@ -38,8 +39,31 @@ impl Kind {
     const ALL: [Self; 5] =
         [Self::Tools, Self::Prompts, Self::Resources, Self::Templates, Self::Skills];
 
+    /// Those that say whose a URI is.
+    pub(super) const OF_URIS: [Self; 3] = [Self::Resources, Self::Skills, Self::Templates];
+
+    /// Whether a list says that a URI is its upstream's.
+    pub(super) fn claim(self, listed: &[JsonObject], uri: &str) -> Claim {
+        // No URI of a list is longer, and reading it along each template takes its time.
+        if uri.len() > limits::SUBSCRIPTION_URI_BYTES_MAX {
+            return Claim::Nothing;
+        }
+        let names = listed.iter().filter_map(|item| item.get(self.name())?.as_str());
+        // A skill names its files.
+        let files = listed.iter().filter_map(|item| item.get("resources")?.as_array());
+        let files = files.flatten().filter_map(|file| file.get("uri")?.as_str());
+        match self {
+            Self::Templates => {
+                let likeness = names.filter_map(|template| pattern::likeness(template, uri)).max();
+                likeness.map_or(Claim::Nothing, Claim::Template)
+            }
+            _ if names.chain(files).any(|name| name == uri) => Claim::Listed,
+            _ => Claim::Nothing,
+        }
+    }
+
     /// Its method, and its member of the result.
-    const fn words(self) -> (&'static str, &'static str) {
+    pub(super) const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Tools => ("tools/list", "tools"),
             Self::Prompts => ("prompts/list", "prompts"),
@@ -166,6 +190,23 @@ impl Lists {
     ) -> Result<Current<Listed>, ToolError> {
         let (known, lack) = self.get(kind, need).await?;
         Ok(Current { it: known.items, until: Some(known.until), lack })
+    }
+
+    /// Whether a URI is the upstream's, as its lists say.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub(super) async fn claim(self: &Rc<Self>, uri: &str, need: Need) -> Result<Claim, ToolError> {
+        let listed = join_all(Kind::OF_URIS.map(|kind| self.listed(kind, need))).await;
+        let (mut claim, mut failed) = (Claim::Nothing, None);
+        for (kind, listed) in Kind::OF_URIS.into_iter().zip(listed) {
+            match listed {
+                Ok(listed) => claim = claim.max(kind.claim(&listed.it, uri)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        // One list may say enough.
+        failed.filter(|_| claim == Claim::Nothing).map_or(Ok(claim), Err)
     }
 
     /// The list is not fresh any more, and whoever listens is told so.

@@ -89,6 +89,16 @@ impl Shelf {
         }))
     }
 
+    /// What is kept of one part for every kind of clients.
+    pub(super) fn load_all(&self, part: &str) -> Result<Vec<String>, Error> {
+        if !self.is_there()? {
+            return Ok(Vec::new());
+        }
+        let statement = "SELECT text FROM upstream WHERE place = ? AND part = ?";
+        let rows = self.database.run(statement, &[self.place.clone().into(), part.into()])?;
+        rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
+    }
+
     /// Keeps a part.
     pub(super) fn keep(&self, kind: &str, part: &str, kept: &Kept) -> Result<(), Error> {
         self.make()?;

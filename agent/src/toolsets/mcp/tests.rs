@@ -167,3 +167,108 @@ fn a_list_has_one_bound_for_all_its_pages() {
         agent.world.take();
     }
 }
+
+/// Two servers with resources, one that only reads, and one that never answers.
+fn with_resources() -> Agent {
+    let names = ["slow", "docs", "repos", "blind"];
+    let agent = Agent::new(&names.map(|name| (name, json!({}))));
+    agent.world.set("docs", |docs| {
+        docs.resources = vec![json!({ "uri": "doc://one", "name": "one" })];
+        docs.templates = vec![json!({ "uriTemplate": "repo://{any}", "name": "any" })];
+        docs.ttl_ms = HOUR;
+    });
+    agent.world.set("repos", |repos| {
+        repos.templates = vec![json!({ "uriTemplate": "repo://{owner}/issues/{n}", "name": "r" })];
+        repos.resources = vec![json!({ "uri": "repo://all", "name": "all" })];
+        repos.ttl_ms = HOUR;
+    });
+    agent.world.set("blind", |blind| blind.ttl_ms = HOUR);
+    for (method, member) in
+        [("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")]
+    {
+        agent.result(method, json!({}))[member].take();
+    }
+    agent.result("skills/list", json!({}));
+    agent.world.set("slow", |slow| slow.is_silent = true);
+    // Its list is not fresh any more.
+    agent.world.pass(limits::UPSTREAM_TTL_MS);
+    agent.world.take();
+    agent
+}
+
+#[test]
+fn a_uri_is_told_to_its_owner_alone() {
+    let agent = with_resources();
+    let read = |uri: &str| {
+        let said = agent.ask("resources/read", json!({ "uri": uri }));
+        (said.map(|said| said.get("result").is_some()), agent.world.take())
+    };
+    let told = |names: &[&str], uri: &str| -> Vec<String> {
+        names.iter().map(|name| format!("{name} resources/read {uri}")).collect()
+    };
+    for (uri, owner) in [
+        ("doc://one", "docs"),
+        ("repo://all", "repos"),
+        ("repo://acme/issues/3", "repos"),
+        ("repo://acme", "docs"),
+    ] {
+        assert_eq!(read(uri), (Some(true), told(&[owner], uri)), "{uri}");
+    }
+    assert_eq!(read("memory://notes/none"), (Some(false), vec![]), "it is ours");
+    // What its owner does not have, nobody has; a plainer owner comes before another.
+    for name in ["docs", "repos"] {
+        agent.world.set(name, |server| server.has_nothing = true);
+    }
+    assert_eq!(read("doc://one"), (Some(false), told(&["docs"], "doc://one")));
+    let uri = "repo://acme/issues/3";
+    assert_eq!(read(uri), (Some(false), told(&["repos", "docs"], uri)));
+    // Nobody has it in a list, and some servers read what they do not list.
+    let (said, asked) = read("other://x");
+    assert!(said.is_none() && asked.iter().all(|line| line.starts_with("slow ")), "{asked:?}");
+    agent.world.set("slow", |slow| (slow.is_silent, slow.has_nothing) = (false, true));
+    let (said, asked) = read("other://x");
+    let mut asked = asked;
+    asked.retain(|line| line.contains("/read"));
+    assert_eq!((said, asked), (Some(true), told(&["slow", "docs", "repos", "blind"], "other://x")));
+}
+
+#[test]
+fn a_template_is_completed_by_its_owner() {
+    let agent = with_resources();
+    let complete = |template: &str| {
+        let params = json!({ "ref": { "type": "ref/resource", "uri": template },
+            "argument": { "name": "any", "value": "a" } });
+        let said = agent.ask("completion/complete", params);
+        (said.map(|said| said.get("result").is_some()), agent.world.take())
+    };
+    let template = "repo://{any}";
+    let told = vec![format!("docs completion/complete {template}")];
+    assert_eq!(complete(template), (Some(true), told), "and nobody waits for the slow one");
+    let (said, asked) = complete("repo://{none}");
+    assert!(said.is_none() && asked == ["slow resources/templates/list"], "{asked:?}");
+}
+
+#[test]
+fn a_wish_to_hear_goes_to_the_owner() {
+    let mut agent = with_resources();
+    let uris = ["doc://one", "repo://acme/issues/3", "memory://notes/x", "other://x"];
+    for _ in 0..2 {
+        agent.wish(&uris);
+        let mut told = agent.world.take();
+        told.retain(|line| line.contains("subscriptions/listen"));
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                r#"blind subscriptions/listen ["other://x"]"#,
+                r#"docs subscriptions/listen ["doc://one","other://x"]"#,
+                r#"repos subscriptions/listen ["other://x","repo://acme/issues/3"]"#,
+                r#"slow subscriptions/listen ["other://x"]"#,
+            ]
+        );
+        agent.wish(&[]);
+        // What is known of the lists is known after an eviction, too.
+        agent.evict();
+        agent.world.take();
+    }
+}

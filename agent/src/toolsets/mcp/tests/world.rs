@@ -13,12 +13,12 @@ use shared::{
     AgentKey, Error, Millis, Scope, UserId,
     config::{Config, Written},
     database::{Database, native::Embedded},
-    hop::{self, Change, Hop, NotesAnswer, Peer},
+    hop::{self, Change, Hop, InterestHop, NotesAnswer, Peer},
     notes,
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 use upstream::{Request, Response};
@@ -35,6 +35,8 @@ pub(super) struct Server {
     pub(super) ttl_ms: u64,
     /// Whether it never answers.
     pub(super) is_silent: bool,
+    /// Whether it has none of the resources that it is asked for.
+    pub(super) has_nothing: bool,
     /// How long it takes for each answer.
     pub(super) takes_ms: Option<u32>,
     /// Whether it says that there is one page more, each time.
@@ -66,7 +68,9 @@ impl World {
     pub(super) fn take(&self) -> Vec<String> {
         let about = |params: &Value| {
             let about = [&params["uri"], &params["name"], &params["ref"]["uri"]];
-            about.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned()
+            let named = about.into_iter().find_map(Value::as_str).map(ToOwned::to_owned);
+            let heard = &params["notifications"]["resourceSubscriptions"];
+            named.or_else(|| heard.as_array().map(|_| heard.to_string())).unwrap_or_default()
         };
         let line = |(server, message): (String, Value)| {
             let (method, about) = (message["method"].as_str().unwrap(), about(&message["params"]));
@@ -85,7 +89,11 @@ impl World {
             (Some(result), Some("tools/call")) => result.clone(),
             _ => Self::answer(server, message).to_string(),
         };
-        let body = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, message["id"]);
+        let outcome = match result.strip_prefix(r#"{"error":"#).and_then(|e| e.strip_suffix('}')) {
+            Some(error) => format!(r#""error":{error}"#),
+            None => format!(r#""result":{result}"#),
+        };
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{},{outcome}}}"#, message["id"]);
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         let body = stream::iter([Ok(body.into_bytes())]).boxed_local();
         Response { status: 200, headers, body }
@@ -108,6 +116,9 @@ impl World {
             "prompts/list" => list("prompts", &server.prompts),
             "resources/list" => list("resources", &server.resources),
             "resources/templates/list" => list("resourceTemplates", &server.templates),
+            "resources/read" if server.has_nothing => {
+                json!({ "error": { "code": -32002, "message": "not found" } })
+            }
             "resources/read" => json!({ "contents": [{ "uri": "x", "text": "text" }] }),
             "prompts/get" => json!({ "messages": [] }),
             "completion/complete" => json!({ "completion": { "values": ["x"] } }),
@@ -257,6 +268,15 @@ impl Agent {
         items.map(|item| item[name].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Somebody wants to hear of these resources, and of no others.
+    pub(super) fn wish(&self, uris: &[&str]) {
+        let uris: BTreeSet<String> = uris.iter().map(|uri| (*uri).to_owned()).collect();
+        let hop = InterestHop { key: key(), lists: false, uris };
+        let hop = serde_json::to_string(&hop).unwrap();
+        self.context.interest(&hop).now_or_never().expect("an answer").unwrap();
+        self.world.still.turn();
+    }
+
     /// A number that the database has.
     pub(super) fn number(&self, statement: &str) -> i64 {
         self.database.run(statement, &[]).unwrap()[0].integer(0).unwrap()
@@ -268,7 +288,7 @@ fn open(config: &Rc<Config>, database: &Rc<Embedded>, world: &Rc<World>) -> Cont
     Context::new(Rc::clone(config), database, Rc::clone(world) as Rc<dyn Platform>)
 }
 
-pub(super) fn key() -> AgentKey {
+fn key() -> AgentKey {
     let scope = Scope::parse_path("/mcp/acme", &Config::default().levels).unwrap();
     AgentKey { user: UserId::parse("u").unwrap(), scope }
 }
