@@ -110,6 +110,9 @@ pub const UPSTREAM_KIND_BYTES_MAX: usize = 1024;
 /// Tools of one upstream of which it is remembered what they were like.
 pub const UPSTREAM_MARKS_MAX: usize = 4_000;
 
+/// Items that are left out of one list, with why, in one line of the log.
+pub const UPSTREAM_DROPPED_LOGGED_MAX: usize = 16;
+
 /// Kinds of clients, by what they can be asked for, that one upstream is told apart.
 pub const UPSTREAM_LINKS_MAX: usize = 8;
 

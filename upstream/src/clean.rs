@@ -15,6 +15,26 @@ pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= limits::UPSTREAM_NAME_CHARS_MAX && name.chars().all(plain)
 }
 
+/// Whether a name is one that people see all of: one that is sent back as it is, and so cannot be
+/// cleaned.
+#[must_use]
+pub fn is_seen(name: &str) -> bool {
+    name.chars().all(|c| is_visible(c) && !c.is_control())
+}
+
+/// Whether people see all of every member's name in a schema, wherever it is.
+#[must_use]
+pub fn are_members_seen(schema: &Value) -> bool {
+    // No JSON is deeper than its reader goes.
+    match schema {
+        Value::Object(object) => {
+            object.iter().all(|(name, value)| is_seen(name) && are_members_seen(value))
+        }
+        Value::Array(items) => items.iter().all(are_members_seen),
+        _ => true,
+    }
+}
+
 /// A text as a model may read it: without control characters, marks that turn the direction of
 /// writing, and characters without a width, which hide what is said; and not too long.
 #[must_use]
@@ -51,40 +71,48 @@ fn is_visible(c: char) -> bool {
 }
 
 /// Cleans what a model reads of an offer: titles and descriptions, its own and those of its
-/// arguments.
+/// arguments. Names stay, because they are what is sent, and so do values.
 pub fn clean(offer: &mut JsonObject) {
-    clean_object(offer, 0);
+    clean_object(offer, 0, false);
 }
 
-fn clean_object(object: &mut JsonObject, depth: usize) {
+/// Cleans a text of an offer, where it is one.
+pub fn clean_text(text: Option<&mut Value>, most: usize) {
+    if let Some(Value::String(said)) = text
+        && (said.chars().count() > most || !said.chars().all(is_visible))
+    {
+        *said = self::text(said, most);
+    }
+}
+
+/// `is_named`: its members are schemas, by names that are nobody's words.
+fn clean_object(object: &mut JsonObject, depth: usize, is_named: bool) {
     for (name, value) in object.iter_mut() {
-        let most = match name.as_str() {
-            "description" => limits::UPSTREAM_DESCRIPTION_CHARS_MAX,
-            "title" => limits::UPSTREAM_TITLE_CHARS_MAX,
-            _ => {
-                clean_value(value, depth);
-                continue;
+        match (name.as_str(), &value) {
+            ("description" | "$comment", Value::String(_)) => {
+                clean_text(Some(value), limits::UPSTREAM_DESCRIPTION_CHARS_MAX);
             }
-        };
-        match value {
-            Value::String(said) if said.chars().count() > most || !said.chars().all(is_visible) => {
-                *said = text(said, most);
+            ("title", Value::String(_)) => {
+                clean_text(Some(value), limits::UPSTREAM_TITLE_CHARS_MAX);
             }
-            Value::String(_) => {}
-            // A property may be called so.
-            other => clean_value(other, depth),
+            ("const" | "default" | "enum" | "examples", _) if !is_named => {}
+            (name, _) => clean_value(value, depth, !is_named && NAMED.contains(&name)),
         }
     }
 }
 
-fn clean_value(value: &mut Value, depth: usize) {
+/// Keywords of JSON Schema whose members are schemas by names.
+const NAMED: [&str; 5] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+
+fn clean_value(value: &mut Value, depth: usize, is_named: bool) {
     if depth >= limits::SCHEMA_JSON_DEPTH_MAX {
         return;
     }
     match value {
-        Value::Object(object) => clean_object(object, depth.saturating_add(1)),
+        Value::Object(object) => clean_object(object, depth.saturating_add(1), is_named),
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| clean_value(item, depth.saturating_add(1)));
+            items.iter_mut().for_each(|item| clean_value(item, depth.saturating_add(1), false));
         }
         _ => {}
     }
@@ -120,13 +148,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_back_is_seen_or_refused() {
+        for name in ["", "a", "with blanks", "ünïcödé", "日本語", "👩\u{200d}🚀"] {
+            assert!(is_seen(name), "{name}");
+            assert!(are_members_seen(&json!({ "properties": { (name): [{ (name): "\u{7}" }] } })));
+        }
+        for name in ["a\n", "\t", "a\u{0}", "\u{202e}b", "\u{200b}", "\u{e0041}", "\u{85}"] {
+            assert!(!is_seen(name), "{name:?}");
+            assert!(!are_members_seen(&json!({ "anyOf": [{ "properties": { (name): {} } }] })));
+        }
+    }
+
+    #[test]
     fn what_a_model_reads_is_what_people_see() {
         let mut offer = object(json!({
             "name": "t",
             "description": "safe\u{0}\u{202e}\u{200b}\u{e0041} text\n",
             "inputSchema": { "properties": {
                 "description": { "type": "string", "description": "a\u{feff}b" },
-                "x": { "enum": ["\u{200b}"], "anyOf": [{ "title": "t\u{7}" }] },
+                "x": { "enum": ["\u{200b}"], "anyOf": [{ "title": "t\u{7}" }],
+                    "$comment": "c\u{7}", "default": { "title": "v\u{7}" } },
+                "default": { "description": "d\u{7}", "const": { "description": "v\u{7}" } },
+                "properties": { "default": { "description": "v\u{7}" } },
             } },
         }));
         clean(&mut offer);
@@ -135,6 +178,15 @@ mod tests {
         assert_eq!(properties["description"]["description"], "ab");
         assert_eq!(properties["x"]["anyOf"][0]["title"], "t");
         assert_eq!(properties["x"]["enum"][0], "\u{200b}", "a value is no text for people");
+        assert_eq!(properties["x"]["$comment"], "c");
+        assert_eq!(properties["default"]["description"], "d", "a property may be called so");
+        for value in [
+            &properties["x"]["default"]["title"],
+            &properties["default"]["const"]["description"],
+            &properties["properties"]["default"]["description"],
+        ] {
+            assert_eq!(value, "v\u{7}", "it would be another value");
+        }
         let mut long = object(json!({ "description": "x".repeat(100_000) }));
         clean(&mut long);
         let left = long["description"].as_str().unwrap().len();

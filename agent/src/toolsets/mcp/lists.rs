@@ -92,6 +92,36 @@ impl Kind {
         }
     }
 
+    /// Why an item of this name is left out: what is sent back must be as people see it.
+    fn flaw(self, name: &str, item: &JsonObject) -> Option<&'static str> {
+        let is_name = match self {
+            Self::Tools | Self::Prompts => clean::is_name(name),
+            Self::Resources | Self::Templates | Self::Skills => {
+                let is_short = name.len() <= limits::SUBSCRIPTION_URI_BYTES_MAX;
+                !name.is_empty() && is_short && clean::is_seen(name)
+            }
+        };
+        if !is_name {
+            return Some("its name is none that MCP allows");
+        }
+        let member = |name: &str| item.get(name);
+        match self {
+            Self::Tools if !member("inputSchema").is_some_and(Value::is_object) => {
+                Some("it has no schema")
+            }
+            Self::Tools if !member("inputSchema").is_none_or(clean::are_members_seen) => {
+                Some("one of its parameters has a name with characters that people do not see")
+            }
+            Self::Prompts => {
+                let arguments = member("arguments").and_then(Value::as_array).into_iter().flatten();
+                let mut names = arguments.filter_map(|argument| argument.get("name")?.as_str());
+                let is_hidden = names.any(|name| !clean::is_seen(name));
+                is_hidden.then_some("an argument has a name with characters that people do not see")
+            }
+            _ => None,
+        }
+    }
+
     const fn change(self) -> Change {
         match self {
             Self::Tools => Change::Tools,
@@ -348,6 +378,9 @@ impl Lists {
             true => Millis(0),
             false => now.after(ttl.min(limits::UPSTREAM_TTL_MS_MAX)),
         };
+        if before.as_ref().map_or(&[][..], |before| before.dropped.as_slice()) != dropped {
+            self.warn_of(kind, &dropped);
+        }
         // Of one that is as it was only the time is news, and that is written in steps.
         let kept = before.as_ref().filter(|_| is_same).map(|before| before.kept);
         let kept = kept.filter(|kept| now.since(*kept) < limits::UPSTREAM_KEPT_STEP_MS);
@@ -450,11 +483,28 @@ impl Lists {
         Ok(Offers { tools, dropped: known.dropped.to_vec() })
     }
 
+    /// Says once what is left out.
+    fn warn_of(&self, kind: Kind, dropped: &[(String, String)]) {
+        let (name, (_, list)) = (self.link.name(), kind.words());
+        let told = dropped.iter().take(limits::UPSTREAM_DROPPED_LOGGED_MAX);
+        let told: Vec<String> = told.map(|(name, why)| format!("{name}: {why}")).collect();
+        if !told.is_empty() {
+            let text = format!("{} of the {list} of {name} are left out", dropped.len());
+            let error = Error::new(ErrorKind::Upstream, text).with_detail(told.join("; "));
+            self.platform.log(&error);
+        }
+    }
+
     fn warn(&self, name: &str, mark: &Mark) {
         let text = format!("the tool {name} of {} is not what it was", self.link.name());
         let detail = format!("first seen as {}, now {}", mark.first, mark.last);
         self.platform.log(&Error::new(ErrorKind::Upstream, text).with_detail(detail));
     }
+}
+
+/// Cleans a name that is only shown.
+fn clean_name(item: &mut JsonObject) {
+    clean::clean_text(item.get_mut("name"), limits::UPSTREAM_TITLE_CHARS_MAX);
 }
 
 /// A list while it is read: cleaned, and bounded.
@@ -477,19 +527,19 @@ impl Read {
             return self.drop_item("", "it is no object");
         };
         let name = item.get(kind.name()).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let is_name = match kind {
-            Kind::Tools | Kind::Prompts => clean::is_name(&name),
-            Kind::Resources | Kind::Templates | Kind::Skills => {
-                !name.is_empty() && name.len() <= limits::SUBSCRIPTION_URI_BYTES_MAX
-            }
-        };
-        if !is_name {
-            return self.drop_item(&name, "its name is none that MCP allows");
-        }
-        if kind == Kind::Tools && !item.get("inputSchema").is_some_and(Value::is_object) {
-            return self.drop_item(&name, "it has no schema");
+        if let Some(flaw) = kind.flaw(&name, &item) {
+            return self.drop_item(&name, flaw);
         }
         clean::clean(&mut item);
+        match kind {
+            // These names are sent back.
+            Kind::Tools | Kind::Prompts => {}
+            Kind::Resources | Kind::Templates => clean_name(&mut item),
+            Kind::Skills => {
+                let said = item.get_mut("frontmatter").and_then(Value::as_object_mut);
+                said.into_iter().for_each(clean_name);
+            }
+        }
         let bytes = self.bytes.saturating_add(Value::Object(item.clone()).to_string().len());
         if self.items.len() >= limits::UPSTREAM_ITEMS_MAX || bytes > limits::UPSTREAM_LIST_BYTES_MAX
         {

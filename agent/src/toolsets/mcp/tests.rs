@@ -272,3 +272,75 @@ fn a_wish_to_hear_goes_to_the_owner() {
         agent.world.take();
     }
 }
+
+#[test]
+fn names_that_are_shown_are_cleaned_and_names_that_are_sent_are_not() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    let argument = |name: &str| json!([{ "name": name, "description": "a\u{202e}b" }]);
+    let odd = |name: &str| {
+        json!({ "type": "object", "properties": { "o": { "anyOf": [
+        { "properties": { (name): { "type": "string" } } }] } } })
+    };
+    agent.world.set("far", |far| {
+        far.tools = vec![
+            tool("echo"),
+            json!({ "name": "bell", "inputSchema": odd("a\u{7}") }),
+            json!({ "name": "hides", "inputSchema": odd("a\u{200b}") }),
+            json!({ "name": "spaced", "inputSchema": odd("an argument, ünïcödé") }),
+        ];
+        far.prompts = vec![
+            json!({ "name": "p", "arguments": argument("an argument") }),
+            json!({ "name": "q", "arguments": argument("a\u{7}") }),
+        ];
+        far.resources = vec![
+            json!({ "uri": "doc://1", "name": "o\u{7}n\u{200b}e", "title": "t\u{0}", "description": "d\u{0}" }),
+            json!({ "uri": "doc://2", "name": "n".repeat(5_000) }),
+            json!({ "uri": "doc://\u{202e}3", "name": "three" }),
+        ];
+        far.templates = vec![
+            json!({ "uriTemplate": "doc://{n}", "name": "o\u{7}ne", "description": "d\u{0}" }),
+            json!({ "uriTemplate": "doc://\u{200b}{n}", "name": "two" }),
+        ];
+    });
+    let left = "1 of the prompts of far are left out";
+    for _ in 0..2 {
+        let tools = agent.result("tools/list", json!({}))["tools"].take();
+        let names: Vec<_> = tools.as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+        assert!(names.contains(&&json!("echo")) && names.contains(&&json!("spaced")));
+        assert!(!names.contains(&&json!("bell")) && !names.contains(&&json!("hides")));
+        let prompts = agent.result("prompts/list", json!({}))["prompts"].take();
+        let expected = json!({ "name": "p",
+            "arguments": [{ "name": "an argument", "description": "ab" }] });
+        assert!(prompts.as_array().unwrap().contains(&expected), "{prompts}");
+        assert!(!prompts.to_string().contains(r#""q""#));
+        let resources = agent.result("resources/list", json!({}))["resources"].take();
+        let expected = json!([{ "uri": "doc://1", "name": "one", "title": "t", "description": "d" },
+            { "uri": "doc://2", "name": "n".repeat(limits::UPSTREAM_TITLE_CHARS_MAX) }]);
+        assert_eq!(resources, expected);
+        let templates = agent.result("resources/templates/list", json!({}));
+        let expected = json!({ "uriTemplate": "doc://{n}", "name": "one", "description": "d" });
+        assert_eq!(templates["resourceTemplates"][0], expected);
+        let logged = agent.world.logged.borrow();
+        assert_eq!(logged.iter().filter(|line| *line == left).count(), 1, "{logged:?}");
+    }
+    let hidden = agent.effective()["hidden"].to_string();
+    assert!(hidden.contains("bell") && hidden.contains("people do not see"), "{hidden}");
+}
+
+#[test]
+fn what_a_call_is_answered_with_is_nobodys_to_clean() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    let content = r#""content": [ {"type":"text","text":"a\u0007\u202e\u200bb","title":"t\u0000"}],
+        "structuredContent":{"description":"x\u0000","n":1.0,"big":123456789012345678901234567890}"#;
+    let one_line = content.split('\n').map(str::trim).collect::<Vec<_>>().concat();
+    agent.world.set("far", |far| {
+        far.tools = vec![tool("echo")];
+        far.result = Some(format!("{{{one_line}}}"));
+    });
+    let call = json!({ "name": "echo", "arguments": { "a\u{7}": "b\u{200b}" } });
+    let text = agent.begin_text("tools/call", call).now_or_never().unwrap();
+    for part in one_line.split(r#""structuredContent":"#) {
+        let part = part.trim_start_matches(r#""content": "#).trim_end_matches(',');
+        assert!(text.contains(part), "{text}");
+    }
+}

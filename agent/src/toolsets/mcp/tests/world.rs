@@ -225,6 +225,16 @@ impl Agent {
 
     /// Begins a request: it is answered when what this returns is ready.
     pub(super) fn begin(&self, method: &str, params: Value) -> LocalBoxFuture<'static, Value> {
+        let text = self.begin_text(method, params);
+        Box::pin(text.map(|text| serde_json::from_str(&text).unwrap()))
+    }
+
+    /// The same, answered as the client gets it.
+    pub(super) fn begin_text(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> LocalBoxFuture<'static, String> {
         let mut params = params;
         params["_meta"] = json!({ "io.modelcontextprotocol/protocolVersion": hop::MODERN_REVISION,
             "io.modelcontextprotocol/clientCapabilities": self.capabilities });
@@ -244,7 +254,7 @@ impl Agent {
         let context = Rc::clone(&self.context);
         Box::pin(async move {
             match context.serve(&hop).await {
-                Ok(Reply::Json { body, .. }) => serde_json::from_str(&body).unwrap(),
+                Ok(Reply::Json { body, .. }) => body,
                 other => panic!("{other:?}"),
             }
         })
@@ -275,6 +285,12 @@ impl Agent {
         let hop = serde_json::to_string(&hop).unwrap();
         self.context.interest(&hop).now_or_never().expect("an answer").unwrap();
         self.world.still.turn();
+    }
+
+    pub(super) fn effective(&self) -> Value {
+        let key = serde_json::to_string(&key()).unwrap();
+        let text = self.context.effective(&key).now_or_never().expect("an answer").unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     /// A number that the database has.
