@@ -113,6 +113,9 @@ pub const UPSTREAM_MARKS_MAX: usize = 4_000;
 /// Items that are left out of one list, with why, in one line of the log.
 pub const UPSTREAM_DROPPED_LOGGED_MAX: usize = 16;
 
+/// Ways in which a tool was seen that are known again: kinds of clients may each see another.
+pub const UPSTREAM_SEEN_MAX: usize = 2 * UPSTREAM_LINKS_MAX;
+
 /// Kinds of clients, by what they can be asked for, that one upstream is told apart.
 pub const UPSTREAM_LINKS_MAX: usize = 8;
 

@@ -448,22 +448,29 @@ impl Lists {
 
     /// The tools of a list, with what they were like when they were first seen.
     fn offered(&self, known: &Known) -> Result<Offers, ToolError> {
-        let marks = self.shelf.marks()?;
+        let mut marks = self.shelf.marks()?;
+        let is_new = marks.is_empty();
         let mut tools = Vec::new();
         for object in known.items.iter() {
             let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
             let fingerprint = clean::fingerprint(object);
-            let before = marks.get(name);
-            let first = before.map_or(&fingerprint, |mark| &mark.first);
-            let mark = Mark { first: first.clone(), last: fingerprint.clone() };
-            if before != Some(&mark)
-                && (before.is_some() || marks.len() < limits::UPSTREAM_MARKS_MAX)
-            {
-                self.shelf.mark(name, &mark)?;
-                if before.is_some() {
-                    self.warn(name, &mark);
+            let is_full = marks.len() >= limits::UPSTREAM_MARKS_MAX;
+            let is_changed = match marks.get_mut(name) {
+                Some(mark) => {
+                    if mark.see(&fingerprint) {
+                        self.shelf.mark(name, mark)?;
+                        self.warn(name, mark, &fingerprint);
+                    }
+                    mark.first != fingerprint
                 }
-            }
+                None if is_full => false,
+                None => {
+                    let mark = Mark::new(&fingerprint);
+                    self.shelf.mark(name, &mark)?;
+                    marks.insert(name.to_owned(), mark);
+                    false
+                }
+            };
             let mut object = object.clone();
             // Whether it runs as a task is between this program and the upstream.
             let execution = object.remove("execution");
@@ -471,13 +478,13 @@ impl Lists {
             tools.push(Offer {
                 name: name.to_owned(),
                 is_task_there: support.and_then(Value::as_str) == Some("required"),
-                is_changed: mark.first != fingerprint,
+                is_changed,
                 fingerprint: Some(fingerprint),
                 tasks: TaskSupport::Never,
                 object,
             });
         }
-        if marks.is_empty() && !tools.is_empty() {
+        if is_new && !tools.is_empty() {
             self.shelf.trim_marks()?;
         }
         Ok(Offers { tools, dropped: known.dropped.to_vec() })
@@ -495,9 +502,9 @@ impl Lists {
         }
     }
 
-    fn warn(&self, name: &str, mark: &Mark) {
+    fn warn(&self, name: &str, mark: &Mark, now: &str) {
         let text = format!("the tool {name} of {} is not what it was", self.link.name());
-        let detail = format!("first seen as {}, now {}", mark.first, mark.last);
+        let detail = format!("first seen as {}, now {now}", mark.first);
         self.platform.log(&Error::new(ErrorKind::Upstream, text).with_detail(detail));
     }
 }

@@ -10,6 +10,7 @@ use shared::{
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 use upstream::{Met, link::Keeper};
 
+// `last` of a tool is every way in which it was seen.
 const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS upstream (
         place TEXT NOT NULL, kind TEXT NOT NULL, part TEXT NOT NULL,
@@ -42,11 +43,32 @@ pub(super) struct Kept {
     pub(super) until: Millis,
 }
 
-/// What a tool was like when it was first seen, and when it was last.
+/// What a tool was like when it was first seen, and in which ways it was seen since, by any kind of
+/// clients; latest last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) first: String,
-    pub(super) last: String,
+    pub(super) seen: Vec<String>,
+}
+
+impl Mark {
+    /// A tool that was never seen before.
+    pub(super) fn new(fingerprint: &str) -> Self {
+        Self { first: fingerprint.to_owned(), seen: vec![fingerprint.to_owned()] }
+    }
+
+    /// Sees the tool again. False if it was seen in this way before: it may have been away
+    /// meanwhile, or another kind of clients may see it in another way.
+    pub(super) fn see(&mut self, fingerprint: &str) -> bool {
+        if self.first == fingerprint || self.seen.iter().any(|seen| seen == fingerprint) {
+            return false;
+        }
+        if self.seen.len() >= limits::UPSTREAM_SEEN_MAX {
+            self.seen.remove(0);
+        }
+        self.seen.push(fingerprint.to_owned());
+        true
+    }
 }
 
 impl Shelf {
@@ -162,7 +184,8 @@ impl Shelf {
         let rows = self.database.run(statement, &[self.place.clone().into()])?;
         rows.iter()
             .map(|row| {
-                let mark = Mark { first: row.text(1)?.to_owned(), last: row.text(2)?.to_owned() };
+                let seen = row.text(2)?.split(' ').map(ToOwned::to_owned).collect();
+                let mark = Mark { first: row.text(1)?.to_owned(), seen };
                 Ok((row.text(0)?.to_owned(), mark))
             })
             .collect()
@@ -177,7 +200,7 @@ impl Shelf {
             self.place.clone().into(),
             name.into(),
             mark.first.clone().into(),
-            mark.last.clone().into(),
+            mark.seen.join(" ").into(),
         ];
         self.database.run(statement, &values).map(|_| ())
     }

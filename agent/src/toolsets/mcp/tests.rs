@@ -344,3 +344,55 @@ fn what_a_call_is_answered_with_is_nobodys_to_clean() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn a_change_of_a_tool_is_told_once_and_only_if_it_is_one() {
+    let mut agent = Agent::new(&[("far", json!({}))]);
+    let said = |text: &str| {
+        let mut tool = tool("echo");
+        tool["description"] = text.into();
+        vec![tool]
+    };
+    agent.world.set("far", |far| far.tools = said("first"));
+    let line = "the tool echo of far is not what it was";
+    // Every kind of clients looks, twice, and an eviction later.
+    let warnings = |agent: &mut Agent| {
+        for _ in 0..2 {
+            for kind in [json!({}), json!({ "roots": {} }), json!({ "sampling": {} })] {
+                agent.capabilities = kind;
+                agent.world.pass(HOUR);
+                agent.names("tools/list", "tools", "name");
+            }
+            agent.evict();
+        }
+        agent.world.logged.take().iter().filter(|logged| *logged == line).count()
+    };
+    let is_changed = |agent: &Agent| {
+        let tools = agent.effective()["tools"].take();
+        let mut tools = tools.as_array().unwrap().iter();
+        let echo = tools.find(|tool| tool["name"] == "echo").unwrap();
+        echo["changed"].as_bool().unwrap()
+    };
+    assert_eq!((warnings(&mut agent), is_changed(&agent)), (0, false));
+    agent.world.set("far", |far| far.tools = Vec::new());
+    assert_eq!(warnings(&mut agent), 0, "it is away");
+    agent.world.set("far", |far| far.tools = said("first"));
+    assert_eq!((warnings(&mut agent), is_changed(&agent)), (0, false), "and back");
+    // Some see another tool of this name, and it is said once that there is such a one.
+    agent.world.set("far", |far| far.tools_with_roots = Some(said("with roots")));
+    assert_eq!(warnings(&mut agent), 1);
+    assert_eq!(warnings(&mut agent), 0);
+    agent.world.set("far", |far| (far.tools, far.tools_with_roots) = (said("second"), None));
+    assert_eq!((warnings(&mut agent), is_changed(&agent)), (1, true), "for all kinds together");
+    assert_eq!(warnings(&mut agent), 0);
+    agent.world.set("far", |far| far.tools = said("first"));
+    assert_eq!((warnings(&mut agent), is_changed(&agent)), (0, false), "it is what it was");
+    // One that is another each time is remembered in so many ways only.
+    for n in 0..3 * limits::UPSTREAM_SEEN_MAX {
+        agent.world.set("far", |far| far.tools = said(&n.to_string()));
+        agent.world.pass(HOUR);
+        agent.names("tools/list", "tools", "name");
+    }
+    let bytes = agent.number("SELECT MAX(LENGTH(last)) FROM upstream_tool");
+    assert_eq!(usize::try_from(bytes).unwrap(), limits::UPSTREAM_SEEN_MAX * 17 - 1);
+}
