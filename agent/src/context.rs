@@ -190,6 +190,7 @@ impl Context {
             is_part: false,
             options: hop::Options::default(),
             mirrors: Vec::new(),
+            depth: 0,
             message: RawValue::NULL,
         };
         let (client, request) = (modern_client(), decode::own(EFFECTIVE));
@@ -313,6 +314,7 @@ impl Context {
             began: self.platform.now(),
             options: hop.options.clone(),
             mirrors: hop.mirrors.clone(),
+            depth: hop.depth,
             verbatim: verbatim.clone(),
         };
         let driver = Driver::start(handler, Some(client), request)?;
@@ -536,6 +538,7 @@ mod tests {
             is_part: false,
             options: hop::Options::default(),
             mirrors: vec![],
+            depth: 0,
             message: &message,
         })
         .unwrap()

@@ -246,6 +246,14 @@ impl Fence {
         self.pin(&JsonObject::from_iter([("properties".to_owned(), properties.into())]), known)
     }
 
+    /// The level that a parameter means and what it is fixed to, if it is fixed here.
+    #[must_use]
+    pub fn level(&self, parameter: &str) -> Option<(usize, &str)> {
+        let means = |pin: &Pin| pin.parameters.iter().any(|p| p == parameter);
+        let level = self.pins.iter().position(means)?;
+        self.pins.get(level).map(|pin| (level, pin.value.as_str()))
+    }
+
     fn is_pinned(&self, parameter: &str) -> bool {
         self.pin_of(parameter).is_some()
     }

@@ -78,6 +78,8 @@ pub struct Handler {
     pub options: Options,
     /// The headers that mirror the call's arguments, as they came.
     pub mirrors: Vec<(String, String)>,
+    /// How many levels the client's URL pins.
+    pub depth: usize,
     /// Where a result goes that is no type of `rmcp`'s.
     pub verbatim: Verbatim,
 }
@@ -473,7 +475,7 @@ impl ServerHandler for Handler {
         }
         // A task's headers were checked when it began.
         if self.is_modern() && !self.is_task {
-            crate::mirror::check(&tool.mirrored, request.arguments.as_ref(), &self.mirrors)?;
+            self.check_mirrors(placed, &tool, request.arguments.as_ref())?;
         }
         let is_possible = self.check_tasks(tool.tasks, &context)?;
         let arguments = request.arguments.unwrap_or_default();
@@ -872,6 +874,34 @@ impl Handler {
             }
         }
         Err(no_task(id))
+    }
+
+    /// Checks what headers repeat of a call: what the tool is advertised with, and what this scope
+    /// fixes. What the client's URL fixes, too, it need not say.
+    fn check_mirrors(
+        &self,
+        placed: &Placed,
+        tool: &Shown,
+        arguments: Option<&JsonObject>,
+    ) -> Result<(), ErrorData> {
+        crate::mirror::check(&tool.mirrored, arguments, &self.mirrors)?;
+        if tool.fixed.is_empty() {
+            return Ok(());
+        }
+        let mut all = arguments.cloned().unwrap_or_default();
+        let mut fixed = Vec::new();
+        for parameter in &tool.fixed {
+            if let Some((level, value)) = placed.fence.level(parameter.name())
+                && level < self.depth
+            {
+                if !parameter.is_in(&self.mirrors) {
+                    continue;
+                }
+                all.entry(parameter.name()).or_insert_with(|| value.into());
+            }
+            fixed.push(parameter.clone());
+        }
+        crate::mirror::check(&fixed, Some(&all), &self.mirrors)
     }
 
     /// Asks for a skill, or a directory of one, that somebody else has.

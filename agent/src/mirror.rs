@@ -97,6 +97,18 @@ pub fn headers(schema: &JsonObject, arguments: &JsonObject) -> Vec<(String, Stri
 }
 
 impl Mirrored {
+    /// The argument that it is, or is in.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// Whether any of these headers is its own.
+    #[must_use]
+    pub fn is_in(&self, headers: &[(String, String)]) -> bool {
+        headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(&self.header))
+    }
+
     fn check(
         &self,
         arguments: Option<&JsonObject>,

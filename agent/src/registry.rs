@@ -51,6 +51,8 @@ pub struct Shown {
     pub tasks: TaskSupport,
     /// The parameters that its caller mirrors into headers, as the tool is advertised.
     pub mirrored: Vec<Mirrored>,
+    /// Those that are not advertised here, because the scope fixes them.
+    pub fixed: Vec<Mirrored>,
     /// Whether it says that it only reads.
     pub is_read_only: bool,
     /// See [`Offer::fingerprint`].
@@ -149,6 +151,8 @@ impl Placed {
                 .map_err(|error| format!("its schema cannot be narrowed: {error}"))?,
         };
         let mirrored = mirror::mirrored(&narrowed);
+        let mut fixed = mirror::mirrored(&schema);
+        fixed.retain(|parameter| !mirrored.contains(parameter));
         let mut object = offer.object.clone();
         object.insert("name".to_owned(), name.into());
         object.insert("inputSchema".to_owned(), Value::Object(narrowed));
@@ -163,6 +167,7 @@ impl Placed {
             schema,
             tasks: offer.tasks,
             mirrored,
+            fixed,
             is_read_only: hint("readOnlyHint"),
             fingerprint: offer.fingerprint.clone(),
             is_changed: offer.is_changed,

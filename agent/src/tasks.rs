@@ -273,6 +273,7 @@ impl Tasks {
             // Whoever began it could see the tool, and its headers were checked then.
             options: Options::default(),
             mirrors: Vec::new(),
+            depth: self.key.scope.depth(),
             verbatim: Verbatim::default(),
         }
     }

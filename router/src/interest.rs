@@ -2,7 +2,7 @@
 //! it an Agent has not been told. Pure. It must not know how an Agent is told.
 
 use crate::{
-    streams::{Purpose, Stream},
+    streams::{Filter, Purpose, Stream},
     target::of_uri,
 };
 use shared::{
@@ -51,11 +51,7 @@ pub fn gather(
     for stream in streams {
         let lists = match &stream.purpose {
             Purpose::Session(_) | Purpose::Old(_) => is_connected(stream),
-            Purpose::Listen { filter, .. } => {
-                filter.tools_list_changed
-                    || filter.prompts_list_changed
-                    || filter.resources_list_changed
-            }
+            Purpose::Listen { filter, .. } => wants_lists(filter),
             Purpose::Calls { .. } => false,
         };
         if lists {
@@ -63,6 +59,18 @@ pub fn gather(
         }
     }
     gathered
+}
+
+fn wants_lists(filter: &Filter) -> bool {
+    filter.tools_list_changed || filter.prompts_list_changed || filter.resources_list_changed
+}
+
+/// The contexts of which a stream at a scope hears.
+#[must_use]
+pub fn of_filter(config: &Config, scope: &Scope, filter: &Filter) -> BTreeSet<Scope> {
+    let uris = filter.resource_subscriptions.iter();
+    let targets = uris.filter_map(|uri| of_uri(config, scope, uri).ok());
+    targets.chain(wants_lists(filter).then(|| scope.clone())).collect()
 }
 
 /// Every context of which anything may have been wanted before: a router that was restarted does
@@ -122,7 +130,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::streams::{EventId, Filter};
+    use crate::streams::EventId;
     use serde_json::value::RawValue;
     use shared::{SessionId, config::Written};
 

@@ -32,7 +32,7 @@ pub fn target(config: &Config, scope: &Scope, request: &Request<'_>) -> Result<S
             let words = Words::of_prompt(config, text(params.name).as_deref());
             of_arguments(words, scope, params.arguments)
         }
-        "resources/read" => match text(params.uri) {
+        "resources/read" | "resources/directory/read" | "skills/get" => match text(params.uri) {
             Some(uri) => of_uri(config, scope, &uri),
             None => Ok(scope.clone()),
         },
@@ -679,7 +679,9 @@ mod tests {
             ("/mcp", "desk://../1", "`uri`: the org begins and ends with a letter or a digit"),
         ] {
             let params = format!(r#"{{"uri":"{uri}"}}"#);
-            assert_eq!(found(&config(), path, "resources/read", &params), expected, "{uri}");
+            for method in ["resources/read", "resources/directory/read", "skills/get"] {
+                assert_eq!(found(&config(), path, method, &params), expected, "{method} {uri}");
+            }
         }
         assert_eq!(found(&config(), "/mcp", "resources/read", r#"{"uri":5}"#), "/mcp");
         assert_eq!(found(&config(), "/mcp", "resources/list", r#"{"uri":"desk://acme/"}"#), "/mcp");
@@ -732,7 +734,7 @@ mod tests {
         fn a_target_is_inside_of_the_url_whatever_is_said(
             method in prop_oneof![
                 Just("tools/call"), Just("prompts/get"), Just("resources/read"),
-                Just("completion/complete"), Just("tasks/get"),
+                Just("completion/complete"), Just("tasks/get"), Just("skills/get"),
             ],
             path in prop_oneof![Just("/mcp"), Just("/mcp/a"), Just("/mcp/a/b")],
             name in prop_oneof![Just("gh_x"), Just("ticket"), Just("recall"), Just("x")],

@@ -33,6 +33,7 @@ use crate::{
     configured::Configured,
     contexts::Contexts,
     http::{Address, Door, Incoming, Method, Reply},
+    interest::of_filter,
     lines::lines,
     message::{Body, Message, Request, Unreadable},
     plan::{Note, Opening, Place, Plan, note, plan},
@@ -324,9 +325,10 @@ impl<D: Database + 'static> User<D> {
             Plan::Hear(filter) => {
                 self.keep_config(world.as_ref())?;
                 self.before_interest_changes()?;
+                let scopes = of_filter(&self.config, visit.scope, &filter);
                 let event = self.hear(world, visit.scope, request.id, filter)?;
                 // Once it is acknowledged nothing is missed.
-                self.tell_interest(world.as_ref()).await;
+                self.tell_interest(world, scopes).await;
                 Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
@@ -369,17 +371,15 @@ impl<D: Database + 'static> User<D> {
         uri: &str,
         wanted: bool,
     ) -> Result<(), Refusal> {
-        if wanted {
-            let target = of_uri(&self.config, &session.scope, uri)?;
-            if target != session.scope {
-                self.enter_named(world.as_ref(), &target).await?;
-            }
+        let target = wanted.then(|| of_uri(&self.config, &session.scope, uri)).transpose()?;
+        if let Some(target) = target.as_ref().filter(|target| **target != session.scope) {
+            self.enter_named(world.as_ref(), target).await?;
         }
         self.before_interest_changes()?;
         self.sessions.subscribe(&session.id, uri, wanted)?;
-        match wanted {
-            true => self.tell_interest(world.as_ref()).await,
-            false => self.interest_changed(world),
+        match target {
+            Some(target) => self.tell_interest(world, [target].into()).await,
+            None => self.interest_changed(world),
         }
         Ok(())
     }
@@ -576,7 +576,7 @@ impl<D: Database + 'static> User<D> {
         message: &RawValue,
         is_part: bool,
     ) -> Result<String, Error> {
-        let Visit { incoming, options, .. } = visit;
+        let Visit { scope, incoming, options, .. } = visit;
         let hop = Hop {
             key: key.clone(),
             peer,
@@ -587,6 +587,7 @@ impl<D: Database + 'static> User<D> {
             // A session that began with less never gets more.
             options: session.map_or_else(|| options.clone(), |s| s.options.and(options)),
             mirrors: incoming.mirrors.clone(),
+            depth: scope.depth(),
             message,
         };
         serde_json::to_string(&hop).map_err(|error| Error::internal(format!("the hop: {error}")))

@@ -3,9 +3,12 @@
 //! and the simulation bring their own.
 
 use crate::streams::StreamId;
-use futures_util::{Stream, future::LocalBoxFuture};
-use shared::{AgentKey, Error, Millis, hop::Access};
-use std::future::Future;
+use futures_util::{
+    Stream,
+    future::{Either, LocalBoxFuture, select},
+};
+use shared::{AgentKey, Error, Kind, Millis, hop::Access};
+use std::{future::Future, pin::pin};
 
 /// What form an Agent's response has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +37,16 @@ pub trait World: 'static {
         hop: String,
     ) -> impl Future<Output = Result<Self::Response, Error>>;
 
-    /// Sends a hop that is a part of something and waits for the whole answer, but not for long
-    /// (`limits::SPREAD_MS`).
+    /// Sends a hop that is a part of something and waits for the whole answer.
     fn part(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<String, Error>>;
 
     /// Sends a word to a running call; whether the call was there to take it.
     fn word(&self, key: &AgentKey, word: String) -> impl Future<Output = Result<bool, Error>>;
 
-    /// Asks whether the user may enter a context. It ends within `limits::ACCESS_CHECK_MS`.
+    /// Asks whether the user may enter a context.
     fn verify(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<Access, Error>>;
 
-    /// Tells an Agent what anybody wants to hear of. It ends within `limits::INTEREST_MS`.
+    /// Tells an Agent what anybody wants to hear of.
     fn interest(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<(), Error>>;
 
     /// Whether a response has HTTP status 200.
@@ -61,6 +63,9 @@ pub trait World: 'static {
         response: Self::Response,
     ) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + Unpin + 'static, Error>;
 
+    /// Ends after this long.
+    fn sleep(&self, milliseconds: u64) -> LocalBoxFuture<'static, ()>;
+
     /// Goes on with something after the request is answered.
     fn spawn(&self, work: LocalBoxFuture<'static, ()>);
 
@@ -72,4 +77,19 @@ pub trait World: 'static {
 
     /// Whether anybody is connected to a stream.
     fn is_connected(&self, stream: StreamId) -> bool;
+}
+
+/// A context's answer, if it comes in time.
+///
+/// # Errors
+/// The answer's own, and [`Kind::Unavailable`] where it does not.
+pub async fn in_time<W: World, T>(
+    world: &W,
+    milliseconds: u64,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match select(pin!(answer), world.sleep(milliseconds)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(Error::new(Kind::Unavailable, "this context does not answer")),
+    }
 }

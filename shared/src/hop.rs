@@ -83,6 +83,8 @@ pub struct Hop<'a> {
     /// value as it came. Only the Agent knows which parameters are to be mirrored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<(String, String)>,
+    /// How many levels the client's URL pins. What is pinned beyond it the client said itself.
+    pub depth: usize,
     /// The client's JSON-RPC request, as it came.
     #[serde(borrow)]
     pub message: &'a RawValue,

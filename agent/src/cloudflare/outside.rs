@@ -6,7 +6,10 @@ use upstream::{Body, Request, Response, world::HEADERS};
 use worker::{
     js_sys::{self, Object, Reflect, Uint8Array, futures::JsFuture},
     wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen},
-    web_sys::{self, AbortController, ReadableStreamDefaultReader, RequestInit, RequestRedirect},
+    web_sys::{
+        self, AbortController, ReadableStreamDefaultReader, RequestCache, RequestInit,
+        RequestRedirect,
+    },
 };
 
 #[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
@@ -46,6 +49,8 @@ pub(super) async fn send(request: Request) -> Result<Response, String> {
     init.set_method(request.method);
     init.set_headers(&headers);
     init.set_redirect(RequestRedirect::Manual);
+    // Nothing of what one user's context asks is kept for another's.
+    init.set_cache(RequestCache::NoStore);
     init.set_signal(Some(&connection.0.signal()));
     if let Some(body) = &request.body {
         init.set_body(&JsValue::from_str(body));

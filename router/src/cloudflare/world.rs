@@ -5,17 +5,13 @@ use crate::{
     streams::StreamId,
     world::{Form, World},
 };
-use futures_util::{
-    StreamExt as _,
-    future::{Either, LocalBoxFuture, select},
-};
+use futures_util::{StreamExt as _, future::LocalBoxFuture};
 use shared::{
     AgentKey, Error, Kind, Millis,
     cloudflare::{failure, fetch, log, now},
     hop::{AGENT_URL, Access, FAILED_HEADER, INTEREST_URL, LINES, VERIFY_URL, WORD_URL},
-    limits,
 };
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 use worker::{
     ObjectNamespace,
     wasm_bindgen::JsValue,
@@ -66,17 +62,12 @@ impl Platform {
         }
         Ok(response)
     }
-}
 
-/// An Agent's answer, if it comes in time.
-async fn in_time<T>(
-    milliseconds: u64,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let late = worker::Delay::from(Duration::from_millis(milliseconds));
-    match select(pin!(answer), late).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(_) => Err(Error::new(Kind::Unavailable, "this context does not answer")),
+    /// An Agent's answer, to its end.
+    async fn answer(&self, key: &AgentKey, url: &str, hop: &str) -> Result<String, Error> {
+        let response = self.post(key, url, hop).await?;
+        let text = fetch::text(response.text()).await;
+        text.map_err(|error| failure("the answer of an Agent", &error))
     }
 }
 
@@ -96,12 +87,7 @@ impl World for Platform {
     }
 
     async fn part(&self, key: &AgentKey, hop: String) -> Result<String, Error> {
-        in_time(limits::SPREAD_MS, async {
-            let response = self.post(key, AGENT_URL, &hop).await?;
-            let text = fetch::text(response.text()).await;
-            text.map_err(|error| failure("the answer of an Agent", &error))
-        })
-        .await
+        self.answer(key, AGENT_URL, &hop).await
     }
 
     async fn word(&self, key: &AgentKey, word: String) -> Result<bool, Error> {
@@ -109,23 +95,15 @@ impl World for Platform {
     }
 
     async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
-        in_time(limits::ACCESS_CHECK_MS, async {
-            let response = self.post(key, VERIFY_URL, &hop).await?;
-            let text = fetch::text(response.text()).await;
-            let text = text.map_err(|error| failure("the answer of an Agent", &error))?;
-            serde_json::from_str(&text).map_err(|error| Error::internal(format!("{text}: {error}")))
-        })
-        .await
+        let text = self.answer(key, VERIFY_URL, &hop).await?;
+        serde_json::from_str(&text).map_err(|error| Error::internal(format!("{text}: {error}")))
     }
 
     async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
-        in_time(limits::INTEREST_MS, async {
-            match self.post(key, INTEREST_URL, &hop).await?.status() {
-                204 => Ok(()),
-                status => Err(Error::internal(format!("an Agent answers with {status}"))),
-            }
-        })
-        .await
+        match self.post(key, INTEREST_URL, &hop).await?.status() {
+            204 => Ok(()),
+            status => Err(Error::internal(format!("an Agent answers with {status}"))),
+        }
     }
 
     fn is_ok(response: &Response) -> bool {
@@ -146,6 +124,10 @@ impl World for Platform {
         let broken = |error: worker::Error| failure("the answer of an Agent", &error);
         let stream = worker::Response::from(response).stream().map_err(broken)?;
         Ok(stream.map(move |piece| piece.map_err(broken)))
+    }
+
+    fn sleep(&self, milliseconds: u64) -> LocalBoxFuture<'static, ()> {
+        Box::pin(worker::Delay::from(Duration::from_millis(milliseconds)))
     }
 
     fn spawn(&self, work: LocalBoxFuture<'static, ()>) {

@@ -2,12 +2,16 @@
 //! must not know how long an answer is good for, nor how an Agent finds it.
 
 use super::User;
-use crate::{refusal::Refusal, world::World};
+use crate::{
+    refusal::Refusal,
+    world::{World, in_time},
+};
 use futures_channel::oneshot;
 use shared::{
     AgentKey, Error, Kind, Scope,
     database::Database,
     hop::{Access, VerifyHop},
+    limits,
     scope::ScopeError,
 };
 use std::{cell::RefCell, collections::BTreeMap};
@@ -126,7 +130,8 @@ impl<D: Database + 'static> User<D> {
         let key = AgentKey { user: self.id.clone(), scope: scope.clone() };
         let hop = serde_json::to_string(&VerifyHop { key: key.clone() });
         let hop = hop.map_err(|error| Error::internal(format!("the check: {error}")))?;
-        let access = world.verify(&key, hop).await.map_err(|error| {
+        let asked = in_time(world, limits::ACCESS_CHECK_MS, world.verify(&key, hop));
+        let access = asked.await.map_err(|error| {
             let text = "it cannot be found out now whether you may enter this context; try again";
             Error::new(Kind::Unavailable, text).with_detail(error.to_string())
         })?;

@@ -4,29 +4,40 @@
 use super::User;
 use crate::{
     interest::{Interest, Told, concerned, gather},
-    world::World,
+    world::{World, in_time},
 };
 use futures_channel::oneshot;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, LocalBoxFuture, select},
+    stream,
+};
 use shared::{AgentKey, Error, Scope, database::Database, hop::InterestHop, limits};
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
-/// What the Agents have been told, and whose turn it is to tell them. What is told last is what
-/// counts, so one at a time tells.
+/// What the Agents have been told, and which of them are being told. What is told last is what
+/// counts, so each is told by one at a time.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     /// Unknown until something changes.
     told: RefCell<Option<Told>>,
-    /// Who waits for their turn; `None` while it is nobody's.
-    waiting: RefCell<Option<Vec<oneshot::Sender<()>>>>,
+    /// The contexts that are being told, and who waits for that to end.
+    busy: RefCell<BTreeMap<Scope, Vec<oneshot::Sender<()>>>>,
 }
 
-/// It is somebody's turn as long as this lives.
-struct Turn<'a>(&'a Telling);
+/// It is somebody's turn to tell a context as long as this lives.
+struct Turn<'a> {
+    telling: &'a Telling,
+    scope: &'a Scope,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        for waiting in self.0.waiting.take().unwrap_or_default() {
+        for waiting in self.telling.busy.borrow_mut().remove(self.scope).unwrap_or_default() {
             // One that is gone by now has no turn.
             let _ = waiting.send(());
         }
@@ -34,13 +45,13 @@ impl Drop for Turn<'_> {
 }
 
 impl Telling {
-    async fn turn(&self) -> Turn<'_> {
+    async fn turn<'a>(&'a self, scope: &'a Scope) -> Turn<'a> {
         loop {
             let wait = {
-                let mut waiting = self.waiting.borrow_mut();
-                let Some(waiting) = waiting.as_mut() else {
-                    *waiting = Some(Vec::new());
-                    return Turn(self);
+                let mut busy = self.busy.borrow_mut();
+                let Some(waiting) = busy.get_mut(scope) else {
+                    busy.insert(scope.clone(), Vec::new());
+                    return Turn { telling: self, scope };
                 };
                 let (sender, receiver) = oneshot::channel();
                 waiting.push(sender);
@@ -67,32 +78,55 @@ impl<D: Database + 'static> User<D> {
 
     /// Something that is wanted has changed: whom that concerns hears of it soon.
     pub(super) fn interest_changed<W: World>(self: &Rc<Self>, world: &Rc<W>) {
-        if self.interest_matters {
-            let (user, near) = (Rc::clone(self), Rc::clone(world));
-            world.spawn(Box::pin(async move { user.tell_interest(near.as_ref()).await }));
-        }
+        self.tell_others(world, BTreeSet::new());
     }
 
-    /// Tells every Agent what has changed of what is wanted of it. One that cannot be told is told
-    /// when something changes again.
-    pub(super) async fn tell_interest<W: World>(&self, world: &W) {
+    fn tell_others<W: World>(self: &Rc<Self>, world: &Rc<W>, told: BTreeSet<Scope>) {
         if !self.interest_matters {
             return;
         }
-        let turn = self.telling.turn().await;
-        match self.missing_interest(world) {
-            Err(error) => world.log(&error),
-            Ok(missing) => {
-                let telling = missing.into_iter().map(|(scope, wanted)| async move {
-                    if let Err(error) = self.tell_one(world, &scope, wanted).await {
-                        world.log(&error);
-                    }
-                });
-                let telling = stream::iter(telling).buffer_unordered(limits::INTERESTS_AT_ONCE);
-                telling.collect::<()>().await;
-            }
+        let (user, near) = (Rc::clone(self), Rc::clone(world));
+        world.spawn(Box::pin(async move {
+            let missing = user.missing_interest(near.as_ref()).unwrap_or_else(|error| {
+                near.log(&error);
+                Vec::new()
+            });
+            let scopes = missing.into_iter().map(|(scope, _)| scope);
+            let others = scopes.filter(|scope| !told.contains(scope)).collect();
+            user.tell_agents(near.as_ref(), others).await;
+        }));
+    }
+
+    /// As [`Self::interest_changed`], but that these contexts have heard of it when this ends: all
+    /// that did not take too long.
+    pub(super) async fn tell_interest<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        scopes: BTreeSet<Scope>,
+    ) {
+        if !self.interest_matters {
+            return;
         }
-        drop(turn);
+        let (user, near) = (Rc::clone(self), Rc::clone(world));
+        let told = scopes.clone();
+        let telling: LocalBoxFuture<'static, ()> =
+            Box::pin(async move { user.tell_agents(near.as_ref(), scopes).await });
+        let pause = world.sleep(limits::INTEREST_WAIT_MS);
+        if let Either::Right((_, rest)) = select(telling, pause).await {
+            world.spawn(rest);
+        }
+        self.tell_others(world, told);
+    }
+
+    /// One that cannot be told is told when something changes again.
+    async fn tell_agents<W: World>(&self, world: &W, scopes: BTreeSet<Scope>) {
+        let telling = scopes.iter().map(|scope| async move {
+            if let Err(error) = self.tell_one(world, scope).await {
+                world.log(&error);
+            }
+        });
+        let telling = stream::iter(telling).buffer_unordered(limits::INTERESTS_AT_ONCE);
+        telling.collect::<()>().await;
     }
 
     fn missing_interest<W: World>(&self, world: &W) -> Result<Vec<(Scope, Interest)>, Error> {
@@ -103,12 +137,13 @@ impl<D: Database + 'static> User<D> {
         Ok(told.as_ref().map_or_else(|| Told::default().missing(&wanted), |t| t.missing(&wanted)))
     }
 
-    async fn tell_one<W: World>(
-        &self,
-        world: &W,
-        scope: &Scope,
-        wanted: Interest,
-    ) -> Result<(), Error> {
+    async fn tell_one<W: World>(&self, world: &W, scope: &Scope) -> Result<(), Error> {
+        let _turn = self.telling.turn(scope).await;
+        // It may have been told by now, or something else may be wanted.
+        let missing = self.missing_interest(world)?;
+        let Some((_, wanted)) = missing.into_iter().find(|(missing, _)| missing == scope) else {
+            return Ok(());
+        };
         let mut knows_something = true;
         self.keep_told(|told| knows_something = told.telling(scope));
         // Whoever may not enter hears nothing either.
@@ -125,7 +160,7 @@ impl<D: Database + 'static> User<D> {
         let Interest { lists, uris } = interest.clone();
         let hop = serde_json::to_string(&InterestHop { key: key.clone(), lists, uris });
         let hop = hop.map_err(|error| Error::internal(format!("the interest: {error}")))?;
-        world.interest(&key, hop).await?;
+        in_time(world, limits::INTEREST_MS, world.interest(&key, hop)).await?;
         self.keep_told(|told| told.told(scope, interest));
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::{
     refusal::Refusal,
     session::Session,
     spread::{Part, Spread, merge},
-    world::World,
+    world::{World, in_time},
 };
 use futures_util::future::join_all;
 use shared::{AgentKey, Error, Kind, database::Database, hop::Peer, limits};
@@ -66,10 +66,13 @@ impl<D: Database + 'static> User<D> {
         key: &AgentKey,
         hop: Result<String, Error>,
     ) -> Result<String, Error> {
-        match self.may_enter(world, &key.scope).await? {
-            true => world.part(key, hop?).await,
-            false => Err(Error::new(Kind::NotFound, "there is no such context")),
-        }
+        let answer = async {
+            match self.may_enter(world, &key.scope).await? {
+                true => world.part(key, hop?).await,
+                false => Err(Error::new(Kind::NotFound, "there is no such context")),
+            }
+        };
+        in_time(world, limits::SPREAD_MS, answer).await
     }
 }
 

@@ -49,6 +49,7 @@ struct Fake {
     is_deaf: Cell<bool>,
     /// What the next ones wait for before they take it.
     slow: RefCell<VecDeque<oneshot::Receiver<()>>>,
+    timers: RefCell<Vec<(u64, oneshot::Sender<()>)>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
     /// Happens while a hop is on its way.
@@ -61,6 +62,15 @@ impl Fake {
         let mut tasks = self.tasks.take();
         tasks.retain_mut(|task| task.now_or_never().is_none());
         self.tasks.borrow_mut().append(&mut tasks);
+    }
+
+    /// Lets the timers of this length go off.
+    fn pass(&self, milliseconds: u64) {
+        let timers = self.timers.take();
+        let (over, left) = timers.into_iter().partition(|(length, _)| *length == milliseconds);
+        *self.timers.borrow_mut() = left;
+        let over: Vec<(u64, oneshot::Sender<()>)> = over;
+        over.into_iter().for_each(|(_, timer)| timer.send(()).unwrap_or_default());
     }
 
     fn answer(&self, body: &Value) {
@@ -168,6 +178,12 @@ impl World for Fake {
             Response::Lines(lines) => lines,
         };
         Ok(pieces.map(|piece| Ok(piece.into_bytes())))
+    }
+
+    fn sleep(&self, milliseconds: u64) -> LocalBoxFuture<'static, ()> {
+        let (sender, receiver) = oneshot::channel();
+        self.timers.borrow_mut().push((milliseconds, sender));
+        Box::pin(receiver.map(drop))
     }
 
     fn spawn(&self, work: LocalBoxFuture<'static, ()>) {

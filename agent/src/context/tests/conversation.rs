@@ -114,6 +114,7 @@ impl World {
             is_part: false,
             options: hop::Options::default(),
             mirrors: self.mirrors.clone(),
+            depth: 0,
             message: &to_raw_value(&message).unwrap(),
         });
         let hop = hop.unwrap();

@@ -89,18 +89,20 @@ struct Try<'a> {
     /// Members of the parameters, as JSON and without braces.
     params: &'a str,
     mirrors: &'a [(String, String)],
+    /// How many levels the client's URL pins, where that is not all of the context's.
+    depth: Option<usize>,
     is_modern: bool,
 }
 
 impl<'a> Try<'a> {
     fn new(method: &'a str, params: &'a str) -> Self {
-        Self { method, params, mirrors: &[], is_modern: true }
+        Self { method, params, mirrors: &[], depth: None, is_modern: true }
     }
 }
 
 impl Place {
     fn serve(&self, one: &Try<'_>) -> Said {
-        let Try { method, params, mirrors, is_modern } = one;
+        let Try { method, params, mirrors, is_modern, .. } = one;
         let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",
             "io.modelcontextprotocol/clientCapabilities":
                 {"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
@@ -131,6 +133,7 @@ impl Place {
             is_part: true,
             options: hop::Options::default(),
             mirrors: mirrors.to_vec(),
+            depth: one.depth.unwrap_or(self.key.scope.depth()),
             message: &message,
         };
         let hop = serde_json::to_string(&hop).unwrap();
@@ -734,6 +737,35 @@ fn cursors_tasks_headers_and_what_is_said_beside_reach_nothing() {
                 let one = Try { mirrors: &mirrors, ..Try::new("tools/call", &params) };
                 place.attack(&one, None);
             }
+        }
+    }
+}
+
+#[test]
+fn a_header_says_what_the_scope_and_the_arguments_say() {
+    let place = place("/mcp/acme/web");
+    for (depth, owner, header, is_good) in [
+        (2, None, None, true),
+        (2, None, Some("acme"), true),
+        (2, None, Some("evil"), false),
+        (2, Some("acme"), None, true),
+        (2, Some("acme"), Some("evil"), false),
+        (1, Some("acme"), None, true),
+        // Whoever came by a wider URL was told of the parameter.
+        (0, Some("acme"), None, false),
+        (0, Some("acme"), Some("evil"), false),
+        (0, Some("acme"), Some("acme"), true),
+    ] {
+        let arguments = owner.map_or(json!({}), |owner| json!({ "owner": owner }));
+        let mirrors: Vec<_> =
+            header.iter().map(|value| ("owner".to_owned(), (*value).to_owned())).collect();
+        for tool in ["w_headed", "o_headed", "d_headed"] {
+            let (method, params) = call("tools/call", tool, &arguments);
+            let one = Try { mirrors: &mirrors, depth: Some(depth), ..Try::new(method, &params) };
+            let (said, _) = place.attack(&one, None);
+            let code = said.error().map(|(code, _)| code);
+            let expected = if is_good { None } else { Some(-32020) };
+            assert_eq!(code, expected, "{depth} {owner:?} {header:?}: {said:?}");
         }
     }
 }

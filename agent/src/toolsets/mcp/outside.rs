@@ -93,7 +93,8 @@ pub(super) async fn verify(
             }
             match status {
                 200..300 => Ok(Access::Yes),
-                401 | 403 | 404 | 410 => Ok(Access::No),
+                // A 401 says of our own credentials that they are none, and nothing of the user.
+                403 | 404 | 410 => Ok(Access::No),
                 _ => Err(unknown(format!("the check ended with HTTP status {status}"))),
             }
         }

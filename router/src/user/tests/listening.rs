@@ -16,6 +16,18 @@ impl Home {
         show(self.post(session, &request(9, method, &json!({ "uri": uri }))))
     }
 
+    /// A subscription that takes its time.
+    fn subscribing(&self, session: &str, uri: &str) -> LocalBoxFuture<'static, ()> {
+        let body = request(9, "resources/subscribe", &json!({ "uri": uri })).to_string();
+        let incoming = Incoming { session: Some(session.to_owned()), body, ..incoming() };
+        let address = Address::parse("http://host/mcp/acme", &self.config.levels).unwrap();
+        let (user, world) = (Rc::clone(&self.user), Rc::clone(&self.world));
+        Box::pin(async move {
+            let moment = Moment::new(Millis(0), [1; 40]);
+            user.serve(&world, Method::Post, &address, &incoming, moment).await;
+        })
+    }
+
     fn leave(&self, event: EventId) {
         self.world.hang_up(event.stream);
         now_of(self.user.detach(&self.world, event.stream)).unwrap();
@@ -145,19 +157,35 @@ fn what_is_told_last_is_what_counts() {
     assert_eq!(home.told(), ["u:acme true "]);
     // While that is on its way nothing overtakes it.
     home.leave(event);
-    let body = json!({ "uri": "a:b" });
-    let body = request(9, "resources/subscribe", &body).to_string();
-    let incoming = Incoming { session: Some(session), body, ..incoming() };
-    let address = Address::parse("http://host/mcp/acme", &home.config.levels).unwrap();
-    let moment = Moment::new(Millis(0), [1; 40]);
-    let mut subscribed =
-        Box::pin(home.user.serve(&home.world, Method::Post, &address, &incoming, moment));
+    let mut subscribed = home.subscribing(&session, "a:b");
     assert!((&mut subscribed).now_or_never().is_none());
     assert_eq!(home.told(), Vec::<String>::new());
     go_on.send(()).unwrap();
     home.world.run();
     assert!((&mut subscribed).now_or_never().is_some());
     assert_eq!(home.told(), ["u:acme false a:b"]);
+}
+
+#[test]
+fn whoever_does_not_hear_it_keeps_nobody_waiting() {
+    let home = Home::with_toolsets(UPSTREAM);
+    let session = home.begin("2025-11-25");
+    home.world.run();
+    let (go_on, slow) = oneshot::channel();
+    home.world.slow.borrow_mut().push_back(slow);
+    let mut subscribing = home.subscribing(&session, "repo://acme/slow/1");
+    assert!((&mut subscribing).now_or_never().is_none());
+    // Another context is told meanwhile.
+    assert!(home.subscribe(&session, "resources/subscribe", "repo://acme/web/1").starts_with("2"));
+    home.world.pass(shared::limits::INTEREST_WAIT_MS);
+    assert!((&mut subscribing).now_or_never().is_some());
+    let told = ["u:acme:slow false repo://acme/slow/1", "u:acme:web false repo://acme/web/1"];
+    assert_eq!(home.told(), told);
+    // It is told in the end, and only once.
+    go_on.send(()).unwrap();
+    home.world.run();
+    home.subscribe(&session, "resources/unsubscribe", "repo://acme/web/1");
+    assert_eq!(home.told(), ["u:acme:web false "]);
 }
 
 #[test]

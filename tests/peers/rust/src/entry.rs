@@ -55,7 +55,7 @@ async fn one(env: &Env, key: AgentKey, peer: Peer<'_>, body: &str) -> Result<Res
     let failed = |error: worker::Error| {
         Error::new(Kind::Unavailable, "unreachable").with_detail(error.to_string())
     };
-    let name = key.object_name();
+    let (name, depth) = (key.object_name(), key.scope.depth());
     let message = serde_json::from_str::<&RawValue>(body).map_err(internal)?;
     let hop = Hop {
         key,
@@ -66,6 +66,7 @@ async fn one(env: &Env, key: AgentKey, peer: Peer<'_>, body: &str) -> Result<Res
         is_part: false,
         options: shared::hop::Options::default(),
         mirrors: Vec::new(),
+        depth,
         message,
     };
     let hop = serde_json::to_string(&hop).map_err(internal)?;

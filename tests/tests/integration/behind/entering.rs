@@ -77,7 +77,7 @@ fn a_yes_is_asked_for_once() {
 fn a_no_looks_like_a_path_where_nothing_is() {
     let upstream = Scripted::start(Era::Handshake);
     let front = verified(&upstream);
-    for (n, status) in (0..).zip([401, 403, 404, 410]) {
+    for (n, status) in (0..).zip([403, 404, 410]) {
         let org = format!("org-{n}");
         let page = format!("/orgs/{org}");
         says(&upstream, &page, status);
@@ -117,7 +117,7 @@ fn a_check_that_fails_lets_nobody_new_in() {
     let front = verified(&upstream);
     let known = front.modern("/mcp/known");
     let _: Vec<String> = known.tools();
-    for status in [500, 302, 429] {
+    for status in [500, 302, 401, 429] {
         says(&upstream, "/orgs/acme", status);
         let refused = knocks(&front, "/mcp/acme");
         assert_eq!(refused.status, 503, "{refused:?}");

@@ -246,6 +246,7 @@ impl Agent {
             is_heard: false,
             prefers_stream: false,
             is_part: true,
+            depth: 1,
             options: hop::Options::default(),
             mirrors: Vec::new(),
             message: &to_raw_value(&message).unwrap(),
