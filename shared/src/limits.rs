@@ -58,6 +58,12 @@ pub const UPSTREAM_CAPABILITIES_BYTES_MAX: usize = 64 * 1024;
 /// Messages of an upstream that one call may have on its way to whoever asked.
 pub const UPSTREAM_INBOX_MAX: usize = 256;
 
+/// Bytes of them.
+pub const UPSTREAM_INBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Messages in one batch of an upstream (2025-03-26).
+pub const UPSTREAM_BATCH_MAX: usize = 256;
+
 /// Questions of one call of an upstream that are open at once: it is not heard until one is
 /// answered.
 pub const UPSTREAM_QUESTIONS_MAX: usize = 16;

@@ -7,6 +7,7 @@ use crate::{
     exchange::{Answer, Messages, exchange, exchange_unbounded, within},
     fault::{Failure, Fault},
     guard::Guard,
+    running::Running,
     wire::{self, Fields, JsonObject, Message},
     world::{Request, World},
 };
@@ -93,7 +94,7 @@ pub struct Link {
     /// The meeting that goes on, for as long as anybody waits for it.
     meeting: RefCell<Option<WeakShared<Meeting>>>,
     ids: Cell<u64>,
-    pub(crate) running: crate::talk::Running,
+    pub(crate) running: Running,
 }
 
 impl fmt::Debug for Link {
@@ -121,7 +122,7 @@ impl Link {
         let met = RefCell::new(keeper.load().map(Rc::new));
         // Numbers that no earlier life of this object has used in the same session.
         let ids = Cell::new(world.now().0.saturating_mul(1024));
-        let (meeting, running) = (RefCell::default(), crate::talk::Running::default());
+        let (meeting, running) = (RefCell::default(), Running::default());
         Self { world, guard, target, capabilities, keeper, met, meeting, ids, running }
     }
 

@@ -7,10 +7,10 @@ use crate::{
     fault::{Failure, Fault},
     guard::Turn,
     link::{Link, Met, modern_headers},
-    wire::{self, ErrorObject, Fields, JsonObject, Message, Of},
+    running::{Present, token},
+    wire::{self, ErrorObject, Fields, JsonObject, Message},
     world::World,
 };
-use futures_channel::mpsc;
 use futures_util::{
     FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered,
 };
@@ -19,7 +19,6 @@ use shared::{config::Era, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt,
     future::poll_fn,
     rc::Rc,
     task::Poll,
@@ -78,67 +77,6 @@ pub trait Relay {
 
     /// Keeps what another run of this request should know.
     fn keep(&self, state: Value);
-}
-
-/// The requests that are running in a session, latest last: what an upstream says by itself, and
-/// without a word on what it is about, is for the latest.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Running(Rc<RefCell<Vec<Inbox>>>);
-
-/// The way to a request, by its number.
-type Inbox = (u64, mpsc::Sender<Message>);
-
-impl Running {
-    /// Brings a message to the request that it is about. False if there is none.
-    pub(crate) fn hear(&self, message: Message) -> bool {
-        let mut running = self.0.borrow_mut();
-        let about = match &message {
-            Message::Notification { params, .. } => token(params),
-            // An error of nobody's is none of these, which have streams of their own for theirs.
-            Message::Reply { of: Of::Nobody, .. } => Of::Stranger,
-            Message::Reply { of, .. } => *of,
-            Message::Request { .. } => Of::Nobody,
-        };
-        let found = match about {
-            Of::Number(about) => running.iter_mut().find(|(id, _)| *id == about),
-            Of::Nobody => running.last_mut(),
-            Of::Stranger => None,
-        };
-        found.is_some_and(|(_, inbox)| inbox.try_send(message).is_ok())
-    }
-
-    /// Whether any request runs.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
-
-    fn enter(&self, id: u64) -> (mpsc::Receiver<Message>, Present) {
-        let (sender, inbox) = mpsc::channel(limits::UPSTREAM_INBOX_MAX);
-        self.0.borrow_mut().push((id, sender));
-        (inbox, Present { running: self.clone(), id })
-    }
-}
-
-/// A request that runs; it does not any more when this is dropped.
-struct Present {
-    running: Running,
-    id: u64,
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.running.0.borrow_mut().retain(|(id, _)| *id != self.id);
-    }
-}
-
-/// The request that a notification says it is about.
-fn token(params: &JsonObject) -> Of {
-    let number = match params.get("progressToken") {
-        None => return Of::Nobody,
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(token) => token.as_u64(),
-    };
-    number.map_or(Of::Stranger, Of::Number)
 }
 
 /// Tells an upstream that nobody wants the answer any more, if this is dropped before it is there.
@@ -313,7 +251,7 @@ impl Link {
             id,
             is_over: Cell::new(false),
         };
-        let (inbox, _present) = self.running.enter(id);
+        let present = self.running.enter(id);
         let bounds = self.guard.bounds();
         let (first_byte_ms, total_ms) = match ask.is_list {
             true => (bounds.connect_ms, bounds.connect_ms),
@@ -331,7 +269,7 @@ impl Link {
         };
         let answer = Box::pin(self.post_unbounded(met, body, headers));
         let clock = Clock::new(first_byte_ms);
-        let outcome = conversation.follow(Source::Coming(answer), inbox, clock, total_ms).await;
+        let outcome = conversation.follow(Source::Coming(answer), &present, clock, total_ms).await;
         // One that is late is told that nobody waits any more.
         withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
         outcome
@@ -444,7 +382,7 @@ impl<'c> Conversation<'c> {
     async fn follow(
         &mut self,
         mut source: Source<'c>,
-        mut inbox: mpsc::Receiver<Message>,
+        present: &Present,
         mut clock: Clock,
         total_ms: u32,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
@@ -452,7 +390,7 @@ impl<'c> Conversation<'c> {
         let mut answering = Answering::new();
         let mut what = "its first byte";
         loop {
-            match next(&*link.world, &mut source, &mut inbox, &mut answering, &mut clock).await {
+            match next(&*link.world, &mut source, present, &mut answering, &mut clock).await {
                 Event::Answered => {}
                 Event::Late => return Err(Fault::Late(what)),
                 Event::Come(messages) => {
@@ -582,7 +520,7 @@ async fn rest(
 async fn next(
     world: &dyn World,
     source: &mut Source<'_>,
-    inbox: &mut mpsc::Receiver<Message>,
+    present: &Present,
     answering: &mut Answering<'_>,
     clock: &mut Clock,
 ) -> Event {
@@ -608,10 +546,7 @@ async fn next(
         if let Poll::Ready(event) = heard.poll_unpin(context) {
             return Poll::Ready(event);
         }
-        match inbox.poll_next_unpin(context) {
-            Poll::Ready(Some(message)) => Poll::Ready(Event::Heard(Ok(Some(message)))),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        present.poll_next(context).map(|message| Event::Heard(Ok(Some(message))))
     })
     .await
 }
@@ -687,11 +622,5 @@ impl Round {
             false => relay.asked(questions).await.map_err(Failure::Error)?,
         };
         Ok(Self { number, state, answers: keys.into_iter().zip(answers).collect() })
-    }
-}
-
-impl fmt::Debug for Present {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Present").field("id", &self.id).finish_non_exhaustive()
     }
 }

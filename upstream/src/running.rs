@@ -1,0 +1,189 @@
+//! The requests that run in a session, and what was said of them elsewhere than on their own
+//! streams: it waits, bounded, until they take it. It must not know what is asked, nor by whom.
+
+use crate::wire::{JsonObject, Message, Of};
+use serde_json::Value;
+use shared::limits;
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+/// The requests that are running in a session, latest last: what an upstream says by itself, and
+/// without a word on what it is about, is for the latest.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Running(Rc<RefCell<Vec<Rc<Inbox>>>>);
+
+/// The way to a request, by its number.
+#[derive(Debug)]
+struct Inbox {
+    id: u64,
+    waiting: RefCell<Waiting>,
+}
+
+/// What waits for a request, and its bytes. The reply counts for none: there is one.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<(Message, usize)>,
+    bytes: usize,
+    has_reply: bool,
+    waker: Option<Waker>,
+}
+
+impl Waiting {
+    /// Takes a message in, if there is room. The reply always finds some: without it the request
+    /// would wait for nothing.
+    fn push(&mut self, message: Message) -> bool {
+        let is_reply = matches!(message, Message::Reply { .. });
+        let bytes = if is_reply { 0 } else { bytes(&message) };
+        let sum = self.bytes.saturating_add(bytes);
+        let fits = self.messages.len() < limits::UPSTREAM_INBOX_MAX
+            && sum <= limits::UPSTREAM_INBOX_BYTES_MAX;
+        let is_taken = if is_reply { !self.has_reply } else { fits };
+        if is_taken {
+            self.has_reply |= is_reply;
+            self.bytes = sum;
+            self.messages.push_back((message, bytes));
+            self.waker.take().into_iter().for_each(Waker::wake);
+        }
+        is_taken
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let (message, bytes) = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(message)
+    }
+}
+
+/// About how many bytes a message has.
+fn bytes(message: &Message) -> usize {
+    match message {
+        Message::Reply { .. } => 0,
+        Message::Request { method, params, .. } | Message::Notification { method, params } => {
+            let params = serde_json::to_string(params).map_or(0, |text| text.len());
+            method.len().saturating_add(params)
+        }
+    }
+}
+
+impl Running {
+    /// Brings a message to the request that it is about. False if there is none, or no room.
+    pub(crate) fn hear(&self, message: Message) -> bool {
+        let running = self.0.borrow();
+        let about = match &message {
+            Message::Notification { params, .. } => token(params),
+            // An error of nobody's is none of these, which have streams of their own for theirs.
+            Message::Reply { of: Of::Nobody, .. } => Of::Stranger,
+            Message::Reply { of, .. } => *of,
+            Message::Request { .. } => Of::Nobody,
+        };
+        let found = match about {
+            Of::Number(about) => running.iter().find(|inbox| inbox.id == about),
+            Of::Nobody => running.last(),
+            Of::Stranger => None,
+        };
+        found.is_some_and(|inbox| inbox.waiting.borrow_mut().push(message))
+    }
+
+    /// Whether any request runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// A request runs from now on.
+    pub(crate) fn enter(&self, id: u64) -> Present {
+        let inbox = Rc::new(Inbox { id, waiting: RefCell::default() });
+        self.0.borrow_mut().push(Rc::clone(&inbox));
+        Present { running: self.clone(), inbox }
+    }
+}
+
+/// A request that runs; it does not any more when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Present {
+    running: Running,
+    inbox: Rc<Inbox>,
+}
+
+impl Present {
+    /// The next message that waits for it.
+    pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<Message> {
+        let mut waiting = self.inbox.waiting.borrow_mut();
+        match waiting.pop() {
+            Some(message) => Poll::Ready(message),
+            None => {
+                waiting.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.running.0.borrow_mut().retain(|inbox| !Rc::ptr_eq(inbox, &self.inbox));
+    }
+}
+
+/// The request that a notification says it is about.
+pub(crate) fn token(params: &JsonObject) -> Of {
+    let number = match params.get("progressToken") {
+        None => return Of::Nobody,
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(token) => token.as_u64(),
+    };
+    number.map_or(Of::Stranger, Of::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker;
+    use serde_json::json;
+
+    fn note(bytes: usize) -> Message {
+        let params = json!({ "a": "x".repeat(bytes) }).as_object().unwrap().clone();
+        Message::Notification { method: "notifications/x".to_owned(), params }
+    }
+
+    fn reply() -> Message {
+        Message::Reply { of: Of::Number(1), outcome: Ok([].into()) }
+    }
+
+    fn count(present: &Present) -> usize {
+        let waker = noop_waker();
+        let context = Context::from_waker(&waker);
+        std::iter::from_fn(|| present.poll_next(&context).is_ready().then_some(())).count()
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_messages_and_in_bytes_and_a_reply_always_fits() {
+        for (bytes, most) in [
+            (1, limits::UPSTREAM_INBOX_MAX),
+            (1024 * 1024, limits::UPSTREAM_INBOX_BYTES_MAX / (1024 * 1024) - 1),
+            (limits::UPSTREAM_INBOX_BYTES_MAX, 0),
+        ] {
+            let running = Running::default();
+            let present = running.enter(1);
+            for round in 0..2 {
+                let taken = (0..limits::UPSTREAM_INBOX_MAX + 1)
+                    .take_while(|_| running.hear(note(bytes)))
+                    .count();
+                assert_eq!(taken, most, "{bytes}, {round}");
+                let is_first = round == 0;
+                assert_eq!(running.hear(reply()), is_first, "one reply");
+                assert_eq!(count(&present), taken + usize::from(is_first), "what is taken is room");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_waits_for_a_request_that_is_over() {
+        let running = Running::default();
+        drop(running.enter(1));
+        assert!(running.is_empty() && !running.hear(note(1)) && !running.hear(reply()));
+    }
+}
