@@ -22,7 +22,7 @@ use rmcp::{
     service::{PeerRequestOptions, RequestHandle},
 };
 use serde_json::{Map, Value, json};
-use shared::limits;
+use shared::{SessionId, limits};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -77,6 +77,12 @@ impl Client {
     #[must_use]
     pub fn capabilities(&self) -> JsonObject {
         object(&self.caller.borrow().capabilities)
+    }
+
+    /// What all of its requests have in common, if that is known.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.caller.borrow().session.clone()
     }
 
     /// What an earlier run of this call kept, across its requests (modern era).

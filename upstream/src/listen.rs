@@ -6,6 +6,7 @@ use crate::{
     exchange::Messages,
     fault::Fault,
     link::{Link, Met, modern_headers},
+    running::Lost,
     wire::{ErrorObject, JsonObject, Message},
 };
 use futures_util::{
@@ -284,7 +285,8 @@ impl Link {
             Message::Notification { method, params } => match change(&method, &params) {
                 Some(heard) => hearing(heard),
                 None => {
-                    self.running.hear(Message::Notification { method, params });
+                    // What concerns nobody is lost, and so is what nobody takes in time.
+                    let _ = self.running.hear(Message::Notification { method, params });
                 }
             },
             Message::Request { id, method, .. } if method == "ping" => {
@@ -292,17 +294,30 @@ impl Link {
             }
             Message::Request { id, method, params } => {
                 let copy = id.clone();
-                if !self.running.hear(Message::Request { id, method, params }) {
-                    let message = "nobody is here to be asked".to_owned();
-                    let error = ErrorObject { code: -32601, message, data: None };
-                    self.respond(met, &copy, Err(error)).await;
+                if let Err(lost) = self.running.hear(Message::Request { id, method, params }) {
+                    self.respond(met, &copy, Err(unasked(lost))).await;
                 }
             }
             reply @ Message::Reply { .. } => {
-                self.running.hear(reply);
+                // One that nobody waits for is late.
+                let _ = self.running.hear(reply);
             }
         }
     }
+}
+
+/// Why nobody is asked what an upstream wants to know.
+fn unasked(lost: Lost) -> ErrorObject {
+    let (code, message) = match lost {
+        Lost::Nobody => (-32601, "nobody is here to be asked"),
+        Lost::Anybody => (
+            -32600,
+            "several clients have calls running, and it cannot be told whose question this is; \
+             ask on the stream of the call",
+        ),
+        Lost::Full => (-32603, "too much waits for the client already"),
+    };
+    ErrorObject { code, message: message.to_owned(), data: None }
 }
 
 enum Step {

@@ -12,7 +12,8 @@ use std::{
 };
 
 /// The requests that are running in a session, latest last: what an upstream says by itself, and
-/// without a word on what it is about, is for the latest.
+/// without a word on what it is about, is for the latest. A question is for nobody if it may be
+/// another client's.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Running(Rc<RefCell<Vec<Rc<Inbox>>>>);
 
@@ -20,7 +21,30 @@ pub(crate) struct Running(Rc<RefCell<Vec<Rc<Inbox>>>>);
 #[derive(Debug)]
 struct Inbox {
     id: u64,
+    asker: Asker,
     waiting: RefCell<Waiting>,
+}
+
+/// Who sent a request, as far as they may be asked something that names no request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Nobody who could be asked.
+    Nobody,
+    /// One client, which may be another one's or not.
+    Somebody,
+    /// The client that is known by this.
+    Client(String),
+}
+
+/// Why a message was brought to no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// None that runs is concerned.
+    Nobody,
+    /// Several clients may be.
+    Anybody,
+    /// There is no room for it.
+    Full,
 }
 
 /// What waits for a request, and its bytes. The reply counts for none: there is one.
@@ -70,22 +94,22 @@ fn bytes(message: &Message) -> usize {
 }
 
 impl Running {
-    /// Brings a message to the request that it is about. False if there is none, or no room.
-    pub(crate) fn hear(&self, message: Message) -> bool {
+    /// Brings a message to the request that it is about.
+    pub(crate) fn hear(&self, message: Message) -> Result<(), Lost> {
         let running = self.0.borrow();
         let about = match &message {
             Message::Notification { params, .. } => token(params),
             // An error of nobody's is none of these, which have streams of their own for theirs.
             Message::Reply { of: Of::Nobody, .. } => Of::Stranger,
             Message::Reply { of, .. } => *of,
-            Message::Request { .. } => Of::Nobody,
+            Message::Request { .. } => return asked(&running)?.take(message),
         };
         let found = match about {
             Of::Number(about) => running.iter().find(|inbox| inbox.id == about),
             Of::Nobody => running.last(),
             Of::Stranger => None,
         };
-        found.is_some_and(|inbox| inbox.waiting.borrow_mut().push(message))
+        found.ok_or(Lost::Nobody)?.take(message)
     }
 
     /// Whether any request runs.
@@ -94,11 +118,26 @@ impl Running {
     }
 
     /// A request runs from now on.
-    pub(crate) fn enter(&self, id: u64) -> Present {
-        let inbox = Rc::new(Inbox { id, waiting: RefCell::default() });
+    pub(crate) fn enter(&self, id: u64, asker: Asker) -> Present {
+        let inbox = Rc::new(Inbox { id, asker, waiting: RefCell::default() });
         self.0.borrow_mut().push(Rc::clone(&inbox));
         Present { running: self.clone(), inbox }
     }
+}
+
+impl Inbox {
+    fn take(&self, message: Message) -> Result<(), Lost> {
+        self.waiting.borrow_mut().push(message).then_some(()).ok_or(Lost::Full)
+    }
+}
+
+/// The request whose client is asked what names no request: the latest, if all are of one client.
+fn asked(running: &[Rc<Inbox>]) -> Result<&Rc<Inbox>, Lost> {
+    let mut askable = running.iter().filter(|inbox| inbox.asker != Asker::Nobody);
+    let last = askable.next_back().ok_or(Lost::Nobody)?;
+    let is_same =
+        |other: &Rc<Inbox>| matches!(last.asker, Asker::Client(_)) && other.asker == last.asker;
+    askable.all(is_same).then_some(last).ok_or(Lost::Anybody)
 }
 
 /// A request that runs; it does not any more when this is dropped.
@@ -142,7 +181,7 @@ pub(crate) fn token(params: &JsonObject) -> Of {
 mod tests {
     use super::*;
     use futures_util::task::noop_waker;
-    use serde_json::json;
+    use serde_json::{json, value::RawValue};
 
     fn note(bytes: usize) -> Message {
         let params = json!({ "a": "x".repeat(bytes) }).as_object().unwrap().clone();
@@ -167,14 +206,14 @@ mod tests {
             (limits::UPSTREAM_INBOX_BYTES_MAX, 0),
         ] {
             let running = Running::default();
-            let present = running.enter(1);
+            let present = running.enter(1, Asker::Somebody);
             for round in 0..2 {
                 let taken = (0..limits::UPSTREAM_INBOX_MAX + 1)
-                    .take_while(|_| running.hear(note(bytes)))
+                    .take_while(|_| running.hear(note(bytes)).is_ok())
                     .count();
                 assert_eq!(taken, most, "{bytes}, {round}");
                 let is_first = round == 0;
-                assert_eq!(running.hear(reply()), is_first, "one reply");
+                assert_eq!(running.hear(reply()).is_ok(), is_first, "one reply");
                 assert_eq!(count(&present), taken + usize::from(is_first), "what is taken is room");
             }
         }
@@ -183,7 +222,42 @@ mod tests {
     #[test]
     fn nothing_waits_for_a_request_that_is_over() {
         let running = Running::default();
-        drop(running.enter(1));
-        assert!(running.is_empty() && !running.hear(note(1)) && !running.hear(reply()));
+        drop(running.enter(1, Asker::Somebody));
+        assert!(running.is_empty());
+        assert_eq!(running.hear(note(1)), Err(Lost::Nobody));
+        assert_eq!(running.hear(reply()), Err(Lost::Nobody));
+    }
+
+    #[test]
+    fn a_question_is_brought_to_nobody_whose_it_may_not_be() {
+        use Asker::{Nobody, Somebody};
+        let client = |name: &str| Asker::Client(name.to_owned());
+        for (askers, expected) in [
+            (vec![], Err(Lost::Nobody)),
+            (vec![Nobody, Nobody], Err(Lost::Nobody)),
+            (vec![Somebody], Ok(0)),
+            (vec![client("a")], Ok(0)),
+            (vec![client("a"), client("a")], Ok(1)),
+            (vec![client("a"), Nobody], Ok(0)),
+            (vec![client("a"), Nobody, client("a"), Nobody], Ok(2)),
+            (vec![client("a"), client("b")], Err(Lost::Anybody)),
+            (vec![client("b"), client("a"), client("a")], Err(Lost::Anybody)),
+            (vec![Somebody, Somebody], Err(Lost::Anybody)),
+            (vec![Somebody, client("a")], Err(Lost::Anybody)),
+            (vec![client("a"), Somebody], Err(Lost::Anybody)),
+        ] {
+            let running = Running::default();
+            let name = format!("{askers:?}");
+            let present: Vec<_> =
+                (0..).zip(askers).map(|(id, asker)| running.enter(id, asker)).collect();
+            let id = RawValue::from_string("1".to_owned()).unwrap();
+            let question =
+                Message::Request { id, method: "m".to_owned(), params: JsonObject::new() };
+            let outcome = running.hear(question);
+            let asked: Vec<_> = present.iter().map(count).collect();
+            let found = outcome.map(|()| asked.iter().position(|count| *count == 1).unwrap());
+            assert_eq!(found, expected, "{name}");
+            assert_eq!(asked.iter().sum::<usize>(), usize::from(expected.is_ok()), "{name}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     fault::{Failure, Fault},
     guard::Turn,
     link::{Link, Met, modern_headers},
-    running::{Present, token},
+    running::{Asker, Present, token},
     wire::{self, ErrorObject, Fields, JsonObject, Message},
     world::World,
 };
@@ -68,6 +68,10 @@ pub trait Relay {
         &'a self,
         questions: Vec<Question>,
     ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>>;
+
+    /// What the client is known by, the same in all of its requests; `None` where that is not
+    /// known. What is asked of one is never asked of another.
+    fn client(&self) -> Option<String>;
 
     /// The upstream ended its stream for now and wants to be asked for the rest.
     fn paused(&self) -> LocalBoxFuture<'_, ()>;
@@ -251,7 +255,11 @@ impl Link {
             id,
             is_over: Cell::new(false),
         };
-        let present = self.running.enter(id);
+        let asker = match ask.is_list {
+            true => Asker::Nobody,
+            false => relay.client().map_or(Asker::Somebody, Asker::Client),
+        };
+        let present = self.running.enter(id, asker);
         let bounds = self.guard.bounds();
         let (first_byte_ms, total_ms) = match ask.is_list {
             true => (bounds.connect_ms, bounds.connect_ms),

@@ -488,7 +488,7 @@ fn no_stream_is_opened_for_a_request_in_the_modern_era_or_of_a_mute_upstream() {
 fn what_is_said_on_a_sessions_stream_finds_its_request() {
     let speaker = Speaker::of(false);
     let link = met(&speaker);
-    let askers = [Rc::<Asker>::default(), Rc::default()];
+    let askers = [Asker::of("a"), Asker::of("a")];
     let wish = || Ask { wants_progress: true, ..call() };
     let (first, _ear) = ask(&speaker, &link, wish(), &askers[0]);
     let (second, _ear2) = ask(&speaker, &link, wish(), &askers[1]);
@@ -514,6 +514,28 @@ fn what_is_said_on_a_sessions_stream_finds_its_request() {
     speaker.say(&reply(&calls[0], json!({ "a": 1 })));
     assert_eq!(value(first.outcome()), json!({ "a": 1 }), "even its reply");
     assert!(!second.is_over());
+}
+
+#[test]
+fn a_question_that_may_be_of_several_clients_is_asked_of_none() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    let link = met(&speaker);
+    let askers = [Asker::of("a"), Asker::of("b")];
+    let (_first, _ear) = ask(&speaker, &link, call(), &askers[0]);
+    let (second, _ear2) = ask(&speaker, &link, call(), &askers[1]);
+    let question = json!({ "id": 5, "method": "elicitation/create", "params": {} });
+    speaker.say(&question);
+    let error = &stage.seen_of("reply")[0].body["error"];
+    assert_eq!(error["code"], -32600);
+    assert!(error["message"].as_str().unwrap().contains("whose question"), "{error}");
+    assert!(askers.iter().all(|asker| asker.keys().is_empty()));
+    let list = Ask { method: "tools/call", is_list: true, ..Ask::default() };
+    let (_list, _ear3) = ask(&speaker, &link, list, &Rc::default());
+    second.stop();
+    stage.settle();
+    speaker.say(&question);
+    assert_eq!(askers[0].keys().len(), 1, "once there is one, it is asked");
 }
 
 #[test]

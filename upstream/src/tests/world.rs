@@ -570,6 +570,7 @@ pub(super) struct Asker {
     pub(super) questions: RefCell<Vec<Vec<Question>>>,
     pub(super) pauses: Cell<u32>,
     pub(super) state: RefCell<Option<Value>>,
+    pub(super) client: Option<String>,
     answer: RefCell<Option<Box<dyn Fn(Vec<Question>) -> Answers>>>,
 }
 
@@ -582,6 +583,11 @@ impl Asker {
         let asker = Self::default();
         *asker.answer.borrow_mut() = Some(Box::new(move |asked| Box::pin(answer(asked))));
         Rc::new(asker)
+    }
+
+    /// A client that is known by this.
+    pub(super) fn of(client: &str) -> Rc<Self> {
+        Rc::new(Self { client: Some(client.to_owned()), ..Self::default() })
     }
 
     /// What was said, as texts.
@@ -612,6 +618,10 @@ impl Relay for Asker {
             Some(answer) => answer(questions),
             None => Box::pin(pending()),
         }
+    }
+
+    fn client(&self) -> Option<String> {
+        self.client.clone()
     }
 
     fn paused(&self) -> LocalBoxFuture<'_, ()> {
