@@ -48,6 +48,9 @@ pub struct Ear {
     is_open: Cell<bool>,
     /// The session that was told of resources, and of which.
     told: RefCell<(Option<String>, BTreeSet<String>)>,
+    /// Whether it is being told, and whether there is a wish since.
+    is_telling: Cell<bool>,
+    is_untold: Cell<bool>,
 }
 
 impl fmt::Debug for Ear {
@@ -65,6 +68,8 @@ impl Default for Ear {
             changed: Notify::new(),
             is_open: Cell::new(false),
             told: RefCell::default(),
+            is_telling: Cell::new(false),
+            is_untold: Cell::new(false),
         }
     }
 }
@@ -114,7 +119,7 @@ impl Link {
         }
     }
 
-    async fn hear_on(self: &Rc<Self>, ear: &Ear, hearing: &Hearing) {
+    async fn hear_on(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
         let mut failures = 0_u32;
         let mut is_renewed = false;
         while self.is_heard(ear) {
@@ -182,12 +187,12 @@ impl Link {
     }
 
     /// Opens the stream, in the era's own way.
-    async fn open(&self, met: &Rc<Met>, ear: &Ear) -> Result<Messages, Fault> {
+    async fn open(self: &Rc<Self>, met: &Rc<Met>, ear: &Rc<Ear>) -> Result<Messages, Fault> {
         // What was wished up to here needs no word besides.
         ear.changed.notified().now_or_never();
         if met.era == Era::Handshake {
             let messages = self.listen(met, None).await?;
-            self.subscribe(met, ear).await;
+            self.tell(ear);
             return Ok(messages);
         }
         let uris = ear.uris.borrow().clone();
@@ -212,8 +217,26 @@ impl Link {
         }
     }
 
-    /// Makes the session's subscriptions what they are wished to be.
-    async fn subscribe(&self, met: &Rc<Met>, ear: &Ear) {
+    /// Tells the session of what is wished for. Nobody waits for that: an upstream that is slow to
+    /// subscribe is heard meanwhile.
+    fn tell(self: &Rc<Self>, ear: &Rc<Ear>) {
+        ear.is_untold.set(true);
+        if ear.is_telling.replace(true) {
+            return;
+        }
+        let (link, ear) = (Rc::clone(self), Rc::clone(ear));
+        self.world.spawn(Box::pin(async move {
+            while ear.is_untold.replace(false) {
+                if let Some(met) = link.known() {
+                    link.subscribe(&met, &ear).await;
+                }
+            }
+            ear.is_telling.set(false);
+        }));
+    }
+
+    /// Makes the session's subscriptions what they are wished to be, as far as it agrees.
+    async fn subscribe(&self, met: &Met, ear: &Ear) {
         if met.era == Era::Modern || !met.can(&["resources", "subscribe"]) {
             return;
         }
@@ -227,25 +250,28 @@ impl Link {
         };
         let ended = had.difference(&wanted).map(|uri| ("resources/unsubscribe", uri));
         let begun = wanted.difference(&had).map(|uri| ("resources/subscribe", uri));
-        let mut now = had.clone();
         for (method, uri) in ended.chain(begun) {
             let params = JsonObject::from_iter([("uri".to_owned(), uri.clone().into())]);
-            let is_told = self.simple(Some(met), method, params, &[]).await.is_ok();
-            if method == "resources/subscribe" && is_told {
-                now.insert(uri.clone());
-            } else {
-                now.remove(uri);
+            let outcome = self.simple(Some(met), method, params, &[]).await;
+            let mut told = ear.told.borrow_mut();
+            match (method, &outcome) {
+                ("resources/subscribe", Ok((_, Ok(_)))) => told.1.insert(uri.clone()),
+                // What it says of a resource that nobody wants to hear of is not heard.
+                _ => told.1.remove(uri),
+            };
+            if outcome.is_err() {
+                // It is tried with the next wish, and when the stream is opened again.
+                return;
             }
         }
-        ear.told.borrow_mut().1 = now;
     }
 
     /// Hears a stream to its end, or until nobody wants to any more.
     async fn hear_stream(
-        &self,
+        self: &Rc<Self>,
         met: &Rc<Met>,
         mut messages: Messages,
-        ear: &Ear,
+        ear: &Rc<Ear>,
         hearing: &Hearing,
     ) -> End {
         loop {
@@ -266,7 +292,7 @@ impl Link {
                 Step::Message(Ok(None) | Err(_)) => return End::Ended(messages.retry_ms),
                 // In the modern era a wish is a part of the request.
                 Step::Wish if met.era == Era::Modern => return End::Left,
-                Step::Wish => self.subscribe(met, ear).await,
+                Step::Wish => self.tell(ear),
                 // It is looked at whether anybody still wants it.
                 Step::Silence => {}
             }

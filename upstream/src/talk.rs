@@ -326,7 +326,13 @@ impl Link {
         }
         let params = JsonObject::from_iter([("level".to_owned(), wanted.into())]);
         // Where it fails there are fewer logs; the call that follows says more of the matter.
-        if self.simple(Some(met), "logging/setLevel", params, &[]).await.is_ok() {
+        let is_settled = match self.simple(Some(met), "logging/setLevel", params, &[]).await {
+            Ok((_, Ok(_))) => true,
+            // It has no such thing, whatever it says of itself: asking again changes nothing.
+            Ok((_, Err(error))) => error.code == -32601,
+            Err(_) => false,
+        };
+        if is_settled {
             self.learn(|met| met.level = Some(wanted.to_owned()));
         }
     }

@@ -188,32 +188,60 @@ fn a_wish_is_a_new_request_in_the_modern_era() {
 
 #[test]
 fn a_subscription_that_failed_is_tried_with_the_next_wish() {
-    let is_well = Rc::new(Cell::new(false));
-    let well = Rc::clone(&is_well);
-    let stage = Stage::with(move |stage, seen| {
-        handshake(stage, seen, |_, seen| match seen.rpc() {
-            "GET" => {
-                let (mouth, plan) = Plan::spoken();
-                MOUTHS.with_borrow_mut(|mouths| mouths.push(mouth));
-                plan
-            }
-            _ if well.get() => Plan::result(seen, json!({})),
-            _ => Plan::Refuse,
-        })
-    });
-    let ear = wanting(false, &["a"]);
-    stage.hear(&stage.link(), &ear);
-    is_well.set(true);
-    want(&ear, false, &["a", "b"]);
-    stage.settle();
-    want(&ear, true, &["a", "b"]);
-    stage.settle();
-    let expected = pairs(&[("subscribe", "a"), ("subscribe", "a"), ("subscribe", "b")]);
-    assert_eq!(told(&stage), expected);
+    let failures: [fn(&Seen) -> Plan; 2] =
+        [|_| Plan::Refuse, |seen| Plan::json(200, &super::world::error(seen, -32603, "not now"))];
+    for failure in failures {
+        let is_well = Rc::new(Cell::new(false));
+        let well = Rc::clone(&is_well);
+        let stage = Stage::with(move |stage, seen| {
+            handshake(stage, seen, |stage, seen| match seen.rpc() {
+                "GET" => Plan::sse(stage, vec![Piece::Hang]),
+                _ if well.get() => Plan::result(seen, json!({})),
+                _ => failure(seen),
+            })
+        });
+        let ear = wanting(false, &["a"]);
+        stage.hear(&stage.link(), &ear);
+        is_well.set(true);
+        want(&ear, false, &["a", "b"]);
+        stage.settle();
+        want(&ear, true, &["a", "b"]);
+        stage.settle();
+        let expected = pairs(&[("subscribe", "a"), ("subscribe", "a"), ("subscribe", "b")]);
+        assert_eq!(told(&stage), expected);
+    }
 }
 
-thread_local! {
-    static MOUTHS: RefCell<Vec<Mouth>> = const { RefCell::new(Vec::new()) };
+#[test]
+fn an_upstream_that_is_slow_to_subscribe_is_heard_meanwhile() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    stage.serve_before(|seen| {
+        let plan = || Plan::result(seen, json!({})).later(1_000);
+        seen.rpc().starts_with("resources/").then(plan)
+    });
+    let ear = wanting(true, &["a"]);
+    let heard = stage.hear(&stage.link(), &ear);
+    assert_eq!((heard.borrow().len(), told(stage).len()), (1, 1));
+    // What is wished meanwhile is told after it, as it is wished last.
+    want(&ear, true, &["a", "b"]);
+    want(&ear, true, &["b", "c"]);
+    speaker.say(&note(TOOLS, json!({})));
+    assert_eq!(*heard.borrow(), [Heard::Open, Heard::Tools], "at once");
+    stage.pass(10_000);
+    let expected =
+        [("subscribe", "a"), ("unsubscribe", "a"), ("subscribe", "b"), ("subscribe", "c")];
+    assert_eq!(told(stage), pairs(&expected));
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_not_told_of_the_rest() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    stage.serve_before(|seen| seen.rpc().starts_with("resources/").then_some(Plan::Never));
+    stage.hear(&stage.link(), &wanting(true, &["a", "b", "c"]));
+    stage.pass(60_000);
+    assert_eq!(told(stage), pairs(&[("subscribe", "a")]));
 }
 
 #[test]

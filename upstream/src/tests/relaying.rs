@@ -2,8 +2,8 @@
 //! request is answered with.
 
 use super::world::{
-    Asker, Mouth, Piece, Plan, Seen, Stage, Task, call, event, handshake, modern, note, reply,
-    told, value,
+    Asker, Mouth, Piece, Plan, Seen, Stage, Task, call, error, event, handshake, modern, note,
+    reply, told, value,
 };
 use crate::{Ask, Failure, Fields, Relay as _, wire::ErrorObject};
 use futures_util::FutureExt as _;
@@ -115,6 +115,21 @@ fn a_level_that_is_refused_is_no_failure_and_a_server_without_logs_is_not_asked(
         });
         value(stage.ask(&stage.link(), Ask { level: Some("info".to_owned()), ..call() }));
         assert_eq!(stage.count("logging/setLevel"), usize::from(copy != json!({})));
+    }
+}
+
+#[test]
+fn a_level_that_was_refused_is_asked_for_again_unless_there_is_no_such_thing() {
+    for (code, expected) in [(-32603, 2), (-32602, 2), (-32601, 1)] {
+        let stage = Stage::with(move |stage, seen| match seen.rpc() {
+            "logging/setLevel" => Plan::json(200, &error(seen, code, "no")),
+            _ => handshake(stage, seen, |_, seen| Plan::result(seen, json!({}))),
+        });
+        let link = stage.link();
+        for _ in 0..2 {
+            value(stage.ask(&link, Ask { level: Some("info".to_owned()), ..call() }));
+        }
+        assert_eq!(stage.count("logging/setLevel"), expected, "{code}");
     }
 }
 
