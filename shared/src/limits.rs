@@ -68,7 +68,11 @@ pub const UPSTREAM_BATCH_MAX: usize = 256;
 /// answered.
 pub const UPSTREAM_QUESTIONS_MAX: usize = 16;
 
-/// Calls of one context that wait for their turn at one upstream.
+/// Requests of one context to one upstream at once that take no time: lists, looks at tasks. They
+/// wait for no call.
+pub const UPSTREAM_BRIEF_MAX: usize = 4;
+
+/// Calls of one context that wait for their turn at one upstream, and as many such requests.
 pub const UPSTREAM_QUEUE_MAX: usize = 64;
 
 /// Redirects of one request that are followed.

@@ -89,8 +89,50 @@ pub struct Guard {
     world: Rc<dyn World>,
     bounds: Bounds,
     breaker: RefCell<Breaker>,
+    calls: Queue,
+    brief: Queue,
+}
+
+/// How a request waits for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// It takes as long as it takes: a call.
+    #[default]
+    Call,
+    /// It takes no time, and waits for nothing that does: a list, a look at a task.
+    Brief,
+    /// It waits for nothing: it ends what others may wait for.
+    Urgent,
+}
+
+/// Requests of one pace: so many at once, and so many that wait.
+struct Queue {
     turns: Arc<Semaphore>,
     waiting: Cell<usize>,
+    wait_ms: u32,
+}
+
+impl Queue {
+    fn new(at_once: usize, wait_ms: u32) -> Self {
+        Self { turns: Arc::new(Semaphore::new(at_once)), waiting: Cell::default(), wait_ms }
+    }
+
+    /// Waits for a turn; `None` where too many wait already, or for too long.
+    async fn turn(&self, world: &dyn World) -> Option<Turn> {
+        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
+            return Some(Turn { _permit: permit });
+        }
+        if self.waiting.get() >= limits::UPSTREAM_QUEUE_MAX {
+            return None;
+        }
+        self.waiting.set(self.waiting.get().saturating_add(1));
+        let _waiting = Waiting(&self.waiting);
+        let turn = Box::pin(Arc::clone(&self.turns).acquire_owned());
+        match select(turn, world.sleep(self.wait_ms)).await {
+            Either::Left((Ok(permit), _)) => Some(Turn { _permit: permit }),
+            Either::Left((Err(_), _)) | Either::Right(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Guard {
@@ -141,9 +183,10 @@ impl Drop for Attempt<'_> {
 impl Guard {
     /// Before the upstream that people know as `name`.
     pub fn new(name: String, world: Rc<dyn World>, bounds: Bounds) -> Self {
-        let turns = Arc::new(Semaphore::new(usize::try_from(bounds.concurrency).unwrap_or(1)));
-        let (breaker, waiting) = (RefCell::default(), Cell::default());
-        Self { name, world, bounds, breaker, turns, waiting }
+        let at_once = usize::try_from(bounds.concurrency).unwrap_or(1);
+        let calls = Queue::new(at_once, bounds.first_byte_ms);
+        let brief = Queue::new(limits::UPSTREAM_BRIEF_MAX, bounds.connect_ms);
+        Self { name, world, bounds, breaker: RefCell::default(), calls, brief }
     }
 
     /// The upstream's name.
@@ -158,28 +201,21 @@ impl Guard {
         self.bounds
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn, where there are turns.
     ///
     /// # Errors
     /// [`Kind::Limit`] where too many wait already, or for too long.
-    pub async fn turn(&self) -> Result<Turn, Error> {
-        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(Turn { _permit: permit });
-        }
-        let busy = || {
-            let text = format!("too many calls of {} are running here; try again", self.name);
-            Error::new(Kind::Limit, text)
+    pub async fn turn(&self, pace: Pace) -> Result<Option<Turn>, Error> {
+        let (queue, what) = match pace {
+            Pace::Call => (&self.calls, "calls"),
+            Pace::Brief => (&self.brief, "requests"),
+            Pace::Urgent => return Ok(None),
         };
-        if self.waiting.get() >= limits::UPSTREAM_QUEUE_MAX {
-            return Err(busy());
-        }
-        self.waiting.set(self.waiting.get().saturating_add(1));
-        let _waiting = Waiting(&self.waiting);
-        let turn = Box::pin(Arc::clone(&self.turns).acquire_owned());
-        match select(turn, self.world.sleep(self.bounds.first_byte_ms)).await {
-            Either::Left((Ok(permit), _)) => Ok(Turn { _permit: permit }),
-            Either::Left((Err(_), _)) | Either::Right(_) => Err(busy()),
-        }
+        let turn = queue.turn(&*self.world).await;
+        turn.map(Some).ok_or_else(|| {
+            let text = format!("too many {what} of {} are running here; try again", self.name);
+            Error::new(Kind::Limit, text)
+        })
     }
 
     /// The upstream has begun to answer.

@@ -5,7 +5,7 @@
 use crate::{
     exchange::Messages,
     fault::{Failure, Fault},
-    guard::Turn,
+    guard::{Pace, Turn},
     link::{Link, Met, modern_headers},
     running::{Asker, Present, token},
     wire::{self, ErrorObject, Fields, JsonObject, Message},
@@ -37,8 +37,8 @@ pub struct Ask {
     pub mirrors: Vec<(String, String)>,
     /// Whether it may be asked twice where it is not known whether it was heard.
     pub may_repeat: bool,
-    /// Whether it is one of those that take no time: its bound is another.
-    pub is_list: bool,
+    /// How it waits for its turn. One that takes no time has another bound, and asks nobody.
+    pub pace: Pace,
     /// Whether anybody wants to hear how far it is.
     pub wants_progress: bool,
     /// The least severe log level that anybody wants to hear.
@@ -184,7 +184,7 @@ impl Link {
         let mut round = Round::restored(relay.kept());
         loop {
             // Others have their turn while the client is asked.
-            let turn = RefCell::new(Some(self.guard.turn().await?));
+            let turn = RefCell::new(self.guard.turn(ask.pace).await?);
             let (era, fields) = self.ask_once(&ask, &round, relay, &turn).await?;
             drop(turn);
             // In the other era a result may hold what it likes, and nothing of it is for us.
@@ -255,15 +255,15 @@ impl Link {
             id,
             is_over: Cell::new(false),
         };
-        let asker = match ask.is_list {
-            true => Asker::Nobody,
-            false => relay.client().map_or(Asker::Somebody, Asker::Client),
+        let asker = match ask.pace {
+            Pace::Call => relay.client().map_or(Asker::Somebody, Asker::Client),
+            Pace::Brief | Pace::Urgent => Asker::Nobody,
         };
         let present = self.running.enter(id, asker);
         let bounds = self.guard.bounds();
-        let (first_byte_ms, total_ms) = match ask.is_list {
-            true => (bounds.connect_ms, bounds.connect_ms),
-            false => (bounds.first_byte_ms, bounds.total_ms),
+        let (first_byte_ms, total_ms) = match ask.pace {
+            Pace::Call => (bounds.first_byte_ms, bounds.total_ms),
+            Pace::Brief | Pace::Urgent => (bounds.connect_ms, bounds.connect_ms),
         };
         let mut conversation = Conversation {
             link: self,

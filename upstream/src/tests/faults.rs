@@ -4,7 +4,7 @@
 use super::world::{
     Piece, Plan, Seen, Stage, call, error, handshake, modern, own, raw, read, reply, told, value,
 };
-use crate::{Ask, Failure, Fields};
+use crate::{Ask, Failure, Fields, guard::Pace};
 use serde_json::json;
 use shared::{Kind, config::Bounds, limits};
 use std::rc::Rc;
@@ -113,11 +113,11 @@ fn each_part_of_an_answer_has_its_time() {
         ),
     ];
     for (name, answer, whole, list) in answers {
-        for (is_list, expected) in [(false, whole), (true, list)] {
+        for (pace, expected) in [(Pace::Call, whole), (Pace::Brief, list), (Pace::Urgent, list)] {
             for stage in stages(answer) {
                 let link = stage.link_of(bounds, None);
-                assert_eq!(told(stage.ask(&link, Ask { is_list, ..call() })), LATE, "{name}");
-                assert_eq!(stage.now(), expected, "{name}, {is_list}");
+                assert_eq!(told(stage.ask(&link, Ask { pace, ..call() })), LATE, "{name}");
+                assert_eq!(stage.now(), expected, "{name}, {pace:?}");
             }
         }
     }

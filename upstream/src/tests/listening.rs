@@ -6,6 +6,7 @@ use super::world::{
 };
 use crate::{
     Ask,
+    guard::Pace,
     listen::{Ear, Heard},
 };
 use serde_json::{Value, json};
@@ -558,7 +559,7 @@ fn a_question_that_may_be_of_several_clients_is_asked_of_none() {
     assert_eq!(error["code"], -32600);
     assert!(error["message"].as_str().unwrap().contains("whose question"), "{error}");
     assert!(askers.iter().all(|asker| asker.keys().is_empty()));
-    let list = Ask { method: "tools/call", is_list: true, ..Ask::default() };
+    let list = Ask { method: "tools/call", pace: Pace::Brief, ..Ask::default() };
     let (_list, _ear3) = ask(&speaker, &link, list, &Rc::default());
     second.stop();
     stage.settle();
