@@ -235,7 +235,8 @@ async fn follow(world: &dyn World, address: &Address, request: Request) -> Resul
 
 /// A status that is none of success, with the JSON-RPC error that may be in its body.
 async fn refused(world: &dyn World, status: u16, response: Response, bound_ms: u32) -> Fault {
-    let retry_after_ms = response.header("retry-after").and_then(retry_after);
+    let wait = response.header("retry-after");
+    let retry_after_ms = wait.and_then(|wait| retry_after(wait, world.now()));
     let (mut body, mut bytes) = (response.body, Vec::new());
     let reading = read(&mut body, &mut bytes, limits::UPSTREAM_ERROR_BYTES_MAX);
     // The status says enough where the body is not to be had.
