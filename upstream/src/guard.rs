@@ -1,7 +1,7 @@
 //! How much one upstream gets at once, and when it is left alone: a bounded queue in front of it,
 //! and a breaker that opens when it fails again and again. It must not know what is asked.
 
-use crate::world::World;
+use crate::{fault::Fault, world::World};
 use futures_util::future::{Either, select};
 use shared::{Error, Kind, Millis, config::Bounds, limits};
 use std::{
@@ -27,15 +27,23 @@ impl Breaker {
     /// # Errors
     /// Milliseconds until the next try.
     pub fn admit(&mut self, now: Millis) -> Result<Pass, u64> {
-        match self.until {
-            None => Ok(Pass::Free),
-            Some(until) if now < until => Err(until.since(now)),
-            // Somebody is trying already.
-            Some(_) if self.is_trying => Err(limits::BREAKER_MS_MIN),
-            Some(_) => {
+        match self.left_ms(now) {
+            Some(wait) => Err(wait),
+            None if self.until.is_none() => Ok(Pass::Free),
+            None => {
                 self.is_trying = true;
                 Ok(Pass::Try)
             }
+        }
+    }
+
+    /// How long the upstream is left alone; `None` where it may be asked.
+    #[must_use]
+    pub fn left_ms(&self, now: Millis) -> Option<u64> {
+        match self.until? {
+            until if now < until => Some(until.since(now)),
+            // Somebody is trying already.
+            _ => self.is_trying.then_some(limits::BREAKER_MS_MIN),
         }
     }
 
@@ -168,6 +176,14 @@ impl Attempt<'_> {
         self.guard.breaker.borrow_mut().succeed();
     }
 
+    /// It had a fault: what is not the upstream's doing is an answer.
+    pub fn fail_by(self, fault: &Fault) {
+        match fault.is_serious() {
+            true => self.fail(),
+            false => self.succeed(),
+        }
+    }
+
     /// It failed by the upstream's doing.
     pub fn fail(self) {
         self.guard.breaker.borrow_mut().fail(self.guard.world.now(), self.pass);
@@ -223,6 +239,12 @@ impl Guard {
         self.breaker.borrow_mut().begin();
     }
 
+    /// How long the upstream is left alone, for whoever would not count as a try.
+    #[must_use]
+    pub fn left_ms(&self) -> Option<u64> {
+        self.breaker.borrow().left_ms(self.world.now())
+    }
+
     /// Asks the breaker.
     ///
     /// # Errors
@@ -252,13 +274,17 @@ mod tests {
         let mut now = Millis(0);
         for _ in 0..limits::BREAKER_FAILURES {
             assert_eq!(breaker.admit(now), Ok(Pass::Free));
+            assert_eq!(breaker.left_ms(now), None);
             breaker.fail(now, Pass::Free);
         }
+        assert_eq!(breaker.left_ms(now), Some(limits::BREAKER_MS_MIN));
         assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN));
         breaker.fail(now, Pass::Free);
         assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN), "an old one changes nothing");
         now = now.after(limits::BREAKER_MS_MIN);
+        assert_eq!(breaker.left_ms(now), None, "looking is no try");
         assert_eq!(breaker.admit(now), Ok(Pass::Try), "one try");
+        assert_eq!(breaker.left_ms(now), Some(limits::BREAKER_MS_MIN));
         breaker.give_up(Pass::Free);
         assert!(breaker.admit(now).is_err(), "and no other");
         breaker.fail(now, Pass::Try);

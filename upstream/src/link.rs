@@ -170,22 +170,33 @@ impl Link {
         meeting
     }
 
-    /// However many wait for it, the breaker hears of one try.
+    /// Meets the upstream, and again after a fault that passes: nothing is done yet that could be
+    /// done twice. However many wait for it, the breaker hears of each try once.
     async fn try_introduce(self: Rc<Self>) -> Result<Rc<Met>, Failure> {
-        let attempt = self.guard.attempt()?;
-        match self.introduce().await {
-            Ok(met) => {
-                attempt.succeed();
-                Ok(met)
-            }
-            Err(fault) => {
-                match fault.is_serious() {
-                    true => attempt.fail(),
-                    false => attempt.succeed(),
+        let mut tries = 0;
+        loop {
+            let attempt = self.guard.attempt()?;
+            let fault = match self.introduce().await {
+                Ok(met) => {
+                    attempt.succeed();
+                    return Ok(met);
                 }
-                Err(fault.told(self.guard.name()))
+                Err(fault) => fault,
+            };
+            attempt.fail_by(&fault);
+            match self.pause_ms(&fault, tries) {
+                None => return Err(fault.told(self.guard.name())),
+                Some(wait) => self.world.sleep(wait).await,
             }
+            tries = tries.saturating_add(1);
         }
+    }
+
+    /// How long to wait before another try, after so many; `None` where none makes sense.
+    pub(crate) fn pause_ms(&self, fault: &Fault, tries: u32) -> Option<u32> {
+        let wait = wait_ms(tries, fault.retry_after_ms(), self.world.random());
+        let is_left = self.guard.left_ms().is_some();
+        wait.filter(|_| fault.is_passing() && !is_left && tries < self.guard.bounds().retries)
     }
 
     /// Keeps what was learned since.
@@ -422,6 +433,15 @@ impl Link {
             "io.modelcontextprotocol/clientCapabilities": self.capabilities,
         })
     }
+}
+
+/// How long to wait before another try; `None` if that is longer than anybody waits.
+fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
+    let step = limits::RETRY_MS_MIN.saturating_mul(1 << tries.min(10));
+    // So that those who failed together do not come back together.
+    let jitter = u64::from(random.first().copied().unwrap_or(0)).saturating_mul(step) / 512;
+    let wait = asked.unwrap_or(0).max(step.saturating_add(jitter));
+    u32::try_from(wait).ok().filter(|_| wait <= limits::RETRY_MS_MAX)
 }
 
 fn object(fields: &Fields, name: &str) -> JsonObject {

@@ -204,7 +204,6 @@ impl Link {
         relay: &dyn Relay,
         turn: &RefCell<Option<Turn>>,
     ) -> Result<(Era, Fields), Failure> {
-        let retries = self.guard.bounds().retries;
         let (mut tries, mut renewals) = (0, 0);
         loop {
             let met = self.meet().await?;
@@ -217,10 +216,7 @@ impl Link {
                 }
                 Err(fault) => fault,
             };
-            match fault.is_serious() {
-                true => attempt.fail(),
-                false => attempt.succeed(),
-            }
+            attempt.fail_by(&fault);
             if renewals == 0 && is_forgotten(&met, &fault) {
                 // It did nothing: it does not know who asks.
                 self.forget(&met);
@@ -228,8 +224,7 @@ impl Link {
                 continue;
             }
             let is_safe = ask.may_repeat || fault.is_refusal();
-            let wait = wait_ms(tries, fault.retry_after_ms(), self.world.random());
-            match wait.filter(|_| is_safe && fault.is_passing() && tries < retries) {
+            match self.pause_ms(&fault, tries).filter(|_| is_safe) {
                 None => return Err(fault.told(self.guard.name())),
                 Some(wait) => self.world.sleep(wait).await,
             }
@@ -379,15 +374,6 @@ fn is_forgotten(met: &Met, fault: &Fault) -> bool {
         }
         Era::Modern => error.as_ref().is_some_and(|error| error.code == -32022),
     }
-}
-
-/// How long to wait before another try; `None` if that is longer than anybody waits.
-fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
-    let step = limits::RETRY_MS_MIN.saturating_mul(1 << tries.min(10));
-    // So that those who failed together do not come back together.
-    let jitter = u64::from(random.first().copied().unwrap_or(0)).saturating_mul(step) / 512;
-    let wait = asked.unwrap_or(0).max(step.saturating_add(jitter));
-    u32::try_from(wait).ok().filter(|_| wait <= limits::RETRY_MS_MAX)
 }
 
 impl<'c> Conversation<'c> {
