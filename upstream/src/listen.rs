@@ -308,6 +308,9 @@ impl Link {
             return;
         }
         match message {
+            Message::Notification { method, params } if method == "notifications/cancelled" => {
+                self.running.withdraw(&params);
+            }
             Message::Notification { method, params } => match change(&method, &params) {
                 Some(heard) => hearing(heard),
                 None => {

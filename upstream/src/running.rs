@@ -2,11 +2,13 @@
 //! streams: it waits, bounded, until they take it. It must not know what is asked, nor by whom.
 
 use crate::wire::{JsonObject, Message, Of};
-use serde_json::Value;
+use futures_util::future::{AbortHandle, abortable};
+use serde_json::{Value, value::RawValue};
 use shared::limits;
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    future::Future,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -23,6 +25,8 @@ struct Inbox {
     id: u64,
     asker: Asker,
     waiting: RefCell<Waiting>,
+    /// What its client is being asked, by the upstream's ids: its caller bounds how much.
+    open: RefCell<Vec<(Value, AbortHandle)>>,
 }
 
 /// Who sent a request, as far as they may be asked something that names no request.
@@ -80,6 +84,22 @@ impl Waiting {
         self.bytes = self.bytes.saturating_sub(bytes);
         Some(message)
     }
+
+    fn remove_question(&mut self, id: &Value) {
+        let is_it = |message: &Message| match message {
+            Message::Request { id: own, .. } => value(own) == *id,
+            _ => false,
+        };
+        let gone = self.messages.iter().position(|(message, _)| is_it(message));
+        if let Some((_, bytes)) = gone.and_then(|index| self.messages.remove(index)) {
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+    }
+}
+
+/// An id as a value, so that it is the same however it is written.
+fn value(id: &RawValue) -> Value {
+    serde_json::from_str(id.get()).unwrap_or_default()
 }
 
 /// About how many bytes a message has.
@@ -94,6 +114,13 @@ fn bytes(message: &Message) -> usize {
 }
 
 impl Running {
+    /// An upstream wants no answer any more to a question of its own: nobody is asked any longer.
+    pub(crate) fn withdraw(&self, params: &JsonObject) {
+        if let Some(id) = params.get("requestId") {
+            self.0.borrow().iter().for_each(|inbox| inbox.withdraw(id));
+        }
+    }
+
     /// Brings a message to the request that it is about.
     pub(crate) fn hear(&self, message: Message) -> Result<(), Lost> {
         let running = self.0.borrow();
@@ -119,7 +146,8 @@ impl Running {
 
     /// A request runs from now on.
     pub(crate) fn enter(&self, id: u64, asker: Asker) -> Present {
-        let inbox = Rc::new(Inbox { id, asker, waiting: RefCell::default() });
+        let (waiting, open) = (RefCell::default(), RefCell::default());
+        let inbox = Rc::new(Inbox { id, asker, waiting, open });
         self.0.borrow_mut().push(Rc::clone(&inbox));
         Present { running: self.clone(), inbox }
     }
@@ -128,6 +156,12 @@ impl Running {
 impl Inbox {
     fn take(&self, message: Message) -> Result<(), Lost> {
         self.waiting.borrow_mut().push(message).then_some(()).ok_or(Lost::Full)
+    }
+
+    fn withdraw(&self, id: &Value) {
+        self.waiting.borrow_mut().remove_question(id);
+        let open = self.open.borrow();
+        open.iter().filter(|(open, _)| open == id).for_each(|(_, asking)| asking.abort());
     }
 }
 
@@ -161,6 +195,29 @@ impl Present {
     }
 }
 
+impl Present {
+    /// Has something asked for the upstream's question of this id. `None` where the upstream
+    /// withdrew it meanwhile.
+    pub(crate) async fn ask<T>(&self, id: &RawValue, asking: impl Future<Output = T>) -> Option<T> {
+        let (asking, handle) = abortable(asking);
+        let open = Open { inbox: &self.inbox, id: value(id) };
+        self.inbox.open.borrow_mut().push((open.id.clone(), handle));
+        asking.await.ok()
+    }
+}
+
+/// A question that is open until this is dropped.
+struct Open<'a> {
+    inbox: &'a Inbox,
+    id: Value,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.inbox.open.borrow_mut().retain(|(id, _)| *id != self.id);
+    }
+}
+
 impl Drop for Present {
     fn drop(&mut self) {
         self.running.0.borrow_mut().retain(|inbox| !Rc::ptr_eq(inbox, &self.inbox));
@@ -181,7 +238,7 @@ pub(crate) fn token(params: &JsonObject) -> Of {
 mod tests {
     use super::*;
     use futures_util::task::noop_waker;
-    use serde_json::{json, value::RawValue};
+    use serde_json::json;
 
     fn note(bytes: usize) -> Message {
         let params = json!({ "a": "x".repeat(bytes) }).as_object().unwrap().clone();
@@ -217,6 +274,24 @@ mod tests {
                 assert_eq!(count(&present), taken + usize::from(is_first), "what is taken is room");
             }
         }
+    }
+
+    #[test]
+    fn a_question_that_waits_is_withdrawn_and_no_other() {
+        let running = Running::default();
+        let present = running.enter(1, Asker::Somebody);
+        let question = |id: &str| {
+            let id = RawValue::from_string(id.to_owned()).unwrap();
+            Message::Request { id, method: "m".to_owned(), params: JsonObject::new() }
+        };
+        for id in ["1", "\"1\"", "2"] {
+            assert_eq!(running.hear(question(id)), Ok(()));
+        }
+        for params in [json!({}), json!({ "requestId": 3 }), json!({ "requestId": "\u{31}" })] {
+            running.withdraw(params.as_object().unwrap());
+        }
+        assert_eq!(count(&present), 2);
+        assert_eq!(present.inbox.waiting.borrow().bytes, 0);
     }
 
     #[test]

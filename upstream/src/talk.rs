@@ -164,6 +164,7 @@ struct Conversation<'a> {
     link: &'a Rc<Link>,
     met: &'a Rc<Met>,
     id: u64,
+    present: &'a Present,
     relay: &'a dyn Relay,
     /// Its turn, until it asks.
     turn: &'a RefCell<Option<Turn>>,
@@ -264,6 +265,7 @@ impl Link {
             link: self,
             met,
             id,
+            present: &present,
             relay,
             turn,
             asked: 0,
@@ -272,7 +274,7 @@ impl Link {
         };
         let answer = Box::pin(self.post_unbounded(met, body, headers));
         let clock = Clock::new(first_byte_ms);
-        let outcome = conversation.follow(Source::Coming(answer), &present, clock, total_ms).await;
+        let outcome = conversation.follow(Source::Coming(answer), clock, total_ms).await;
         // One that is late is told that nobody waits any more.
         withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
         outcome
@@ -382,11 +384,10 @@ impl<'c> Conversation<'c> {
     async fn follow(
         &mut self,
         mut source: Source<'c>,
-        present: &Present,
         mut clock: Clock,
         total_ms: u32,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
-        let link = self.link;
+        let (link, present) = (self.link, self.present);
         let mut answering = Answering::new();
         let mut what = "its first byte";
         loop {
@@ -450,7 +451,7 @@ impl<'c> Conversation<'c> {
                 params.remove("progressToken");
             }
             // It is about a question, by a number that nobody else knows.
-            "notifications/cancelled" => return,
+            "notifications/cancelled" => return self.link.running.withdraw(&params),
             _ => {}
         }
         self.relay.notified(method, params).await;
@@ -466,7 +467,7 @@ impl<'c> Conversation<'c> {
     where
         Self: 'f,
     {
-        let (link, met, relay) = (self.link, self.met, self.relay);
+        let Self { link, met, relay, present, .. } = *self;
         // In the modern era an upstream asks in its result.
         if met.era == Era::Modern {
             return None;
@@ -481,11 +482,12 @@ impl<'c> Conversation<'c> {
         // The same question has the same key in every run.
         let key = format!("{}.{}", method.replace('/', "_"), self.asked);
         Some(Box::pin(async move {
-            let outcome = match relay.asked(vec![Question { key, method, params }]).await {
-                Ok(mut answers) => Ok(answers.pop().unwrap_or_default()),
-                Err(error) => Err(error),
-            };
-            link.respond(met, &id, outcome).await;
+            let asked = relay.asked(vec![Question { key, method, params }]);
+            // What is withdrawn is not answered.
+            if let Some(outcome) = present.ask(&id, asked).await {
+                let outcome = outcome.map(|mut answers| answers.pop().unwrap_or_default());
+                link.respond(met, &id, outcome).await;
+            }
         }))
     }
 }

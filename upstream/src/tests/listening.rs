@@ -592,6 +592,23 @@ fn an_upstream_that_answers_with_no_stream_asks_on_the_sessions_own() {
 }
 
 #[test]
+fn a_question_is_withdrawn_on_the_sessions_own_stream() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    let link = met(&speaker);
+    let asker = Asker::answering(|_| std::future::pending());
+    let bounds = shared::config::Bounds::default();
+    let (asking, _ear) = ask(&speaker, &link, call(), &asker);
+    speaker.say(&json!({ "id": 5, "method": "elicitation/create", "params": {} }));
+    stage.pass(u64::from(bounds.total_ms));
+    assert!(!asking.is_over());
+    speaker.say(&note("notifications/cancelled", json!({ "requestId": 5 })));
+    stage.pass(u64::from(bounds.total_ms));
+    assert!(asking.is_over(), "nobody is waited for");
+    assert_eq!((stage.count("reply"), asker.said().len()), (0, 0));
+}
+
+#[test]
 fn a_question_for_nobody_is_refused_and_a_ping_is_answered() {
     let speaker = Speaker::of(false);
     let stage = &speaker.stage;

@@ -206,6 +206,45 @@ fn a_ping_is_answered_and_nobody_is_asked() {
 }
 
 #[test]
+fn a_question_that_the_upstream_withdraws_is_not_answered_and_nobody_waits_for_it() {
+    let cancelled = |id: Value| note("notifications/cancelled", json!({ "requestId": id }));
+    let stage = asking(vec![elicit(json!("q")), elicit(json!(2)), cancelled(json!("q"))]);
+    let (open, asked) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (now, count) = (Rc::clone(&open), Rc::clone(&asked));
+    let asker = Asker::answering(move |_| {
+        count.set(count.get() + 1);
+        now.set(now.get() + 1);
+        let now = Rc::clone(&now);
+        async move {
+            let _open = scopeguard(move || now.set(now.get() - 1));
+            std::future::pending().await
+        }
+    });
+    let bounds = Bounds { total_ms: 1_000, ..Bounds::default() };
+    let task = stage.asking(&stage.link_of(bounds, None), call(), &asker);
+    assert_eq!((asked.get(), open.get()), (2, 1), "the other is still asked");
+    stage.pass(10_000);
+    assert!(!task.is_over(), "and the clock stands still for it");
+    MOUTHS.with_borrow(|mouths| mouths.last().unwrap().say(&cancelled(json!(7))));
+    MOUTHS.with_borrow(|mouths| mouths.last().unwrap().say(&cancelled(json!(2))));
+    stage.settle();
+    assert_eq!((open.get(), stage.count("reply")), (0, 0));
+    assert!(told(stage.finish(&task)).contains("in time"));
+    assert_eq!(stage.now(), 11_000, "from then on it goes on");
+}
+
+/// Does something when it is dropped.
+fn scopeguard(then: impl FnMut()) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(then)
+}
+
+#[test]
 fn a_refusal_is_an_error_to_the_upstream() {
     let stage = asking(vec![elicit(json!(1))]);
     let asker = Asker::answering(|_| {
