@@ -125,6 +125,10 @@ pub const RELISTEN_MS_MIN: u64 = 500;
 /// See [`RELISTEN_MS_MIN`].
 pub const RELISTEN_MS_MAX: u64 = 60_000;
 
+/// How long a stream on which an upstream is listened to may be silent before it is opened anew:
+/// that its other end is gone may show in nothing else.
+pub const UPSTREAM_SILENCE_MS: u64 = 5 * 60 * 1000;
+
 /// How often a stream of an upstream that broke before its reply is asked for again.
 pub const UPSTREAM_RESUMES_MAX: u32 = 8;
 

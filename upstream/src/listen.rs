@@ -122,7 +122,12 @@ impl Link {
     async fn hear_on(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
         let mut failures = 0_u32;
         let mut is_renewed = false;
+        let mut last = Last::default();
         while self.is_heard(ear) {
+            if let Some(wait) = self.guard.left_ms() {
+                self.pause(ear, wait).await;
+                continue;
+            }
             let Ok(met) = self.meet().await else {
                 failures = failures.saturating_add(1);
                 self.rest(ear, failures, None).await;
@@ -134,34 +139,55 @@ impl Link {
             // What is wished for so far is what it is opened with.
             let _ = ear.changed.notified().now_or_never();
             let begun = self.world.now();
-            let end = match self.open(&met, ear).await {
+            let end = match self.open(&met, ear, last.of(&met)).await {
                 Ok(messages) => {
                     is_renewed = false;
                     hearing(Heard::Open);
                     self.hear_stream(&met, messages, ear, hearing).await
                 }
-                Err(fault) => match refusal(&met, &fault, is_renewed) {
-                    Refusal::Mute => {
-                        self.learn(|known| known.is_mute |= known.session == met.session);
-                        return;
-                    }
-                    Refusal::Forgotten => {
-                        self.forget(&met);
-                        is_renewed = true;
-                        End::Ended(None)
-                    }
-                    Refusal::Passing => End::Ended(None),
+                Err(fault) => match self.unopened(&met, &fault, &mut is_renewed, &mut last) {
+                    Some(end) => end,
+                    None => continue,
                 },
             };
             match end {
                 End::Left => failures = 0,
-                End::Ended(retry_ms) => {
+                End::Ended(event, retry_ms) => {
+                    last = Last { session: met.session.clone(), event };
                     let is_short =
                         self.world.now().since(begun) < u64::from(limits::LINGER_MS_STEP);
                     // A stream that ends as soon as it is open is no better than none.
                     failures = if is_short { failures.saturating_add(1) } else { 0 };
                     self.rest(ear, failures, retry_ms).await;
                 }
+            }
+        }
+    }
+
+    /// What comes of it that a stream is not opened; `None` where that is known now.
+    fn unopened(
+        &self,
+        met: &Rc<Met>,
+        fault: &Fault,
+        is_renewed: &mut bool,
+        last: &mut Last,
+    ) -> Option<End> {
+        match refusal(met, fault, *is_renewed) {
+            // It may be the event that is not known any more, and not the session.
+            Refusal::Mute | Refusal::Forgotten if last.take(met) => None,
+            Refusal::Mute => {
+                self.learn(|known| known.is_mute |= known.session == met.session);
+                None
+            }
+            Refusal::Forgotten => {
+                self.forget(met);
+                *is_renewed = true;
+                Some(End::Ended(None, None))
+            }
+            Refusal::Passing => {
+                // Nor is an event asked for again and again that is refused.
+                let kept = last.of(met).filter(|_| fault.is_passing());
+                Some(End::Ended(kept.map(ToOwned::to_owned), None))
             }
         }
     }
@@ -181,17 +207,27 @@ impl Link {
         let step = limits::RELISTEN_MS_MIN.saturating_mul(1 << failures.min(8));
         // One that asks to be asked again at once, again and again, is not.
         let least = step.min(limits::LINGER_MS_STEP.into());
-        let wait = retry_ms.map_or(step, |asked| asked.max(least)).min(limits::RELISTEN_MS_MAX);
-        let pause = self.world.sleep(u32::try_from(wait).unwrap_or(u32::MAX));
-        select(pause, Box::pin(ear.changed.notified())).await;
+        self.pause(ear, retry_ms.map_or(step, |asked| asked.max(least))).await;
     }
 
-    /// Opens the stream, in the era's own way.
-    async fn open(self: &Rc<Self>, met: &Rc<Met>, ear: &Rc<Ear>) -> Result<Messages, Fault> {
+    /// Waits, but not for long, and not once the wishes change.
+    async fn pause(&self, ear: &Ear, wait: u64) {
+        let wait = u32::try_from(wait.min(limits::RELISTEN_MS_MAX)).unwrap_or(u32::MAX);
+        select(self.world.sleep(wait), Box::pin(ear.changed.notified())).await;
+    }
+
+    /// Opens the stream, in the era's own way; one of a session after the event `last`.
+    async fn open(
+        self: &Rc<Self>,
+        met: &Rc<Met>,
+        ear: &Rc<Ear>,
+        last: Option<&str>,
+    ) -> Result<Messages, Fault> {
         // What was wished up to here needs no word besides.
         ear.changed.notified().now_or_never();
         if met.era == Era::Handshake {
-            let messages = self.listen(met, None).await?;
+            let mut messages = self.listen(met, last).await?;
+            messages.last_event = last.map(ToOwned::to_owned);
             self.tell(ear);
             return Ok(messages);
         }
@@ -266,7 +302,8 @@ impl Link {
         }
     }
 
-    /// Hears a stream to its end, or until nobody wants to any more.
+    /// Hears a stream to its end, or until nobody wants to any more. One on which nothing comes for
+    /// long is at its end, too: its other end may be gone.
     async fn hear_stream(
         self: &Rc<Self>,
         met: &Rc<Met>,
@@ -274,7 +311,15 @@ impl Link {
         ear: &Rc<Ear>,
         hearing: &Hearing,
     ) -> End {
+        let (mut pieces, mut alive) = (messages.pieces(), self.world.now());
         loop {
+            let now = self.world.now();
+            if pieces != messages.pieces() {
+                (pieces, alive) = (messages.pieces(), now);
+            }
+            if now.since(alive) >= limits::UPSTREAM_SILENCE_MS {
+                return End::Ended(messages.last_event, messages.retry_ms);
+            }
             let is_current = self.known().is_some_and(|now| now.session == met.session);
             if !is_current || !self.is_heard(ear) {
                 return End::Left;
@@ -289,7 +334,9 @@ impl Link {
             };
             match step {
                 Step::Message(Ok(Some(message))) => self.heard(met, message, hearing).await,
-                Step::Message(Ok(None) | Err(_)) => return End::Ended(messages.retry_ms),
+                Step::Message(Ok(None) | Err(_)) => {
+                    return End::Ended(messages.last_event, messages.retry_ms);
+                }
                 // In the modern era a wish is a part of the request.
                 Step::Wish if met.era == Era::Modern => return End::Left,
                 Step::Wish => self.tell(ear),
@@ -359,8 +406,30 @@ enum Step {
 enum End {
     /// There is something else to do.
     Left,
-    /// By the upstream, which may have said how long it wants to be left alone.
-    Ended(Option<u64>),
+    /// By the upstream, after this event; it may have said how long it wants to be left alone.
+    Ended(Option<String>, Option<u64>),
+}
+
+/// The last event of a session's own stream. Of the modern era there is none to be asked for.
+#[derive(Default)]
+struct Last {
+    session: Option<String>,
+    event: Option<String>,
+}
+
+impl Last {
+    /// The last event of this session.
+    fn of(&self, met: &Met) -> Option<&str> {
+        let is_same = met.era == Era::Handshake && self.session == met.session;
+        self.event.as_deref().filter(|_| is_same)
+    }
+
+    /// Forgets it. False if there was none of this session.
+    fn take(&mut self, met: &Met) -> bool {
+        let is_there = self.of(met).is_some();
+        self.event = None;
+        is_there
+    }
 }
 
 /// What it means that a stream is refused.

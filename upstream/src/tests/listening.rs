@@ -380,6 +380,94 @@ fn a_stream_that_ends_at_once_or_fails_is_asked_for_less_and_less() {
 }
 
 #[test]
+fn an_upstream_that_is_left_alone_is_not_asked_for_a_stream() {
+    for is_modern in [false, true] {
+        let stage = Stage::with(move |stage, seen| {
+            let fails = |_: &Stage, seen: &Seen| match seen.rpc() {
+                "tools/call" => Plan::status(500),
+                _ => Plan::Refuse,
+            };
+            if is_modern { modern(stage, seen, fails) } else { handshake(stage, seen, fails) }
+        });
+        let (link, ear) = (stage.link(), wanting(true, &[]));
+        stage.hear(&link, &ear);
+        for _ in 0..limits::BREAKER_FAILURES {
+            assert!(stage.ask(&link, call()).is_err());
+        }
+        stage.pass(limits::BREAKER_MS_MIN - 1);
+        want(&ear, true, &["a"]);
+        stage.settle();
+        assert_eq!(times(&stage), [0], "not even for a new wish");
+        stage.pass(1);
+        assert_eq!(times(&stage), [0, limits::BREAKER_MS_MIN]);
+        stage.pass(60_000);
+        let more = times(&stage).len();
+        assert!((4..10).contains(&more), "its failures are not those of calls: {more}");
+    }
+}
+
+#[test]
+fn a_stream_is_opened_again_after_its_last_event() {
+    let get = |stage: &Stage, seen: &Seen| match stage.count("GET") {
+        1 => Plan::sse(stage, vec![raw("id: e-1\ndata:\n\n")]),
+        2 => Plan::sse(stage, vec![raw(": nothing new\n\n")]),
+        3 => Plan::Refuse,
+        4 => Plan::sse(stage, vec![raw("id: e-2\ndata:\n\n"), Piece::Break]),
+        // It has forgotten events, and says so in a way of its own.
+        _ if seen.header("last-event-id").is_some() => Plan::status(400),
+        _ => Plan::sse(stage, vec![Piece::Hang]),
+    };
+    let stage = Stage::with(move |stage, seen| handshake(stage, seen, get));
+    stage.hear(&stage.link(), &wanting(true, &[]));
+    stage.pass(60_000);
+    let gets = stage.seen_of("GET");
+    let events: Vec<_> = gets.iter().map(|seen| seen.header("last-event-id")).collect();
+    let expected = [None, Some("e-1"), Some("e-1"), Some("e-1"), Some("e-2"), None];
+    assert_eq!(events, expected);
+    assert_eq!(gets[4].at, gets[5].at, "at once");
+    assert_eq!(stage.count("initialize"), 1, "the session is not given up for it");
+}
+
+#[test]
+fn no_event_of_one_session_is_asked_for_in_another() {
+    let stage = Stage::with(|stage, seen| {
+        handshake(stage, seen, |stage, seen| match stage.count("GET") {
+            1 => Plan::sse(stage, vec![raw("id: e-1\ndata:\n\n")]),
+            _ if seen.header("mcp-session-id") == Some("s1") => Plan::status(404),
+            _ => Plan::sse(stage, vec![Piece::Hang]),
+        })
+    });
+    stage.hear(&stage.link(), &wanting(true, &[]));
+    stage.pass(60_000);
+    let gets = stage.seen_of("GET");
+    let asked: Vec<_> = gets
+        .iter()
+        .map(|seen| (seen.header("mcp-session-id").unwrap(), seen.header("last-event-id")))
+        .collect();
+    assert_eq!(asked, [("s1", None), ("s1", Some("e-1")), ("s1", None), ("s2", None)]);
+}
+
+#[test]
+fn a_stream_on_which_nothing_comes_for_long_is_opened_anew() {
+    for (speaker, _) in Speaker::both() {
+        let stage = &speaker.stage;
+        let heard = stage.hear(&stage.link(), &wanting(true, &[]));
+        for _ in 0..10 {
+            stage.pass(limits::UPSTREAM_SILENCE_MS - u64::from(limits::LINGER_MS_STEP) - 1);
+            speaker.mouths.borrow()[0].raw(": still here\n\n");
+            stage.settle();
+        }
+        assert_eq!(speaker.opened(), 1, "a comment is a sign of life");
+        stage.pass(limits::UPSTREAM_SILENCE_MS + u64::from(limits::LINGER_MS_STEP));
+        assert_eq!(speaker.opened(), 2);
+        assert!(speaker.mouths.borrow()[0].is_left() && !speaker.is_left());
+        assert_eq!(*heard.borrow(), [Heard::Open, Heard::Open]);
+        stage.pass(10 * limits::UPSTREAM_SILENCE_MS);
+        assert!((10..=12).contains(&speaker.opened()), "{}", speaker.opened());
+    }
+}
+
+#[test]
 fn a_new_wish_is_not_kept_waiting() {
     let stage = Stage::with(|stage, seen| {
         modern(stage, seen, |stage, _| Plan::sse(stage, vec![Piece::Break]))
@@ -442,7 +530,7 @@ fn nobody_is_listened_to_whom_nobody_wants_to_hear() {
         stage.hear(&link, &ear);
         assert_eq!(speaker.opened(), 2, "until somebody does");
         stage.hear(&link, &ear);
-        stage.pass(600_000);
+        stage.pass(limits::UPSTREAM_SILENCE_MS - 1);
         assert_eq!(speaker.opened(), 2, "once");
     }
 }
