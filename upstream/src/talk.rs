@@ -545,10 +545,12 @@ async fn next(
         if answering.len() >= limits::UPSTREAM_QUESTIONS_MAX {
             return Poll::Pending;
         }
-        if let Poll::Ready(event) = heard.poll_unpin(context) {
-            return Poll::Ready(event);
+        // What has come by the session's own stream may be the reply: then the end of this one is
+        // none of the request's.
+        if let Poll::Ready(message) = present.poll_next(context) {
+            return Poll::Ready(Event::Heard(Ok(Some(message))));
         }
-        present.poll_next(context).map(|message| Event::Heard(Ok(Some(message))))
+        heard.poll_unpin(context)
     })
     .await
 }

@@ -634,6 +634,33 @@ fn what_is_said_on_a_sessions_stream_finds_its_request() {
 }
 
 #[test]
+fn a_call_whose_stream_ends_when_its_reply_is_there_has_that_reply() {
+    let ends: [(&str, fn(&Mouth)); 2] = [
+        ("ends", Mouth::end),
+        ("breaks", |mouth| {
+            mouth.fail();
+            mouth.end();
+        }),
+    ];
+    for (name, end) in ends {
+        let speaker = Speaker::of(false);
+        let stage = &speaker.stage;
+        let link = met(&speaker);
+        let (mouth, plan) = Plan::spoken();
+        let plan = Cell::new(Some(plan));
+        stage.serve_before(move |seen| (seen.rpc() == "tools/call").then(|| plan.take().unwrap()));
+        let (asking, _ear) = ask(&speaker, &link, call(), &Rc::default());
+        let call = &stage.seen_of("tools/call")[0];
+        speaker.mouths.borrow()[0].say(&reply(call, json!({ "a": 1 })));
+        // The ear is the first that is asked what there is.
+        end(&mouth);
+        stage.settle();
+        assert_eq!(value(asking.outcome()), json!({ "a": 1 }), "{name}");
+        assert_eq!(stage.count("notifications/cancelled"), 0, "{name}");
+    }
+}
+
+#[test]
 fn a_question_that_may_be_of_several_clients_is_asked_of_none() {
     let speaker = Speaker::of(false);
     let stage = &speaker.stage;

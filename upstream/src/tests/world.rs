@@ -174,6 +174,10 @@ impl Mouth {
         let _ = self.0.unbounded_send(Ok(text.as_bytes().to_vec()));
     }
 
+    pub(super) fn fail(&self) {
+        let _ = self.0.unbounded_send(Err("10.0.0.7 reset the connection".to_owned()));
+    }
+
     pub(super) fn end(&self) {
         self.0.close_channel();
     }
