@@ -123,7 +123,43 @@ impl Link {
         // Numbers that no earlier life of this object has used in the same session.
         let ids = Cell::new(world.now().0.saturating_mul(1024));
         let (meeting, running) = (RefCell::default(), Running::default());
-        Self { world, guard, target, capabilities, keeper, met, meeting, ids, running }
+        let link = Self { world, guard, target, capabilities, keeper, met, meeting, ids, running };
+        link.check_era();
+        link
+    }
+
+    /// An upstream that was met in another era than is configured now is met anew.
+    fn check_era(&self) {
+        let era = self.target.as_ref().ok().and_then(|target| target.era);
+        let former = self.known().filter(|met| era.is_some_and(|era| era != met.era));
+        if let Some(met) = former {
+            self.forget(&met);
+            self.end(&met);
+        }
+    }
+
+    /// Nobody will come back to this link: its session ends, unless something runs in it.
+    pub fn retire(&self) {
+        let met = self.known().filter(|met| met.session.is_some() && self.running.is_empty());
+        if let Some(met) = met {
+            self.forget(&met);
+            self.end(&met);
+        }
+    }
+
+    /// Ends a session that nobody will use again. There is one try, for which nobody waits: an
+    /// upstream that does not hear of it forgets it in its own time.
+    pub(crate) fn end(&self, met: &Met) {
+        let (Some(_), Ok(target)) = (&met.session, self.target()) else {
+            return;
+        };
+        if let Ok(request) = self.request("DELETE", Some(met), &[], None) {
+            let (world, address) = (Rc::clone(&self.world), target.address.clone());
+            let bound = self.guard.bounds().connect_ms;
+            self.world.spawn(Box::pin(async move {
+                let _ = exchange(&*world, &address, request, bound).await;
+            }));
+        }
     }
 
     /// A number for a request.
@@ -295,24 +331,28 @@ impl Link {
             retry_after_ms: None,
             error: Some(error),
         })?;
-        let revision = wire::text(&fields, "protocolVersion").unwrap_or_default();
-        if !HANDSHAKE_REVISIONS.contains(&revision.as_str()) {
-            return Err(Fault::Garbage(format!(
-                "the revision {}",
-                shared::error::shown(&revision)
-            )));
-        }
-        let met = Met {
+        let mut met = Met {
             era: Era::Handshake,
-            revision,
+            revision: newest.to_owned(),
             session,
             capabilities: object(&fields, "capabilities"),
             level: None,
             is_mute: false,
         };
-        let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        self.post(&met, note.to_string(), &[], self.guard.bounds().connect_ms).await?;
-        Ok(met)
+        let revision = wire::text(&fields, "protocolVersion").unwrap_or_default();
+        let begun = match HANDSHAKE_REVISIONS.contains(&revision.as_str()) {
+            true => {
+                met.revision = revision;
+                let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+                let bound = self.guard.bounds().connect_ms;
+                self.post(&met, note.to_string(), &[], bound).await.map(|_| ())
+            }
+            false => {
+                Err(Fault::Garbage(format!("the revision {}", shared::error::shown(&revision))))
+            }
+        };
+        // What cannot be begun is not left behind.
+        begun.inspect_err(|_| self.end(&met)).map(|()| met)
     }
 
     /// A request to which nothing is said but the reply: its session and its outcome.

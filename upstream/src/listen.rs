@@ -181,6 +181,10 @@ impl Link {
             }
             Refusal::Forgotten => {
                 self.forget(met);
+                if self.running.is_empty() {
+                    // It may be the stream that it does not know, and not the session.
+                    self.end(met);
+                }
                 *is_renewed = true;
                 Some(End::Ended(None, None))
             }

@@ -140,6 +140,7 @@ impl Mcp {
         if peers.len() >= limits::UPSTREAM_LINKS_MAX {
             let (_, gone) = peers.remove(0);
             gone.ear.want(false, BTreeSet::new());
+            gone.link.retire();
         }
         let link = Rc::new(Link::new(
             Rc::clone(&self.world),

@@ -46,10 +46,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Its JSON-RPC method; `GET` and `reply` for what has none.
+    /// Its JSON-RPC method; `GET`, `DELETE` and `reply` for what has none.
     pub(super) fn rpc(&self) -> &str {
         match (self.method, self.body["method"].as_str()) {
-            ("GET", _) => "GET",
+            (method @ ("GET" | "DELETE"), _) => method,
             (_, Some(method)) => method,
             _ => "reply",
         }
