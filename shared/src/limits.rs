@@ -72,6 +72,9 @@ pub const UPSTREAM_QUESTIONS_MAX: usize = 16;
 /// wait for no call.
 pub const UPSTREAM_BRIEF_MAX: usize = 4;
 
+/// Questions of one call of an upstream, in the handshake era: one that asks more is given up.
+pub const UPSTREAM_ASKED_MAX: u32 = 128;
+
 /// Calls of one context that wait for their turn at one upstream, and as many such requests.
 pub const UPSTREAM_QUEUE_MAX: usize = 64;
 

@@ -28,6 +28,8 @@ pub enum Fault {
     Redirect,
     /// It ended before the reply.
     Ended,
+    /// It asks and asks, and does not come to an end.
+    Endless,
 }
 
 impl Fault {
@@ -35,7 +37,8 @@ impl Fault {
     #[must_use]
     pub const fn is_serious(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Late(_) | Self::Garbage(_) | Self::Ended => true,
+            Self::Unreachable(_) | Self::Late(_) | Self::Garbage(_) => true,
+            Self::Ended | Self::Endless => true,
             Self::Status { status, .. } => *status >= 500,
             Self::Large | Self::Redirect => false,
         }
@@ -53,7 +56,9 @@ impl Fault {
         match self {
             Self::Unreachable(_) | Self::Ended => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 502 | 503 | 504),
-            Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect => false,
+            Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect | Self::Endless => {
+                false
+            }
         }
     }
 
@@ -105,6 +110,9 @@ impl Fault {
                 format!("{name} has moved to another address, which is not followed"),
                 String::new(),
             ),
+            Self::Endless => {
+                upstream(format!("{name} asked too many questions in one call"), String::new())
+            }
             Self::Ended => upstream(
                 format!("{name} ended the call without a result; it may have taken effect"),
                 String::new(),

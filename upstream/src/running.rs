@@ -196,6 +196,11 @@ impl Present {
 }
 
 impl Present {
+    /// Whether anything is being asked.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.inbox.open.borrow().is_empty()
+    }
+
     /// Has something asked for the upstream's question of this id. `None` where the upstream
     /// withdrew it meanwhile.
     pub(crate) async fn ask<T>(&self, id: &RawValue, asking: impl Future<Output = T>) -> Option<T> {

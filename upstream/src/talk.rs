@@ -275,8 +275,8 @@ impl Link {
         let answer = Box::pin(self.post_unbounded(met, body, headers));
         let clock = Clock::new(first_byte_ms);
         let outcome = conversation.follow(Source::Coming(answer), clock, total_ms).await;
-        // One that is late is told that nobody waits any more.
-        withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
+        // One that would go on is told that nobody waits any more.
+        withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_) | Fault::Endless)));
         outcome
     }
 
@@ -411,7 +411,7 @@ impl<'c> Conversation<'c> {
                     self.notified(&method, params).await;
                 }
                 Event::Heard(Ok(Some(Message::Request { id, method, params }))) => {
-                    answering.extend(self.asked(id, method, params));
+                    answering.extend(self.asked(id, method, params)?);
                 }
                 Event::Heard(Ok(None)) => source = self.resume(source, Fault::Ended).await?,
                 Event::Heard(Err(fault @ Fault::Unreachable(_))) => {
@@ -457,38 +457,41 @@ impl<'c> Conversation<'c> {
         self.relay.notified(method, params).await;
     }
 
-    /// Answers a question, or asks whoever asked.
+    /// Answers a question, or asks whoever asked, so many times.
     fn asked<'f>(
         &mut self,
         id: Box<RawValue>,
         method: String,
         params: JsonObject,
-    ) -> Option<LocalBoxFuture<'f, ()>>
+    ) -> Result<Option<LocalBoxFuture<'f, ()>>, Fault>
     where
         Self: 'f,
     {
         let Self { link, met, relay, present, .. } = *self;
         // In the modern era an upstream asks in its result.
         if met.era == Era::Modern {
-            return None;
+            return Ok(None);
         }
         if method == "ping" {
-            return Some(Box::pin(async move {
+            return Ok(Some(Box::pin(async move {
                 link.respond(met, &id, Ok(json!({}))).await;
-            }));
+            })));
         }
         self.asked = self.asked.saturating_add(1);
+        if self.asked > limits::UPSTREAM_ASKED_MAX {
+            return Err(Fault::Endless);
+        }
         self.turn.borrow_mut().take();
         // The same question has the same key in every run.
         let key = format!("{}.{}", method.replace('/', "_"), self.asked);
-        Some(Box::pin(async move {
+        Ok(Some(Box::pin(async move {
             let asked = relay.asked(vec![Question { key, method, params }]);
             // What is withdrawn is not answered.
             if let Some(outcome) = present.ask(&id, asked).await {
                 let outcome = outcome.map(|mut answers| answers.pop().unwrap_or_default());
                 link.respond(met, &id, outcome).await;
             }
-        }))
+        })))
     }
 }
 
@@ -534,13 +537,11 @@ async fn next(
         if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
             return Poll::Ready(Event::Answered);
         }
-        if answering.is_empty() {
-            if clock.poll(world, context).is_ready() {
-                return Poll::Ready(Event::Late);
-            }
-        } else {
+        if present.is_asking() {
             // The client may take its time.
             clock.stop(world);
+        } else if clock.poll(world, context).is_ready() {
+            return Poll::Ready(Event::Late);
         }
         if answering.len() >= limits::UPSTREAM_QUESTIONS_MAX {
             return Poll::Pending;
@@ -595,7 +596,7 @@ impl Round {
         let number = self.number.saturating_add(1);
         let garbage = |what: &str| Fault::Garbage(what.to_owned()).told(name);
         if number > limits::UPSTREAM_ROUNDS_MAX {
-            return Err(garbage("questions without end"));
+            return Err(Fault::Endless.told(name));
         }
         let state = wire::field(fields, "requestState");
         let inputs = match wire::field(fields, "inputRequests") {

@@ -338,6 +338,45 @@ fn so_many_questions_are_open_at_once_and_no_more() {
 }
 
 #[test]
+fn a_call_in_which_there_is_no_end_of_questions_is_given_up() {
+    let most = usize::try_from(limits::UPSTREAM_ASKED_MAX).unwrap();
+    for (count, is_given_up) in [(most, false), (most + 1, true)] {
+        let mut questions: Vec<_> = (0..count).map(|n| elicit(json!(n))).collect();
+        // Pings count for none.
+        questions.insert(0, question(&json!("p"), "ping"));
+        let stage = asking(questions);
+        let asker = Asker::answering(|_| std::future::ready(Ok(vec![json!({})])));
+        let outcome = stage.finish(&begin(&stage, &asker));
+        stage.settle();
+        assert_eq!(asker.keys().len(), most);
+        assert_eq!(stage.count("notifications/cancelled"), usize::from(is_given_up));
+        match is_given_up {
+            true => assert_eq!(told(outcome), "github asked too many questions in one call"),
+            false => assert_eq!(value(outcome), json!({ "done": true })),
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_take_an_answer_has_no_more_time() {
+    let bounds = Bounds { total_ms: 1_000, ..Bounds::default() };
+    for method in ["ping", "elicitation/create"] {
+        let stage = Stage::with(move |stage, seen| match seen.rpc() {
+            "reply" => Plan::Never,
+            _ => handshake(stage, seen, |stage, _| {
+                let word = event(&question(&json!(1), method));
+                let pieces = (0..100).flat_map(|_| [word.clone(), Piece::Wait(100)]).collect();
+                Plan::sse(stage, pieces)
+            }),
+        });
+        let asker = Asker::answering(|_| std::future::ready(Ok(vec![json!({})])));
+        let asking = stage.asking(&stage.link_of(bounds, None), call(), &asker);
+        assert!(told(stage.finish(&asking)).contains("in time"));
+        assert_eq!(stage.now(), 1_000, "{method}");
+    }
+}
+
+#[test]
 fn in_the_modern_era_nothing_is_asked_on_a_stream() {
     let stage = Stage::with(|stage, seen| {
         modern(stage, seen, |stage, seen| {
