@@ -133,7 +133,8 @@ impl Running {
         };
         let found = match about {
             Of::Number(about) => running.iter().find(|inbox| inbox.id == about),
-            Of::Nobody => running.last(),
+            // A list has nobody to tell.
+            Of::Nobody => running.iter().rfind(|inbox| inbox.asker != Asker::Nobody),
             Of::Stranger => None,
         };
         found.ok_or(Lost::Nobody)?.take(message)
@@ -279,6 +280,17 @@ mod tests {
                 assert_eq!(count(&present), taken + usize::from(is_first), "what is taken is room");
             }
         }
+    }
+
+    #[test]
+    fn what_names_no_request_is_for_the_latest_that_has_somebody_to_tell() {
+        let running = Running::default();
+        let list = running.enter(1, Asker::Nobody);
+        assert_eq!(running.hear(note(1)), Err(Lost::Nobody));
+        let calls = [2, 3].map(|id| running.enter(id, Asker::Somebody));
+        let other = running.enter(4, Asker::Nobody);
+        assert_eq!(running.hear(note(1)), Ok(()));
+        assert_eq!([&list, &calls[0], &calls[1], &other].map(count), [0, 0, 1, 0]);
     }
 
     #[test]
