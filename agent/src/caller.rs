@@ -2,6 +2,7 @@
 //! it can be asked for. It must not know how anything reaches the client.
 
 use rmcp::model::{ClientCapabilities, LoggingLevel, ProgressToken, RequestMetaObject};
+use shared::SessionId;
 use std::{cell::RefCell, rc::Rc};
 
 /// What a request says of its sender.
@@ -17,6 +18,9 @@ pub struct Caller {
     pub is_resumable: bool,
     /// Whether anybody would hear of changes.
     pub is_heard: bool,
+    /// Its session, by which its requests are known for those of one client. The modern era has
+    /// none.
+    pub session: Option<SessionId>,
 }
 
 /// The caller of a call that may be continued by a later request, which then says it anew.
@@ -32,6 +36,7 @@ impl Caller {
             capabilities: meta.client_capabilities().unwrap_or_default(),
             is_resumable: false,
             is_heard,
+            session: None,
         }
     }
 

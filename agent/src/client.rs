@@ -12,17 +12,21 @@ use crate::{
     platform::Platform,
     toolset::{ToolError, object},
 };
-use futures_util::future::{Either, select, try_join_all};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select, try_join_all},
+};
 use rmcp::{
     Peer, RoleServer,
     model::{
         CancelledNotificationParam, ClientResult, CreateMessageRequestParams, CustomResult,
         ElicitRequestParams, ElicitResult, ErrorCode, ErrorData, JsonObject, ListRootsResult,
+        RequestId,
     },
     service::{PeerRequestOptions, RequestHandle},
 };
 use serde_json::{Map, Value, json};
-use shared::limits;
+use shared::{SessionId, limits};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -77,6 +81,12 @@ impl Client {
     #[must_use]
     pub fn capabilities(&self) -> JsonObject {
         object(&self.caller.borrow().capabilities)
+    }
+
+    /// What all of its requests have in common, if that is known.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.caller.borrow().session.clone()
     }
 
     /// What an earlier run of this call kept, across its requests (modern era).
@@ -192,7 +202,10 @@ impl Client {
         let options = PeerRequestOptions::no_options();
         let sent = peer.send_cancellable_request(question.request(), options).await;
         let RequestHandle { rx, id, .. } = sent.map_err(gone)?;
-        match select(rx, self.platform.sleep(limits::ASK_MS_MAX)).await {
+        let mut open = Open { peer, id: Some(id) };
+        let end = select(rx, self.platform.sleep(limits::ASK_MS_MAX)).await;
+        let id = open.id.take();
+        match end {
             Either::Left((Ok(Ok(ClientResult::CustomResult(CustomResult(value)))), _)) => {
                 question.admits(&value).then_some(value).ok_or_else(unfit)
             }
@@ -206,11 +219,29 @@ impl Client {
             }
             Either::Right(_) => {
                 let reason = "no answer in time".to_owned();
-                let param = CancelledNotificationParam::new(Some(id), Some(reason));
+                let param = CancelledNotificationParam::new(id, Some(reason));
                 let _ = peer.notify_cancelled(param).await;
                 let text = format!("the client did not answer {} in time", question.method());
                 Err(ToolError::Failed(text))
             }
+        }
+    }
+}
+
+/// A question to the client of a session. Dropped while it is open, nobody waits for the answer any
+/// more: the client need not go on asking its user.
+struct Open<'a> {
+    peer: &'a Peer<RoleServer>,
+    id: Option<RequestId>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let reason = "the answer is not wanted any more".to_owned();
+            let param = CancelledNotificationParam::new(Some(id), Some(reason));
+            // It is on its way at once. Where there is no room the client asks in vain.
+            let _ = self.peer.notify_cancelled(param).now_or_never();
         }
     }
 }
@@ -346,5 +377,60 @@ impl Rounds {
     #[must_use]
     pub fn accepted(&self) -> BTreeMap<String, Value> {
         self.0.borrow().accepted.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        caller::Caller,
+        decode::decode,
+        driver::{Driver, Message, is_reply},
+        toolset::tests::Still,
+    };
+    use futures_executor::block_on;
+    use futures_util::StreamExt as _;
+    use rmcp::{
+        ServerHandler,
+        model::{CallToolRequestParams, CallToolResponse, CallToolResult},
+        service::RequestContext,
+    };
+
+    /// Asks, and then wants no answer.
+    struct Fickle;
+
+    impl ServerHandler for Fickle {
+        async fn call_tool(
+            &self,
+            _request: CallToolRequestParams,
+            context: RequestContext<RoleServer>,
+        ) -> Result<CallToolResponse, ErrorData> {
+            let capabilities = serde_json::from_value(json!({ "roots": {} })).unwrap();
+            let caller = Caller { capabilities, ..Caller::default() }.shared();
+            let client = Client::of_session(context.peer, caller, Rc::new(Still::default()));
+            let turns = Box::pin(async {
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+            });
+            assert!(matches!(select(Box::pin(client.roots("k")), turns).await, Either::Right(_)));
+            // Time to be heard.
+            tokio::task::yield_now().await;
+            Ok(CallToolResult::success(vec![]).into())
+        }
+    }
+
+    #[test]
+    fn a_question_that_nobody_waits_for_any_more_is_withdrawn() {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
+        let driver = Driver::start(Fickle, None, decode(call, false).unwrap()).unwrap();
+        let messages: Vec<Message> = block_on(driver.collect());
+        let [asked, cancelled, reply] = &messages[..] else { panic!("{messages:?}") };
+        let [asked, cancelled] = [asked, cancelled].map(|said| serde_json::to_value(said).unwrap());
+        assert_eq!(asked["method"], "roots/list");
+        assert_eq!(cancelled["method"], "notifications/cancelled");
+        assert_eq!(cancelled["params"]["requestId"], asked["id"]);
+        assert!(is_reply(reply));
     }
 }

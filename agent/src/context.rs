@@ -88,8 +88,9 @@ impl Context {
             Err(undecodable) => return refuse(undecodable, modern),
         };
         let talk = match &hop.peer {
-            Peer::Handshake { call, revision, client, level } => {
-                let session = Session::read(revision, client.get(), level.as_deref())?;
+            Peer::Handshake { call, session: id, revision, client, level } => {
+                let mut session = Session::read(revision, client.get(), level.as_deref())?;
+                session.caller.session = id.clone();
                 self.handshake(&hop, opened, session, call.clone(), request)?
             }
             Peer::Modern => {
@@ -522,6 +523,7 @@ mod tests {
             true => Peer::Modern,
             false => Peer::Handshake {
                 call: CallId::from_random([1; 8]),
+                session: None,
                 revision: "2025-06-18".into(),
                 client: Cow::Borrowed(&client),
                 level: None,

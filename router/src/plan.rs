@@ -129,6 +129,7 @@ fn peer<'a>(call: &CallId, session: Option<&'a Session>) -> Peer<'a> {
         None => Peer::Modern,
         Some(session) => Peer::Handshake {
             call: call.clone(),
+            session: Some(session.id.clone()),
             revision: Cow::Borrowed(&session.revision),
             client: Cow::Borrowed(&session.client),
             level: session.level.as_deref().map(Cow::Borrowed),
@@ -243,8 +244,10 @@ mod tests {
             Plan::Answer(reply) => format!("answer {}", reply.body.unwrap_or_default()),
             Plan::Forward(key, Peer::Modern) => format!("forward {}", key.object_name()),
             Plan::Forward(key, peer) => {
-                assert!(matches!(peer, Peer::Handshake { revision, level: Some(level), .. }
-                    if revision == "2025-06-18" && level == "error"));
+                assert!(
+                    matches!(peer, Peer::Handshake { session: Some(id), revision, level: Some(level), .. }
+                    if id == session.id && revision == "2025-06-18" && level == "error")
+                );
                 format!("forward {}", key.object_name())
             }
             Plan::Spread(key, _, spread) => {

@@ -428,6 +428,7 @@ impl<D: Database + 'static> User<D> {
     ) -> Result<W::Response, Error> {
         let peer = Peer::Handshake {
             call: call.clone(),
+            session: None,
             revision: Cow::Borrowed(opening.revision),
             client: Cow::Borrowed(opening.client),
             level: None,

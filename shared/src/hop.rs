@@ -1,7 +1,7 @@
 //! The hop: the contract between the tiers, in both directions. Nothing else crosses. It must not
 //! know how a hop travels or what a tier does with it.
 
-use crate::{AgentKey, Error, Millis, Scope, UserId, notes};
+use crate::{AgentKey, Error, Millis, Scope, SessionId, UserId, notes};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeSet};
@@ -305,6 +305,9 @@ pub enum Peer<'a> {
     Handshake {
         /// What the call is known by while it runs.
         call: CallId,
+        /// Which session it is of; none where it has yet to begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
         /// The revision that was negotiated.
         #[serde(borrow)]
         revision: Cow<'a, str>,

@@ -58,11 +58,24 @@ pub const UPSTREAM_CAPABILITIES_BYTES_MAX: usize = 64 * 1024;
 /// Messages of an upstream that one call may have on its way to whoever asked.
 pub const UPSTREAM_INBOX_MAX: usize = 256;
 
+/// Bytes of them.
+pub const UPSTREAM_INBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Messages in one batch of an upstream (2025-03-26).
+pub const UPSTREAM_BATCH_MAX: usize = 256;
+
 /// Questions of one call of an upstream that are open at once: it is not heard until one is
 /// answered.
 pub const UPSTREAM_QUESTIONS_MAX: usize = 16;
 
-/// Calls of one context that wait for their turn at one upstream.
+/// Requests of one context to one upstream at once that take no time: lists, looks at tasks. They
+/// wait for no call.
+pub const UPSTREAM_BRIEF_MAX: usize = 4;
+
+/// Questions of one call of an upstream, in the handshake era: one that asks more is given up.
+pub const UPSTREAM_ASKED_MAX: u32 = 128;
+
+/// Calls of one context that wait for their turn at one upstream, and as many such requests.
 pub const UPSTREAM_QUEUE_MAX: usize = 64;
 
 /// Redirects of one request that are followed.
@@ -139,6 +152,10 @@ pub const LINGER_MS_STEP: u32 = 5_000;
 pub const RELISTEN_MS_MIN: u64 = 500;
 /// See [`RELISTEN_MS_MIN`].
 pub const RELISTEN_MS_MAX: u64 = 60_000;
+
+/// How long a stream on which an upstream is listened to may be silent before it is opened anew:
+/// that its other end is gone may show in nothing else.
+pub const UPSTREAM_SILENCE_MS: u64 = 5 * 60 * 1000;
 
 /// How often a stream of an upstream that broke before its reply is asked for again.
 pub const UPSTREAM_RESUMES_MAX: u32 = 8;

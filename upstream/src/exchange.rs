@@ -32,6 +32,8 @@ pub struct Messages {
     pub last_event: Option<String>,
     /// How long it wants to be left alone before that.
     pub retry_ms: Option<u64>,
+    /// How many pieces have come, whatever they say: a comment is a sign of life.
+    pieces: Rc<Cell<u64>>,
 }
 
 /// Where messages come from.
@@ -58,8 +60,23 @@ impl fmt::Debug for Messages {
 }
 
 impl Messages {
-    const fn of(source: Source) -> Self {
-        Self { ready: VecDeque::new(), source, last_event: None, retry_ms: None }
+    fn of(source: Source) -> Self {
+        let pieces = Rc::default();
+        Self { ready: VecDeque::new(), source, last_event: None, retry_ms: None, pieces }
+    }
+
+    /// A stream of events.
+    fn of_events(body: Body) -> Self {
+        let pieces = Rc::<Cell<u64>>::default();
+        let counted = Rc::clone(&pieces);
+        let body = body.inspect(move |_| counted.set(counted.get().wrapping_add(1)));
+        Self { pieces, ..Self::of(Source::Events(events(body.boxed_local()))) }
+    }
+
+    /// A number that is another whenever anything has come.
+    #[must_use]
+    pub fn pieces(&self) -> u64 {
+        self.pieces.get()
     }
 
     /// Whether this is a stream of events.
@@ -204,14 +221,17 @@ async fn answer(world: &dyn World, response: Response, refusal_ms: u32) -> Resul
     let session = session.filter(|id| id.len() <= limits::UPSTREAM_ID_BYTES_MAX);
     let kind = response.header("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let source = match (response.status, kind.as_str()) {
-        (200..300, "text/event-stream") => Source::Events(events(response.body)),
+    let messages = match (response.status, kind.as_str()) {
+        (200..300, "text/event-stream") => Messages::of_events(response.body),
         // What is accepted has no body, or one that says nothing.
-        (202, _) => Source::Nothing,
-        (200..300, _) => Source::Whole(Whole { kind, body: response.body, bytes: Vec::new() }),
+        (202, _) => Messages::of(Source::Nothing),
+        (200..300, _) => {
+            let (body, bytes) = (response.body, Vec::new());
+            Messages::of(Source::Whole(Whole { kind, body, bytes }))
+        }
         (status, _) => return Err(refused(world, status, response, refusal_ms).await),
     };
-    Ok(Answer { session, messages: Messages::of(source) })
+    Ok(Answer { session, messages })
 }
 
 /// Sends a request, and again to where a redirect leads, a few times, if that is the same origin.
@@ -235,7 +255,8 @@ async fn follow(world: &dyn World, address: &Address, request: Request) -> Resul
 
 /// A status that is none of success, with the JSON-RPC error that may be in its body.
 async fn refused(world: &dyn World, status: u16, response: Response, bound_ms: u32) -> Fault {
-    let retry_after_ms = response.header("retry-after").and_then(retry_after);
+    let wait = response.header("retry-after");
+    let retry_after_ms = wait.and_then(|wait| retry_after(wait, world.now()));
     let (mut body, mut bytes) = (response.body, Vec::new());
     let reading = read(&mut body, &mut bytes, limits::UPSTREAM_ERROR_BYTES_MAX);
     // The status says enough where the body is not to be had.

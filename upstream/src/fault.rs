@@ -2,7 +2,7 @@
 //! told. It must not know what was asked.
 
 use crate::wire::ErrorObject;
-use shared::{Error, Kind, error::shown, limits};
+use shared::{Error, Kind, Millis, error::shown, limits};
 
 /// Why one HTTP exchange did not end with a reply. Texts are for the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub enum Fault {
     Redirect,
     /// It ended before the reply.
     Ended,
+    /// It asks and asks, and does not come to an end.
+    Endless,
 }
 
 impl Fault {
@@ -35,7 +37,8 @@ impl Fault {
     #[must_use]
     pub const fn is_serious(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Late(_) | Self::Garbage(_) | Self::Ended => true,
+            Self::Unreachable(_) | Self::Late(_) | Self::Garbage(_) => true,
+            Self::Ended | Self::Endless => true,
             Self::Status { status, .. } => *status >= 500,
             Self::Large | Self::Redirect => false,
         }
@@ -53,7 +56,9 @@ impl Fault {
         match self {
             Self::Unreachable(_) | Self::Ended => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 502 | 503 | 504),
-            Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect => false,
+            Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect | Self::Endless => {
+                false
+            }
         }
     }
 
@@ -105,6 +110,9 @@ impl Fault {
                 format!("{name} has moved to another address, which is not followed"),
                 String::new(),
             ),
+            Self::Endless => {
+                upstream(format!("{name} asked too many questions in one call"), String::new())
+            }
             Self::Ended => upstream(
                 format!("{name} ended the call without a result; it may have taken effect"),
                 String::new(),
@@ -128,8 +136,44 @@ impl From<Error> for Failure {
     }
 }
 
-/// Milliseconds that a `Retry-After` header asks for: a number of seconds. A date is not read.
+/// Milliseconds that a `Retry-After` header asks for: a number of seconds, or a date (RFC 9110).
 #[must_use]
-pub fn retry_after(header: &str) -> Option<u64> {
-    header.trim().parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000))
+pub fn retry_after(header: &str, now: Millis) -> Option<u64> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse::<u64>() {
+        return Some(seconds.saturating_mul(1000));
+    }
+    let date = httpdate::parse_http_date(header).ok()?;
+    let date = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    // One that is over asks for nothing.
+    Some(u64::try_from(date.as_millis()).ok()?.saturating_sub(now.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_of_seconds_or_a_date() {
+        let now = Millis(784_111_777_000 - 5_000);
+        for (header, expected) in [
+            ("0", Some(0)),
+            (" 3 ", Some(3_000)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(5_000)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(5_000)),
+            ("Sun Nov  6 08:49:37 1994", Some(5_000)),
+            ("Sun, 06 Nov 1994 08:49:31 GMT", Some(0)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799_000 - now.0)),
+            ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Sun, 66 Nov 1994 08:49:37 GMT", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(header, now), expected, "{header}");
+        }
+    }
 }

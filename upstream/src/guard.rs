@@ -1,7 +1,7 @@
 //! How much one upstream gets at once, and when it is left alone: a bounded queue in front of it,
 //! and a breaker that opens when it fails again and again. It must not know what is asked.
 
-use crate::world::World;
+use crate::{fault::Fault, world::World};
 use futures_util::future::{Either, select};
 use shared::{Error, Kind, Millis, config::Bounds, limits};
 use std::{
@@ -27,15 +27,23 @@ impl Breaker {
     /// # Errors
     /// Milliseconds until the next try.
     pub fn admit(&mut self, now: Millis) -> Result<Pass, u64> {
-        match self.until {
-            None => Ok(Pass::Free),
-            Some(until) if now < until => Err(until.since(now)),
-            // Somebody is trying already.
-            Some(_) if self.is_trying => Err(limits::BREAKER_MS_MIN),
-            Some(_) => {
+        match self.left_ms(now) {
+            Some(wait) => Err(wait),
+            None if self.until.is_none() => Ok(Pass::Free),
+            None => {
                 self.is_trying = true;
                 Ok(Pass::Try)
             }
+        }
+    }
+
+    /// How long the upstream is left alone; `None` where it may be asked.
+    #[must_use]
+    pub fn left_ms(&self, now: Millis) -> Option<u64> {
+        match self.until? {
+            until if now < until => Some(until.since(now)),
+            // Somebody is trying already.
+            _ => self.is_trying.then_some(limits::BREAKER_MS_MIN),
         }
     }
 
@@ -89,8 +97,50 @@ pub struct Guard {
     world: Rc<dyn World>,
     bounds: Bounds,
     breaker: RefCell<Breaker>,
+    calls: Queue,
+    brief: Queue,
+}
+
+/// How a request waits for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// It takes as long as it takes: a call.
+    #[default]
+    Call,
+    /// It takes no time, and waits for nothing that does: a list, a look at a task.
+    Brief,
+    /// It waits for nothing: it ends what others may wait for.
+    Urgent,
+}
+
+/// Requests of one pace: so many at once, and so many that wait.
+struct Queue {
     turns: Arc<Semaphore>,
     waiting: Cell<usize>,
+    wait_ms: u32,
+}
+
+impl Queue {
+    fn new(at_once: usize, wait_ms: u32) -> Self {
+        Self { turns: Arc::new(Semaphore::new(at_once)), waiting: Cell::default(), wait_ms }
+    }
+
+    /// Waits for a turn; `None` where too many wait already, or for too long.
+    async fn turn(&self, world: &dyn World) -> Option<Turn> {
+        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
+            return Some(Turn { _permit: permit });
+        }
+        if self.waiting.get() >= limits::UPSTREAM_QUEUE_MAX {
+            return None;
+        }
+        self.waiting.set(self.waiting.get().saturating_add(1));
+        let _waiting = Waiting(&self.waiting);
+        let turn = Box::pin(Arc::clone(&self.turns).acquire_owned());
+        match select(turn, world.sleep(self.wait_ms)).await {
+            Either::Left((Ok(permit), _)) => Some(Turn { _permit: permit }),
+            Either::Left((Err(_), _)) | Either::Right(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Guard {
@@ -126,6 +176,14 @@ impl Attempt<'_> {
         self.guard.breaker.borrow_mut().succeed();
     }
 
+    /// It had a fault: what is not the upstream's doing is an answer.
+    pub fn fail_by(self, fault: &Fault) {
+        match fault.is_serious() {
+            true => self.fail(),
+            false => self.succeed(),
+        }
+    }
+
     /// It failed by the upstream's doing.
     pub fn fail(self) {
         self.guard.breaker.borrow_mut().fail(self.guard.world.now(), self.pass);
@@ -141,9 +199,10 @@ impl Drop for Attempt<'_> {
 impl Guard {
     /// Before the upstream that people know as `name`.
     pub fn new(name: String, world: Rc<dyn World>, bounds: Bounds) -> Self {
-        let turns = Arc::new(Semaphore::new(usize::try_from(bounds.concurrency).unwrap_or(1)));
-        let (breaker, waiting) = (RefCell::default(), Cell::default());
-        Self { name, world, bounds, breaker, turns, waiting }
+        let at_once = usize::try_from(bounds.concurrency).unwrap_or(1);
+        let calls = Queue::new(at_once, bounds.first_byte_ms);
+        let brief = Queue::new(limits::UPSTREAM_BRIEF_MAX, bounds.connect_ms);
+        Self { name, world, bounds, breaker: RefCell::default(), calls, brief }
     }
 
     /// The upstream's name.
@@ -158,33 +217,32 @@ impl Guard {
         self.bounds
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn, where there are turns.
     ///
     /// # Errors
     /// [`Kind::Limit`] where too many wait already, or for too long.
-    pub async fn turn(&self) -> Result<Turn, Error> {
-        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(Turn { _permit: permit });
-        }
-        let busy = || {
-            let text = format!("too many calls of {} are running here; try again", self.name);
-            Error::new(Kind::Limit, text)
+    pub async fn turn(&self, pace: Pace) -> Result<Option<Turn>, Error> {
+        let (queue, what) = match pace {
+            Pace::Call => (&self.calls, "calls"),
+            Pace::Brief => (&self.brief, "requests"),
+            Pace::Urgent => return Ok(None),
         };
-        if self.waiting.get() >= limits::UPSTREAM_QUEUE_MAX {
-            return Err(busy());
-        }
-        self.waiting.set(self.waiting.get().saturating_add(1));
-        let _waiting = Waiting(&self.waiting);
-        let turn = Box::pin(Arc::clone(&self.turns).acquire_owned());
-        match select(turn, self.world.sleep(self.bounds.first_byte_ms)).await {
-            Either::Left((Ok(permit), _)) => Ok(Turn { _permit: permit }),
-            Either::Left((Err(_), _)) | Either::Right(_) => Err(busy()),
-        }
+        let turn = queue.turn(&*self.world).await;
+        turn.map(Some).ok_or_else(|| {
+            let text = format!("too many {what} of {} are running here; try again", self.name);
+            Error::new(Kind::Limit, text)
+        })
     }
 
     /// The upstream has begun to answer.
     pub(crate) fn begin(&self) {
         self.breaker.borrow_mut().begin();
+    }
+
+    /// How long the upstream is left alone, for whoever would not count as a try.
+    #[must_use]
+    pub fn left_ms(&self) -> Option<u64> {
+        self.breaker.borrow().left_ms(self.world.now())
     }
 
     /// Asks the breaker.
@@ -216,13 +274,17 @@ mod tests {
         let mut now = Millis(0);
         for _ in 0..limits::BREAKER_FAILURES {
             assert_eq!(breaker.admit(now), Ok(Pass::Free));
+            assert_eq!(breaker.left_ms(now), None);
             breaker.fail(now, Pass::Free);
         }
+        assert_eq!(breaker.left_ms(now), Some(limits::BREAKER_MS_MIN));
         assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN));
         breaker.fail(now, Pass::Free);
         assert_eq!(breaker.admit(now), Err(limits::BREAKER_MS_MIN), "an old one changes nothing");
         now = now.after(limits::BREAKER_MS_MIN);
+        assert_eq!(breaker.left_ms(now), None, "looking is no try");
         assert_eq!(breaker.admit(now), Ok(Pass::Try), "one try");
+        assert_eq!(breaker.left_ms(now), Some(limits::BREAKER_MS_MIN));
         breaker.give_up(Pass::Free);
         assert!(breaker.admit(now).is_err(), "and no other");
         breaker.fail(now, Pass::Try);

@@ -9,6 +9,7 @@
 //! - [`fault`]: what can go wrong, and whether it is worth another try
 //! - [`guard`]: how much one upstream gets at once, and when it is left alone
 //! - [`link`]: an upstream as one kind of client sees it: its era, its session
+//! - `running`: the requests that run, and what waits for them
 //! - [`talk`]: one request, with everything that is said meanwhile
 //! - [`listen`]: what an upstream says by itself
 //! - [`clean`]: names and descriptions that nobody here wrote
@@ -24,6 +25,8 @@ pub mod guard;
 pub mod link;
 
 pub mod listen;
+
+mod running;
 
 pub mod talk;
 

@@ -7,6 +7,7 @@ use crate::{
     exchange::{Answer, Messages, exchange, exchange_unbounded, within},
     fault::{Failure, Fault},
     guard::Guard,
+    running::Running,
     wire::{self, Fields, JsonObject, Message},
     world::{Request, World},
 };
@@ -93,7 +94,7 @@ pub struct Link {
     /// The meeting that goes on, for as long as anybody waits for it.
     meeting: RefCell<Option<WeakShared<Meeting>>>,
     ids: Cell<u64>,
-    pub(crate) running: crate::talk::Running,
+    pub(crate) running: Running,
 }
 
 impl fmt::Debug for Link {
@@ -121,8 +122,44 @@ impl Link {
         let met = RefCell::new(keeper.load().map(Rc::new));
         // Numbers that no earlier life of this object has used in the same session.
         let ids = Cell::new(world.now().0.saturating_mul(1024));
-        let (meeting, running) = (RefCell::default(), crate::talk::Running::default());
-        Self { world, guard, target, capabilities, keeper, met, meeting, ids, running }
+        let (meeting, running) = (RefCell::default(), Running::default());
+        let link = Self { world, guard, target, capabilities, keeper, met, meeting, ids, running };
+        link.check_era();
+        link
+    }
+
+    /// An upstream that was met in another era than is configured now is met anew.
+    fn check_era(&self) {
+        let era = self.target.as_ref().ok().and_then(|target| target.era);
+        let former = self.known().filter(|met| era.is_some_and(|era| era != met.era));
+        if let Some(met) = former {
+            self.forget(&met);
+            self.end(&met);
+        }
+    }
+
+    /// Nobody will come back to this link: its session ends, unless something runs in it.
+    pub fn retire(&self) {
+        let met = self.known().filter(|met| met.session.is_some() && self.running.is_empty());
+        if let Some(met) = met {
+            self.forget(&met);
+            self.end(&met);
+        }
+    }
+
+    /// Ends a session that nobody will use again. There is one try, for which nobody waits: an
+    /// upstream that does not hear of it forgets it in its own time.
+    pub(crate) fn end(&self, met: &Met) {
+        let (Some(_), Ok(target)) = (&met.session, self.target()) else {
+            return;
+        };
+        if let Ok(request) = self.request("DELETE", Some(met), &[], None) {
+            let (world, address) = (Rc::clone(&self.world), target.address.clone());
+            let bound = self.guard.bounds().connect_ms;
+            self.world.spawn(Box::pin(async move {
+                let _ = exchange(&*world, &address, request, bound).await;
+            }));
+        }
     }
 
     /// A number for a request.
@@ -169,22 +206,33 @@ impl Link {
         meeting
     }
 
-    /// However many wait for it, the breaker hears of one try.
+    /// Meets the upstream, and again after a fault that passes: nothing is done yet that could be
+    /// done twice. However many wait for it, the breaker hears of each try once.
     async fn try_introduce(self: Rc<Self>) -> Result<Rc<Met>, Failure> {
-        let attempt = self.guard.attempt()?;
-        match self.introduce().await {
-            Ok(met) => {
-                attempt.succeed();
-                Ok(met)
-            }
-            Err(fault) => {
-                match fault.is_serious() {
-                    true => attempt.fail(),
-                    false => attempt.succeed(),
+        let mut tries = 0;
+        loop {
+            let attempt = self.guard.attempt()?;
+            let fault = match self.introduce().await {
+                Ok(met) => {
+                    attempt.succeed();
+                    return Ok(met);
                 }
-                Err(fault.told(self.guard.name()))
+                Err(fault) => fault,
+            };
+            attempt.fail_by(&fault);
+            match self.pause_ms(&fault, tries) {
+                None => return Err(fault.told(self.guard.name())),
+                Some(wait) => self.world.sleep(wait).await,
             }
+            tries = tries.saturating_add(1);
         }
+    }
+
+    /// How long to wait before another try, after so many; `None` where none makes sense.
+    pub(crate) fn pause_ms(&self, fault: &Fault, tries: u32) -> Option<u32> {
+        let wait = wait_ms(tries, fault.retry_after_ms(), self.world.random());
+        let is_left = self.guard.left_ms().is_some();
+        wait.filter(|_| fault.is_passing() && !is_left && tries < self.guard.bounds().retries)
     }
 
     /// Keeps what was learned since.
@@ -283,24 +331,28 @@ impl Link {
             retry_after_ms: None,
             error: Some(error),
         })?;
-        let revision = wire::text(&fields, "protocolVersion").unwrap_or_default();
-        if !HANDSHAKE_REVISIONS.contains(&revision.as_str()) {
-            return Err(Fault::Garbage(format!(
-                "the revision {}",
-                shared::error::shown(&revision)
-            )));
-        }
-        let met = Met {
+        let mut met = Met {
             era: Era::Handshake,
-            revision,
+            revision: newest.to_owned(),
             session,
             capabilities: object(&fields, "capabilities"),
             level: None,
             is_mute: false,
         };
-        let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        self.post(&met, note.to_string(), &[], self.guard.bounds().connect_ms).await?;
-        Ok(met)
+        let revision = wire::text(&fields, "protocolVersion").unwrap_or_default();
+        let begun = match HANDSHAKE_REVISIONS.contains(&revision.as_str()) {
+            true => {
+                met.revision = revision;
+                let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+                let bound = self.guard.bounds().connect_ms;
+                self.post(&met, note.to_string(), &[], bound).await.map(|_| ())
+            }
+            false => {
+                Err(Fault::Garbage(format!("the revision {}", shared::error::shown(&revision))))
+            }
+        };
+        // What cannot be begun is not left behind.
+        begun.inspect_err(|_| self.end(&met)).map(|()| met)
     }
 
     /// A request to which nothing is said but the reply: its session and its outcome.
@@ -421,6 +473,15 @@ impl Link {
             "io.modelcontextprotocol/clientCapabilities": self.capabilities,
         })
     }
+}
+
+/// How long to wait before another try; `None` if that is longer than anybody waits.
+fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
+    let step = limits::RETRY_MS_MIN.saturating_mul(1 << tries.min(10));
+    // So that those who failed together do not come back together.
+    let jitter = u64::from(random.first().copied().unwrap_or(0)).saturating_mul(step) / 512;
+    let wait = asked.unwrap_or(0).max(step.saturating_add(jitter));
+    u32::try_from(wait).ok().filter(|_| wait <= limits::RETRY_MS_MAX)
 }
 
 fn object(fields: &Fields, name: &str) -> JsonObject {

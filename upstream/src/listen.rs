@@ -6,6 +6,7 @@ use crate::{
     exchange::Messages,
     fault::Fault,
     link::{Link, Met, modern_headers},
+    running::Lost,
     wire::{ErrorObject, JsonObject, Message},
 };
 use futures_util::{
@@ -47,6 +48,9 @@ pub struct Ear {
     is_open: Cell<bool>,
     /// The session that was told of resources, and of which.
     told: RefCell<(Option<String>, BTreeSet<String>)>,
+    /// Whether it is being told, and whether there is a wish since.
+    is_telling: Cell<bool>,
+    is_untold: Cell<bool>,
 }
 
 impl fmt::Debug for Ear {
@@ -64,6 +68,8 @@ impl Default for Ear {
             changed: Notify::new(),
             is_open: Cell::new(false),
             told: RefCell::default(),
+            is_telling: Cell::new(false),
+            is_untold: Cell::new(false),
         }
     }
 }
@@ -113,10 +119,15 @@ impl Link {
         }
     }
 
-    async fn hear_on(self: &Rc<Self>, ear: &Ear, hearing: &Hearing) {
+    async fn hear_on(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
         let mut failures = 0_u32;
         let mut is_renewed = false;
+        let mut last = Last::default();
         while self.is_heard(ear) {
+            if let Some(wait) = self.guard.left_ms() {
+                self.pause(ear, wait).await;
+                continue;
+            }
             let Ok(met) = self.meet().await else {
                 failures = failures.saturating_add(1);
                 self.rest(ear, failures, None).await;
@@ -128,34 +139,59 @@ impl Link {
             // What is wished for so far is what it is opened with.
             let _ = ear.changed.notified().now_or_never();
             let begun = self.world.now();
-            let end = match self.open(&met, ear).await {
+            let end = match self.open(&met, ear, last.of(&met)).await {
                 Ok(messages) => {
                     is_renewed = false;
                     hearing(Heard::Open);
                     self.hear_stream(&met, messages, ear, hearing).await
                 }
-                Err(fault) => match refusal(&met, &fault, is_renewed) {
-                    Refusal::Mute => {
-                        self.learn(|known| known.is_mute |= known.session == met.session);
-                        return;
-                    }
-                    Refusal::Forgotten => {
-                        self.forget(&met);
-                        is_renewed = true;
-                        End::Ended(None)
-                    }
-                    Refusal::Passing => End::Ended(None),
+                Err(fault) => match self.unopened(&met, &fault, &mut is_renewed, &mut last) {
+                    Some(end) => end,
+                    None => continue,
                 },
             };
             match end {
                 End::Left => failures = 0,
-                End::Ended(retry_ms) => {
+                End::Ended(event, retry_ms) => {
+                    last = Last { session: met.session.clone(), event };
                     let is_short =
                         self.world.now().since(begun) < u64::from(limits::LINGER_MS_STEP);
                     // A stream that ends as soon as it is open is no better than none.
                     failures = if is_short { failures.saturating_add(1) } else { 0 };
                     self.rest(ear, failures, retry_ms).await;
                 }
+            }
+        }
+    }
+
+    /// What comes of it that a stream is not opened; `None` where that is known now.
+    fn unopened(
+        &self,
+        met: &Rc<Met>,
+        fault: &Fault,
+        is_renewed: &mut bool,
+        last: &mut Last,
+    ) -> Option<End> {
+        match refusal(met, fault, *is_renewed) {
+            // It may be the event that is not known any more, and not the session.
+            Refusal::Mute | Refusal::Forgotten if last.take(met) => None,
+            Refusal::Mute => {
+                self.learn(|known| known.is_mute |= known.session == met.session);
+                None
+            }
+            Refusal::Forgotten => {
+                self.forget(met);
+                if self.running.is_empty() {
+                    // It may be the stream that it does not know, and not the session.
+                    self.end(met);
+                }
+                *is_renewed = true;
+                Some(End::Ended(None, None))
+            }
+            Refusal::Passing => {
+                // Nor is an event asked for again and again that is refused.
+                let kept = last.of(met).filter(|_| fault.is_passing());
+                Some(End::Ended(kept.map(ToOwned::to_owned), None))
             }
         }
     }
@@ -175,18 +211,28 @@ impl Link {
         let step = limits::RELISTEN_MS_MIN.saturating_mul(1 << failures.min(8));
         // One that asks to be asked again at once, again and again, is not.
         let least = step.min(limits::LINGER_MS_STEP.into());
-        let wait = retry_ms.map_or(step, |asked| asked.max(least)).min(limits::RELISTEN_MS_MAX);
-        let pause = self.world.sleep(u32::try_from(wait).unwrap_or(u32::MAX));
-        select(pause, Box::pin(ear.changed.notified())).await;
+        self.pause(ear, retry_ms.map_or(step, |asked| asked.max(least))).await;
     }
 
-    /// Opens the stream, in the era's own way.
-    async fn open(&self, met: &Rc<Met>, ear: &Ear) -> Result<Messages, Fault> {
+    /// Waits, but not for long, and not once the wishes change.
+    async fn pause(&self, ear: &Ear, wait: u64) {
+        let wait = u32::try_from(wait.min(limits::RELISTEN_MS_MAX)).unwrap_or(u32::MAX);
+        select(self.world.sleep(wait), Box::pin(ear.changed.notified())).await;
+    }
+
+    /// Opens the stream, in the era's own way; one of a session after the event `last`.
+    async fn open(
+        self: &Rc<Self>,
+        met: &Rc<Met>,
+        ear: &Rc<Ear>,
+        last: Option<&str>,
+    ) -> Result<Messages, Fault> {
         // What was wished up to here needs no word besides.
         ear.changed.notified().now_or_never();
         if met.era == Era::Handshake {
-            let messages = self.listen(met, None).await?;
-            self.subscribe(met, ear).await;
+            let mut messages = self.listen(met, last).await?;
+            messages.last_event = last.map(ToOwned::to_owned);
+            self.tell(ear);
             return Ok(messages);
         }
         let uris = ear.uris.borrow().clone();
@@ -211,8 +257,26 @@ impl Link {
         }
     }
 
-    /// Makes the session's subscriptions what they are wished to be.
-    async fn subscribe(&self, met: &Rc<Met>, ear: &Ear) {
+    /// Tells the session of what is wished for. Nobody waits for that: an upstream that is slow to
+    /// subscribe is heard meanwhile.
+    fn tell(self: &Rc<Self>, ear: &Rc<Ear>) {
+        ear.is_untold.set(true);
+        if ear.is_telling.replace(true) {
+            return;
+        }
+        let (link, ear) = (Rc::clone(self), Rc::clone(ear));
+        self.world.spawn(Box::pin(async move {
+            while ear.is_untold.replace(false) {
+                if let Some(met) = link.known() {
+                    link.subscribe(&met, &ear).await;
+                }
+            }
+            ear.is_telling.set(false);
+        }));
+    }
+
+    /// Makes the session's subscriptions what they are wished to be, as far as it agrees.
+    async fn subscribe(&self, met: &Met, ear: &Ear) {
         if met.era == Era::Modern || !met.can(&["resources", "subscribe"]) {
             return;
         }
@@ -226,28 +290,40 @@ impl Link {
         };
         let ended = had.difference(&wanted).map(|uri| ("resources/unsubscribe", uri));
         let begun = wanted.difference(&had).map(|uri| ("resources/subscribe", uri));
-        let mut now = had.clone();
         for (method, uri) in ended.chain(begun) {
             let params = JsonObject::from_iter([("uri".to_owned(), uri.clone().into())]);
-            let is_told = self.simple(Some(met), method, params, &[]).await.is_ok();
-            if method == "resources/subscribe" && is_told {
-                now.insert(uri.clone());
-            } else {
-                now.remove(uri);
+            let outcome = self.simple(Some(met), method, params, &[]).await;
+            let mut told = ear.told.borrow_mut();
+            match (method, &outcome) {
+                ("resources/subscribe", Ok((_, Ok(_)))) => told.1.insert(uri.clone()),
+                // What it says of a resource that nobody wants to hear of is not heard.
+                _ => told.1.remove(uri),
+            };
+            if outcome.is_err() {
+                // It is tried with the next wish, and when the stream is opened again.
+                return;
             }
         }
-        ear.told.borrow_mut().1 = now;
     }
 
-    /// Hears a stream to its end, or until nobody wants to any more.
+    /// Hears a stream to its end, or until nobody wants to any more. One on which nothing comes for
+    /// long is at its end, too: its other end may be gone.
     async fn hear_stream(
-        &self,
+        self: &Rc<Self>,
         met: &Rc<Met>,
         mut messages: Messages,
-        ear: &Ear,
+        ear: &Rc<Ear>,
         hearing: &Hearing,
     ) -> End {
+        let (mut pieces, mut alive) = (messages.pieces(), self.world.now());
         loop {
+            let now = self.world.now();
+            if pieces != messages.pieces() {
+                (pieces, alive) = (messages.pieces(), now);
+            }
+            if now.since(alive) >= limits::UPSTREAM_SILENCE_MS {
+                return End::Ended(messages.last_event, messages.retry_ms);
+            }
             let is_current = self.known().is_some_and(|now| now.session == met.session);
             if !is_current || !self.is_heard(ear) {
                 return End::Left;
@@ -262,10 +338,12 @@ impl Link {
             };
             match step {
                 Step::Message(Ok(Some(message))) => self.heard(met, message, hearing).await,
-                Step::Message(Ok(None) | Err(_)) => return End::Ended(messages.retry_ms),
+                Step::Message(Ok(None) | Err(_)) => {
+                    return End::Ended(messages.last_event, messages.retry_ms);
+                }
                 // In the modern era a wish is a part of the request.
                 Step::Wish if met.era == Era::Modern => return End::Left,
-                Step::Wish => self.subscribe(met, ear).await,
+                Step::Wish => self.tell(ear),
                 // It is looked at whether anybody still wants it.
                 Step::Silence => {}
             }
@@ -281,10 +359,14 @@ impl Link {
             return;
         }
         match message {
+            Message::Notification { method, params } if method == "notifications/cancelled" => {
+                self.running.withdraw(&params);
+            }
             Message::Notification { method, params } => match change(&method, &params) {
                 Some(heard) => hearing(heard),
                 None => {
-                    self.running.hear(Message::Notification { method, params });
+                    // What concerns nobody is lost, and so is what nobody takes in time.
+                    let _ = self.running.hear(Message::Notification { method, params });
                 }
             },
             Message::Request { id, method, .. } if method == "ping" => {
@@ -292,17 +374,30 @@ impl Link {
             }
             Message::Request { id, method, params } => {
                 let copy = id.clone();
-                if !self.running.hear(Message::Request { id, method, params }) {
-                    let message = "nobody is here to be asked".to_owned();
-                    let error = ErrorObject { code: -32601, message, data: None };
-                    self.respond(met, &copy, Err(error)).await;
+                if let Err(lost) = self.running.hear(Message::Request { id, method, params }) {
+                    self.respond(met, &copy, Err(unasked(lost))).await;
                 }
             }
             reply @ Message::Reply { .. } => {
-                self.running.hear(reply);
+                // One that nobody waits for is late.
+                let _ = self.running.hear(reply);
             }
         }
     }
+}
+
+/// Why nobody is asked what an upstream wants to know.
+fn unasked(lost: Lost) -> ErrorObject {
+    let (code, message) = match lost {
+        Lost::Nobody => (-32601, "nobody is here to be asked"),
+        Lost::Anybody => (
+            -32600,
+            "several clients have calls running, and it cannot be told whose question this is; \
+             ask on the stream of the call",
+        ),
+        Lost::Full => (-32603, "too much waits for the client already"),
+    };
+    ErrorObject { code, message: message.to_owned(), data: None }
 }
 
 enum Step {
@@ -315,8 +410,30 @@ enum Step {
 enum End {
     /// There is something else to do.
     Left,
-    /// By the upstream, which may have said how long it wants to be left alone.
-    Ended(Option<u64>),
+    /// By the upstream, after this event; it may have said how long it wants to be left alone.
+    Ended(Option<String>, Option<u64>),
+}
+
+/// The last event of a session's own stream. Of the modern era there is none to be asked for.
+#[derive(Default)]
+struct Last {
+    session: Option<String>,
+    event: Option<String>,
+}
+
+impl Last {
+    /// The last event of this session.
+    fn of(&self, met: &Met) -> Option<&str> {
+        let is_same = met.era == Era::Handshake && self.session == met.session;
+        self.event.as_deref().filter(|_| is_same)
+    }
+
+    /// Forgets it. False if there was none of this session.
+    fn take(&mut self, met: &Met) -> bool {
+        let is_there = self.of(met).is_some();
+        self.event = None;
+        is_there
+    }
 }
 
 /// What it means that a stream is refused.

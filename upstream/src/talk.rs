@@ -5,12 +5,12 @@
 use crate::{
     exchange::Messages,
     fault::{Failure, Fault},
-    guard::Turn,
+    guard::{Pace, Turn},
     link::{Link, Met, modern_headers},
-    wire::{self, ErrorObject, Fields, JsonObject, Message, Of},
+    running::{Asker, Present, token},
+    wire::{self, ErrorObject, Fields, JsonObject, Message},
     world::World,
 };
-use futures_channel::mpsc;
 use futures_util::{
     FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered,
 };
@@ -19,7 +19,6 @@ use shared::{config::Era, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt,
     future::poll_fn,
     rc::Rc,
     task::Poll,
@@ -38,8 +37,8 @@ pub struct Ask {
     pub mirrors: Vec<(String, String)>,
     /// Whether it may be asked twice where it is not known whether it was heard.
     pub may_repeat: bool,
-    /// Whether it is one of those that take no time: its bound is another.
-    pub is_list: bool,
+    /// How it waits for its turn. One that takes no time has another bound, and asks nobody.
+    pub pace: Pace,
     /// Whether anybody wants to hear how far it is.
     pub wants_progress: bool,
     /// The least severe log level that anybody wants to hear.
@@ -70,6 +69,10 @@ pub trait Relay {
         questions: Vec<Question>,
     ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>>;
 
+    /// What the client is known by, the same in all of its requests; `None` where that is not
+    /// known. What is asked of one is never asked of another.
+    fn client(&self) -> Option<String>;
+
     /// The upstream ended its stream for now and wants to be asked for the rest.
     fn paused(&self) -> LocalBoxFuture<'_, ()>;
 
@@ -78,67 +81,6 @@ pub trait Relay {
 
     /// Keeps what another run of this request should know.
     fn keep(&self, state: Value);
-}
-
-/// The requests that are running in a session, latest last: what an upstream says by itself, and
-/// without a word on what it is about, is for the latest.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Running(Rc<RefCell<Vec<Inbox>>>);
-
-/// The way to a request, by its number.
-type Inbox = (u64, mpsc::Sender<Message>);
-
-impl Running {
-    /// Brings a message to the request that it is about. False if there is none.
-    pub(crate) fn hear(&self, message: Message) -> bool {
-        let mut running = self.0.borrow_mut();
-        let about = match &message {
-            Message::Notification { params, .. } => token(params),
-            // An error of nobody's is none of these, which have streams of their own for theirs.
-            Message::Reply { of: Of::Nobody, .. } => Of::Stranger,
-            Message::Reply { of, .. } => *of,
-            Message::Request { .. } => Of::Nobody,
-        };
-        let found = match about {
-            Of::Number(about) => running.iter_mut().find(|(id, _)| *id == about),
-            Of::Nobody => running.last_mut(),
-            Of::Stranger => None,
-        };
-        found.is_some_and(|(_, inbox)| inbox.try_send(message).is_ok())
-    }
-
-    /// Whether any request runs.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
-
-    fn enter(&self, id: u64) -> (mpsc::Receiver<Message>, Present) {
-        let (sender, inbox) = mpsc::channel(limits::UPSTREAM_INBOX_MAX);
-        self.0.borrow_mut().push((id, sender));
-        (inbox, Present { running: self.clone(), id })
-    }
-}
-
-/// A request that runs; it does not any more when this is dropped.
-struct Present {
-    running: Running,
-    id: u64,
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.running.0.borrow_mut().retain(|(id, _)| *id != self.id);
-    }
-}
-
-/// The request that a notification says it is about.
-fn token(params: &JsonObject) -> Of {
-    let number = match params.get("progressToken") {
-        None => return Of::Nobody,
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(token) => token.as_u64(),
-    };
-    number.map_or(Of::Stranger, Of::Number)
 }
 
 /// Tells an upstream that nobody wants the answer any more, if this is dropped before it is there.
@@ -222,6 +164,7 @@ struct Conversation<'a> {
     link: &'a Rc<Link>,
     met: &'a Rc<Met>,
     id: u64,
+    present: &'a Present,
     relay: &'a dyn Relay,
     /// Its turn, until it asks.
     turn: &'a RefCell<Option<Turn>>,
@@ -242,7 +185,7 @@ impl Link {
         let mut round = Round::restored(relay.kept());
         loop {
             // Others have their turn while the client is asked.
-            let turn = RefCell::new(Some(self.guard.turn().await?));
+            let turn = RefCell::new(self.guard.turn(ask.pace).await?);
             let (era, fields) = self.ask_once(&ask, &round, relay, &turn).await?;
             drop(turn);
             // In the other era a result may hold what it likes, and nothing of it is for us.
@@ -262,7 +205,6 @@ impl Link {
         relay: &dyn Relay,
         turn: &RefCell<Option<Turn>>,
     ) -> Result<(Era, Fields), Failure> {
-        let retries = self.guard.bounds().retries;
         let (mut tries, mut renewals) = (0, 0);
         loop {
             let met = self.meet().await?;
@@ -275,10 +217,7 @@ impl Link {
                 }
                 Err(fault) => fault,
             };
-            match fault.is_serious() {
-                true => attempt.fail(),
-                false => attempt.succeed(),
-            }
+            attempt.fail_by(&fault);
             if renewals == 0 && is_forgotten(&met, &fault) {
                 // It did nothing: it does not know who asks.
                 self.forget(&met);
@@ -286,8 +225,7 @@ impl Link {
                 continue;
             }
             let is_safe = ask.may_repeat || fault.is_refusal();
-            let wait = wait_ms(tries, fault.retry_after_ms(), self.world.random());
-            match wait.filter(|_| is_safe && fault.is_passing() && tries < retries) {
+            match self.pause_ms(&fault, tries).filter(|_| is_safe) {
                 None => return Err(fault.told(self.guard.name())),
                 Some(wait) => self.world.sleep(wait).await,
             }
@@ -313,16 +251,21 @@ impl Link {
             id,
             is_over: Cell::new(false),
         };
-        let (inbox, _present) = self.running.enter(id);
+        let asker = match ask.pace {
+            Pace::Call => relay.client().map_or(Asker::Somebody, Asker::Client),
+            Pace::Brief | Pace::Urgent => Asker::Nobody,
+        };
+        let present = self.running.enter(id, asker);
         let bounds = self.guard.bounds();
-        let (first_byte_ms, total_ms) = match ask.is_list {
-            true => (bounds.connect_ms, bounds.connect_ms),
-            false => (bounds.first_byte_ms, bounds.total_ms),
+        let (first_byte_ms, total_ms) = match ask.pace {
+            Pace::Call => (bounds.first_byte_ms, bounds.total_ms),
+            Pace::Brief | Pace::Urgent => (bounds.connect_ms, bounds.connect_ms),
         };
         let mut conversation = Conversation {
             link: self,
             met,
             id,
+            present: &present,
             relay,
             turn,
             asked: 0,
@@ -331,9 +274,9 @@ impl Link {
         };
         let answer = Box::pin(self.post_unbounded(met, body, headers));
         let clock = Clock::new(first_byte_ms);
-        let outcome = conversation.follow(Source::Coming(answer), inbox, clock, total_ms).await;
-        // One that is late is told that nobody waits any more.
-        withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_))));
+        let outcome = conversation.follow(Source::Coming(answer), clock, total_ms).await;
+        // One that would go on is told that nobody waits any more.
+        withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_) | Fault::Endless)));
         outcome
     }
 
@@ -380,7 +323,13 @@ impl Link {
         }
         let params = JsonObject::from_iter([("level".to_owned(), wanted.into())]);
         // Where it fails there are fewer logs; the call that follows says more of the matter.
-        if self.simple(Some(met), "logging/setLevel", params, &[]).await.is_ok() {
+        let is_settled = match self.simple(Some(met), "logging/setLevel", params, &[]).await {
+            Ok((_, Ok(_))) => true,
+            // It has no such thing, whatever it says of itself: asking again changes nothing.
+            Ok((_, Err(error))) => error.code == -32601,
+            Err(_) => false,
+        };
+        if is_settled {
             self.learn(|met| met.level = Some(wanted.to_owned()));
         }
     }
@@ -429,30 +378,20 @@ fn is_forgotten(met: &Met, fault: &Fault) -> bool {
     }
 }
 
-/// How long to wait before another try; `None` if that is longer than anybody waits.
-fn wait_ms(tries: u32, asked: Option<u64>, random: [u8; 12]) -> Option<u32> {
-    let step = limits::RETRY_MS_MIN.saturating_mul(1 << tries.min(10));
-    // So that those who failed together do not come back together.
-    let jitter = u64::from(random.first().copied().unwrap_or(0)).saturating_mul(step) / 512;
-    let wait = asked.unwrap_or(0).max(step.saturating_add(jitter));
-    u32::try_from(wait).ok().filter(|_| wait <= limits::RETRY_MS_MAX)
-}
-
 impl<'c> Conversation<'c> {
     /// Follows a request to its reply, across streams that broke. `clock` is for the first of
     /// them, and for all that comes then there are `total_ms`.
     async fn follow(
         &mut self,
         mut source: Source<'c>,
-        mut inbox: mpsc::Receiver<Message>,
         mut clock: Clock,
         total_ms: u32,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
-        let link = self.link;
+        let (link, present) = (self.link, self.present);
         let mut answering = Answering::new();
         let mut what = "its first byte";
         loop {
-            match next(&*link.world, &mut source, &mut inbox, &mut answering, &mut clock).await {
+            match next(&*link.world, &mut source, present, &mut answering, &mut clock).await {
                 Event::Answered => {}
                 Event::Late => return Err(Fault::Late(what)),
                 Event::Come(messages) => {
@@ -472,7 +411,7 @@ impl<'c> Conversation<'c> {
                     self.notified(&method, params).await;
                 }
                 Event::Heard(Ok(Some(Message::Request { id, method, params }))) => {
-                    answering.extend(self.asked(id, method, params));
+                    answering.extend(self.asked(id, method, params)?);
                 }
                 Event::Heard(Ok(None)) => source = self.resume(source, Fault::Ended).await?,
                 Event::Heard(Err(fault @ Fault::Unreachable(_))) => {
@@ -512,43 +451,47 @@ impl<'c> Conversation<'c> {
                 params.remove("progressToken");
             }
             // It is about a question, by a number that nobody else knows.
-            "notifications/cancelled" => return,
+            "notifications/cancelled" => return self.link.running.withdraw(&params),
             _ => {}
         }
         self.relay.notified(method, params).await;
     }
 
-    /// Answers a question, or asks whoever asked.
+    /// Answers a question, or asks whoever asked, so many times.
     fn asked<'f>(
         &mut self,
         id: Box<RawValue>,
         method: String,
         params: JsonObject,
-    ) -> Option<LocalBoxFuture<'f, ()>>
+    ) -> Result<Option<LocalBoxFuture<'f, ()>>, Fault>
     where
         Self: 'f,
     {
-        let (link, met, relay) = (self.link, self.met, self.relay);
+        let Self { link, met, relay, present, .. } = *self;
         // In the modern era an upstream asks in its result.
         if met.era == Era::Modern {
-            return None;
+            return Ok(None);
         }
         if method == "ping" {
-            return Some(Box::pin(async move {
+            return Ok(Some(Box::pin(async move {
                 link.respond(met, &id, Ok(json!({}))).await;
-            }));
+            })));
         }
         self.asked = self.asked.saturating_add(1);
+        if self.asked > limits::UPSTREAM_ASKED_MAX {
+            return Err(Fault::Endless);
+        }
         self.turn.borrow_mut().take();
         // The same question has the same key in every run.
         let key = format!("{}.{}", method.replace('/', "_"), self.asked);
-        Some(Box::pin(async move {
-            let outcome = match relay.asked(vec![Question { key, method, params }]).await {
-                Ok(mut answers) => Ok(answers.pop().unwrap_or_default()),
-                Err(error) => Err(error),
-            };
-            link.respond(met, &id, outcome).await;
-        }))
+        Ok(Some(Box::pin(async move {
+            let asked = relay.asked(vec![Question { key, method, params }]);
+            // What is withdrawn is not answered.
+            if let Some(outcome) = present.ask(&id, asked).await {
+                let outcome = outcome.map(|mut answers| answers.pop().unwrap_or_default());
+                link.respond(met, &id, outcome).await;
+            }
+        })))
     }
 }
 
@@ -582,7 +525,7 @@ async fn rest(
 async fn next(
     world: &dyn World,
     source: &mut Source<'_>,
-    inbox: &mut mpsc::Receiver<Message>,
+    present: &Present,
     answering: &mut Answering<'_>,
     clock: &mut Clock,
 ) -> Event {
@@ -594,24 +537,21 @@ async fn next(
         if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
             return Poll::Ready(Event::Answered);
         }
-        if answering.is_empty() {
-            if clock.poll(world, context).is_ready() {
-                return Poll::Ready(Event::Late);
-            }
-        } else {
+        if present.is_asking() {
             // The client may take its time.
             clock.stop(world);
+        } else if clock.poll(world, context).is_ready() {
+            return Poll::Ready(Event::Late);
         }
         if answering.len() >= limits::UPSTREAM_QUESTIONS_MAX {
             return Poll::Pending;
         }
-        if let Poll::Ready(event) = heard.poll_unpin(context) {
-            return Poll::Ready(event);
+        // What has come by the session's own stream may be the reply: then the end of this one is
+        // none of the request's.
+        if let Poll::Ready(message) = present.poll_next(context) {
+            return Poll::Ready(Event::Heard(Ok(Some(message))));
         }
-        match inbox.poll_next_unpin(context) {
-            Poll::Ready(Some(message)) => Poll::Ready(Event::Heard(Ok(Some(message)))),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        heard.poll_unpin(context)
     })
     .await
 }
@@ -656,7 +596,7 @@ impl Round {
         let number = self.number.saturating_add(1);
         let garbage = |what: &str| Fault::Garbage(what.to_owned()).told(name);
         if number > limits::UPSTREAM_ROUNDS_MAX {
-            return Err(garbage("questions without end"));
+            return Err(Fault::Endless.told(name));
         }
         let state = wire::field(fields, "requestState");
         let inputs = match wire::field(fields, "inputRequests") {
@@ -687,11 +627,5 @@ impl Round {
             false => relay.asked(questions).await.map_err(Failure::Error)?,
         };
         Ok(Self { number, state, answers: keys.into_iter().zip(answers).collect() })
-    }
-}
-
-impl fmt::Debug for Present {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Present").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,13 @@
 //! JSON-RPC messages of an upstream, read only as far as it must be known what they are: what a
 //! result holds stays as it came. It must not know methods.
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, value::RawValue};
-use std::{borrow::Cow, collections::BTreeMap};
+use shared::limits;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// A JSON object.
 pub type JsonObject = Map<String, Value>;
@@ -92,10 +96,40 @@ struct Written<'a> {
 /// Why it is none, for the log.
 pub fn read(text: &str) -> Result<Vec<Message>, String> {
     if text.trim_start().starts_with('[') {
-        let all: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let Batch(all) = serde_json::from_str(text).map_err(|error| error.to_string())?;
         return all.into_iter().map(|one| read_one(one.get())).collect();
     }
     Ok(vec![read_one(text)?])
+}
+
+/// The messages of a batch: so many, and no more are even looked at.
+struct Batch<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(BatchVisitor)
+    }
+}
+
+struct BatchVisitor;
+
+impl<'de> Visitor<'de> for BatchVisitor {
+    type Value = Batch<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a batch")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Batch<'de>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = seq.next_element()? {
+            if all.len() >= limits::UPSTREAM_BATCH_MAX {
+                return Err(A::Error::custom("a batch of too many messages"));
+            }
+            all.push(one);
+        }
+        Ok(Batch(all))
+    }
 }
 
 fn read_one(text: &str) -> Result<Message, String> {
@@ -153,6 +187,14 @@ mod tests {
         let content = r#"[{"type":"x-new","n":1.50,"big":123456789012345678901234567890}]"#;
         assert_eq!(fields["content"].get(), content);
         assert_eq!(field(fields, "z"), Some(1.into()));
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        let batch = |count: usize| format!("[{}]", vec![r#"{"method":"a"}"#; count].join(","));
+        let most = limits::UPSTREAM_BATCH_MAX;
+        assert_eq!(read(&batch(most)).map(|all| all.len()), Ok(most));
+        assert!(read(&batch(most + 1)).is_err());
     }
 
     #[test]

@@ -52,7 +52,7 @@ use std::{
 };
 use upstream::{
     Ask, Failure, Fields, Link, World,
-    guard::Guard,
+    guard::{Guard, Pace},
     link::Target,
     listen::{Ear, Heard, Hearing},
     wire,
@@ -144,6 +144,7 @@ impl Mcp {
         if peers.len() >= limits::UPSTREAM_LINKS_MAX {
             let (_, gone) = peers.remove(0);
             gone.ear.want(false, BTreeSet::new());
+            gone.link.retire();
         }
         let link = Rc::new(Link::new(
             Rc::clone(&self.world),
@@ -399,7 +400,10 @@ impl Toolset for Mcp {
             let peer = self.peer(&kind);
             params.insert("taskId".to_owned(), remote.clone().into());
             let may_repeat = method == "tasks/get";
-            let ask = Ask { method, params, name: Some(remote), may_repeat, ..Ask::default() };
+            // A look at a task waits for no call, and its end for nothing.
+            let pace = if method == "tasks/cancel" { Pace::Urgent } else { Pace::Brief };
+            let name = Some(remote);
+            let ask = Ask { method, params, name, may_repeat, pace, ..Ask::default() };
             let passing = self.passing(visit, &peer);
             let mut fields = peer.link.ask(ask, &passing).await.map_err(failed)?;
             if fields.contains_key("taskId") {
@@ -601,7 +605,7 @@ impl Drop for Abandoned {
             let ask = Ask {
                 method: "tasks/cancel",
                 params: params([("taskId", id.into())]),
-                is_list: true,
+                pace: Pace::Urgent,
                 ..Ask::default()
             };
             // One that cannot be told runs to its end.

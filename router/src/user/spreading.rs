@@ -80,8 +80,9 @@ impl<D: Database + 'static> User<D> {
 fn again<'a>(peer: &Peer<'a>) -> Peer<'a> {
     match peer {
         Peer::Modern => Peer::Modern,
-        Peer::Handshake { call, revision, client, level } => Peer::Handshake {
+        Peer::Handshake { call, session, revision, client, level } => Peer::Handshake {
             call: call.clone(),
+            session: session.clone(),
             revision: revision.clone(),
             client: client.clone(),
             level: level.clone(),

@@ -4,7 +4,7 @@
 use super::world::{
     Piece, Plan, Seen, Stage, call, error, handshake, modern, own, raw, read, reply, told, value,
 };
-use crate::{Ask, Failure, Fields};
+use crate::{Ask, Failure, Fields, guard::Pace};
 use serde_json::json;
 use shared::{Kind, config::Bounds, limits};
 use std::rc::Rc;
@@ -113,11 +113,11 @@ fn each_part_of_an_answer_has_its_time() {
         ),
     ];
     for (name, answer, whole, list) in answers {
-        for (is_list, expected) in [(false, whole), (true, list)] {
+        for (pace, expected) in [(Pace::Call, whole), (Pace::Brief, list), (Pace::Urgent, list)] {
             for stage in stages(answer) {
                 let link = stage.link_of(bounds, None);
-                assert_eq!(told(stage.ask(&link, Ask { is_list, ..call() })), LATE, "{name}");
-                assert_eq!(stage.now(), expected, "{name}, {is_list}");
+                assert_eq!(told(stage.ask(&link, Ask { pace, ..call() })), LATE, "{name}");
+                assert_eq!(stage.now(), expected, "{name}, {pace:?}");
             }
         }
     }
@@ -269,10 +269,19 @@ fn nobody_waits_for_longer_than_the_bound() {
         let is_read = !text.contains("failed");
         assert_eq!(stage.count("tools/call"), if is_read { 1 } else { 3 }, "{wait}");
     }
-    let (times, outcome) = tries(&read(), Bounds::default(), |_, _| {
-        Plan::status(503).with("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")
-    });
-    assert_eq!((times.len(), told(outcome)), (3, "github failed with HTTP status 503".to_owned()));
+    // The test begins at 1000 s.
+    for (date, expected) in [
+        ("Thu, 01 Jan 1970 00:16:50 GMT", vec![0, 10_000, 10_400]),
+        ("Thu, 01 Jan 1970 00:16:51 GMT", vec![0]),
+        ("Thu, 01 Jan 1970 00:16:51", vec![0, 200, 600]),
+    ] {
+        let stage = Stage::with(move |stage, seen| {
+            handshake(stage, seen, |_, _| Plan::status(503).with("retry-after", date))
+        });
+        assert!(stage.ask(&stage.link(), read()).is_err());
+        let times: Vec<_> = stage.seen_of("tools/call").iter().map(|seen| seen.at).collect();
+        assert_eq!(times, expected, "{date}");
+    }
     let (times, _) =
         tries(&read(), Bounds::default(), |_, _| Plan::status(503).with("retry-after", "10"));
     assert_eq!(times, [0, 10_000, 20_000]);

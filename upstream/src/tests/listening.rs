@@ -6,6 +6,7 @@ use super::world::{
 };
 use crate::{
     Ask,
+    guard::Pace,
     listen::{Ear, Heard},
 };
 use serde_json::{Value, json};
@@ -188,32 +189,60 @@ fn a_wish_is_a_new_request_in_the_modern_era() {
 
 #[test]
 fn a_subscription_that_failed_is_tried_with_the_next_wish() {
-    let is_well = Rc::new(Cell::new(false));
-    let well = Rc::clone(&is_well);
-    let stage = Stage::with(move |stage, seen| {
-        handshake(stage, seen, |_, seen| match seen.rpc() {
-            "GET" => {
-                let (mouth, plan) = Plan::spoken();
-                MOUTHS.with_borrow_mut(|mouths| mouths.push(mouth));
-                plan
-            }
-            _ if well.get() => Plan::result(seen, json!({})),
-            _ => Plan::Refuse,
-        })
-    });
-    let ear = wanting(false, &["a"]);
-    stage.hear(&stage.link(), &ear);
-    is_well.set(true);
-    want(&ear, false, &["a", "b"]);
-    stage.settle();
-    want(&ear, true, &["a", "b"]);
-    stage.settle();
-    let expected = pairs(&[("subscribe", "a"), ("subscribe", "a"), ("subscribe", "b")]);
-    assert_eq!(told(&stage), expected);
+    let failures: [fn(&Seen) -> Plan; 2] =
+        [|_| Plan::Refuse, |seen| Plan::json(200, &super::world::error(seen, -32603, "not now"))];
+    for failure in failures {
+        let is_well = Rc::new(Cell::new(false));
+        let well = Rc::clone(&is_well);
+        let stage = Stage::with(move |stage, seen| {
+            handshake(stage, seen, |stage, seen| match seen.rpc() {
+                "GET" => Plan::sse(stage, vec![Piece::Hang]),
+                _ if well.get() => Plan::result(seen, json!({})),
+                _ => failure(seen),
+            })
+        });
+        let ear = wanting(false, &["a"]);
+        stage.hear(&stage.link(), &ear);
+        is_well.set(true);
+        want(&ear, false, &["a", "b"]);
+        stage.settle();
+        want(&ear, true, &["a", "b"]);
+        stage.settle();
+        let expected = pairs(&[("subscribe", "a"), ("subscribe", "a"), ("subscribe", "b")]);
+        assert_eq!(told(&stage), expected);
+    }
 }
 
-thread_local! {
-    static MOUTHS: RefCell<Vec<Mouth>> = const { RefCell::new(Vec::new()) };
+#[test]
+fn an_upstream_that_is_slow_to_subscribe_is_heard_meanwhile() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    stage.serve_before(|seen| {
+        let plan = || Plan::result(seen, json!({})).later(1_000);
+        seen.rpc().starts_with("resources/").then(plan)
+    });
+    let ear = wanting(true, &["a"]);
+    let heard = stage.hear(&stage.link(), &ear);
+    assert_eq!((heard.borrow().len(), told(stage).len()), (1, 1));
+    // What is wished meanwhile is told after it, as it is wished last.
+    want(&ear, true, &["a", "b"]);
+    want(&ear, true, &["b", "c"]);
+    speaker.say(&note(TOOLS, json!({})));
+    assert_eq!(*heard.borrow(), [Heard::Open, Heard::Tools], "at once");
+    stage.pass(10_000);
+    let expected =
+        [("subscribe", "a"), ("unsubscribe", "a"), ("subscribe", "b"), ("subscribe", "c")];
+    assert_eq!(told(stage), pairs(&expected));
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_not_told_of_the_rest() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    stage.serve_before(|seen| seen.rpc().starts_with("resources/").then_some(Plan::Never));
+    stage.hear(&stage.link(), &wanting(true, &["a", "b", "c"]));
+    stage.pass(60_000);
+    assert_eq!(told(stage), pairs(&[("subscribe", "a")]));
 }
 
 #[test]
@@ -351,6 +380,94 @@ fn a_stream_that_ends_at_once_or_fails_is_asked_for_less_and_less() {
 }
 
 #[test]
+fn an_upstream_that_is_left_alone_is_not_asked_for_a_stream() {
+    for is_modern in [false, true] {
+        let stage = Stage::with(move |stage, seen| {
+            let fails = |_: &Stage, seen: &Seen| match seen.rpc() {
+                "tools/call" => Plan::status(500),
+                _ => Plan::Refuse,
+            };
+            if is_modern { modern(stage, seen, fails) } else { handshake(stage, seen, fails) }
+        });
+        let (link, ear) = (stage.link(), wanting(true, &[]));
+        stage.hear(&link, &ear);
+        for _ in 0..limits::BREAKER_FAILURES {
+            assert!(stage.ask(&link, call()).is_err());
+        }
+        stage.pass(limits::BREAKER_MS_MIN - 1);
+        want(&ear, true, &["a"]);
+        stage.settle();
+        assert_eq!(times(&stage), [0], "not even for a new wish");
+        stage.pass(1);
+        assert_eq!(times(&stage), [0, limits::BREAKER_MS_MIN]);
+        stage.pass(60_000);
+        let more = times(&stage).len();
+        assert!((4..10).contains(&more), "its failures are not those of calls: {more}");
+    }
+}
+
+#[test]
+fn a_stream_is_opened_again_after_its_last_event() {
+    let get = |stage: &Stage, seen: &Seen| match stage.count("GET") {
+        1 => Plan::sse(stage, vec![raw("id: e-1\ndata:\n\n")]),
+        2 => Plan::sse(stage, vec![raw(": nothing new\n\n")]),
+        3 => Plan::Refuse,
+        4 => Plan::sse(stage, vec![raw("id: e-2\ndata:\n\n"), Piece::Break]),
+        // It has forgotten events, and says so in a way of its own.
+        _ if seen.header("last-event-id").is_some() => Plan::status(400),
+        _ => Plan::sse(stage, vec![Piece::Hang]),
+    };
+    let stage = Stage::with(move |stage, seen| handshake(stage, seen, get));
+    stage.hear(&stage.link(), &wanting(true, &[]));
+    stage.pass(60_000);
+    let gets = stage.seen_of("GET");
+    let events: Vec<_> = gets.iter().map(|seen| seen.header("last-event-id")).collect();
+    let expected = [None, Some("e-1"), Some("e-1"), Some("e-1"), Some("e-2"), None];
+    assert_eq!(events, expected);
+    assert_eq!(gets[4].at, gets[5].at, "at once");
+    assert_eq!(stage.count("initialize"), 1, "the session is not given up for it");
+}
+
+#[test]
+fn no_event_of_one_session_is_asked_for_in_another() {
+    let stage = Stage::with(|stage, seen| {
+        handshake(stage, seen, |stage, seen| match stage.count("GET") {
+            1 => Plan::sse(stage, vec![raw("id: e-1\ndata:\n\n")]),
+            _ if seen.header("mcp-session-id") == Some("s1") => Plan::status(404),
+            _ => Plan::sse(stage, vec![Piece::Hang]),
+        })
+    });
+    stage.hear(&stage.link(), &wanting(true, &[]));
+    stage.pass(60_000);
+    let gets = stage.seen_of("GET");
+    let asked: Vec<_> = gets
+        .iter()
+        .map(|seen| (seen.header("mcp-session-id").unwrap(), seen.header("last-event-id")))
+        .collect();
+    assert_eq!(asked, [("s1", None), ("s1", Some("e-1")), ("s1", None), ("s2", None)]);
+}
+
+#[test]
+fn a_stream_on_which_nothing_comes_for_long_is_opened_anew() {
+    for (speaker, _) in Speaker::both() {
+        let stage = &speaker.stage;
+        let heard = stage.hear(&stage.link(), &wanting(true, &[]));
+        for _ in 0..10 {
+            stage.pass(limits::UPSTREAM_SILENCE_MS - u64::from(limits::LINGER_MS_STEP) - 1);
+            speaker.mouths.borrow()[0].raw(": still here\n\n");
+            stage.settle();
+        }
+        assert_eq!(speaker.opened(), 1, "a comment is a sign of life");
+        stage.pass(limits::UPSTREAM_SILENCE_MS + u64::from(limits::LINGER_MS_STEP));
+        assert_eq!(speaker.opened(), 2);
+        assert!(speaker.mouths.borrow()[0].is_left() && !speaker.is_left());
+        assert_eq!(*heard.borrow(), [Heard::Open, Heard::Open]);
+        stage.pass(10 * limits::UPSTREAM_SILENCE_MS);
+        assert!((10..=12).contains(&speaker.opened()), "{}", speaker.opened());
+    }
+}
+
+#[test]
 fn a_new_wish_is_not_kept_waiting() {
     let stage = Stage::with(|stage, seen| {
         modern(stage, seen, |stage, _| Plan::sse(stage, vec![Piece::Break]))
@@ -413,7 +530,7 @@ fn nobody_is_listened_to_whom_nobody_wants_to_hear() {
         stage.hear(&link, &ear);
         assert_eq!(speaker.opened(), 2, "until somebody does");
         stage.hear(&link, &ear);
-        stage.pass(600_000);
+        stage.pass(limits::UPSTREAM_SILENCE_MS - 1);
         assert_eq!(speaker.opened(), 2, "once");
     }
 }
@@ -488,7 +605,7 @@ fn no_stream_is_opened_for_a_request_in_the_modern_era_or_of_a_mute_upstream() {
 fn what_is_said_on_a_sessions_stream_finds_its_request() {
     let speaker = Speaker::of(false);
     let link = met(&speaker);
-    let askers = [Rc::<Asker>::default(), Rc::default()];
+    let askers = [Asker::of("a"), Asker::of("a")];
     let wish = || Ask { wants_progress: true, ..call() };
     let (first, _ear) = ask(&speaker, &link, wish(), &askers[0]);
     let (second, _ear2) = ask(&speaker, &link, wish(), &askers[1]);
@@ -517,6 +634,55 @@ fn what_is_said_on_a_sessions_stream_finds_its_request() {
 }
 
 #[test]
+fn a_call_whose_stream_ends_when_its_reply_is_there_has_that_reply() {
+    let ends: [(&str, fn(&Mouth)); 2] = [
+        ("ends", Mouth::end),
+        ("breaks", |mouth| {
+            mouth.fail();
+            mouth.end();
+        }),
+    ];
+    for (name, end) in ends {
+        let speaker = Speaker::of(false);
+        let stage = &speaker.stage;
+        let link = met(&speaker);
+        let (mouth, plan) = Plan::spoken();
+        let plan = Cell::new(Some(plan));
+        stage.serve_before(move |seen| (seen.rpc() == "tools/call").then(|| plan.take().unwrap()));
+        let (asking, _ear) = ask(&speaker, &link, call(), &Rc::default());
+        let call = &stage.seen_of("tools/call")[0];
+        speaker.mouths.borrow()[0].say(&reply(call, json!({ "a": 1 })));
+        // The ear is the first that is asked what there is.
+        end(&mouth);
+        stage.settle();
+        assert_eq!(value(asking.outcome()), json!({ "a": 1 }), "{name}");
+        assert_eq!(stage.count("notifications/cancelled"), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_question_that_may_be_of_several_clients_is_asked_of_none() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    let link = met(&speaker);
+    let askers = [Asker::of("a"), Asker::of("b")];
+    let (_first, _ear) = ask(&speaker, &link, call(), &askers[0]);
+    let (second, _ear2) = ask(&speaker, &link, call(), &askers[1]);
+    let question = json!({ "id": 5, "method": "elicitation/create", "params": {} });
+    speaker.say(&question);
+    let error = &stage.seen_of("reply")[0].body["error"];
+    assert_eq!(error["code"], -32600);
+    assert!(error["message"].as_str().unwrap().contains("whose question"), "{error}");
+    assert!(askers.iter().all(|asker| asker.keys().is_empty()));
+    let list = Ask { method: "tools/call", pace: Pace::Brief, ..Ask::default() };
+    let (_list, _ear3) = ask(&speaker, &link, list, &Rc::default());
+    second.stop();
+    stage.settle();
+    speaker.say(&question);
+    assert_eq!(askers[0].keys().len(), 1, "once there is one, it is asked");
+}
+
+#[test]
 fn an_upstream_that_answers_with_no_stream_asks_on_the_sessions_own() {
     let speaker = Speaker::of(false);
     let stage = &speaker.stage;
@@ -538,6 +704,23 @@ fn an_upstream_that_answers_with_no_stream_asks_on_the_sessions_own() {
     assert!(!asking.is_over(), "its time stood still");
     stage.pass(50_000);
     assert!(asking.outcome().is_err(), "and goes on");
+}
+
+#[test]
+fn a_question_is_withdrawn_on_the_sessions_own_stream() {
+    let speaker = Speaker::of(false);
+    let stage = &speaker.stage;
+    let link = met(&speaker);
+    let asker = Asker::answering(|_| std::future::pending());
+    let bounds = shared::config::Bounds::default();
+    let (asking, _ear) = ask(&speaker, &link, call(), &asker);
+    speaker.say(&json!({ "id": 5, "method": "elicitation/create", "params": {} }));
+    stage.pass(u64::from(bounds.total_ms));
+    assert!(!asking.is_over());
+    speaker.say(&note("notifications/cancelled", json!({ "requestId": 5 })));
+    stage.pass(u64::from(bounds.total_ms));
+    assert!(asking.is_over(), "nobody is waited for");
+    assert_eq!((stage.count("reply"), asker.said().len()), (0, 0));
 }
 
 #[test]

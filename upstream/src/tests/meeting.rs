@@ -83,10 +83,59 @@ fn a_server_that_does_not_say_is_of_no_era() {
         assert_eq!(stage.count("initialize"), 0, "{status}");
         assert_eq!(*stage.kept.borrow(), None);
     }
-    for plan in [|| Plan::Refuse, || Plan::Never] {
+    for (plan, expected) in [((|| Plan::Refuse) as Answer, 3), (|| Plan::Never, 1)] {
         let stage = Stage::new(move |_| plan());
         assert!(stage.ask(&stage.link(), read()).is_err());
-        assert_eq!(stage.methods(), ["server/discover"]);
+        assert_eq!(stage.methods(), vec!["server/discover"; expected]);
+    }
+}
+
+/// An answer to whatever is asked.
+type Answer = fn() -> Plan;
+
+/// When it was tried to meet a server that answers so for so many times, and what came of it.
+fn tries(method: &'static str, fails: usize, answer: Answer) -> (Vec<u64>, Result<(), Failure>) {
+    let stage = Stage::with(move |stage, seen| match seen.rpc() {
+        rpc if rpc == method && stage.count(method) <= fails => answer(),
+        _ => handshake(stage, seen, answers),
+    });
+    let link = stage.link();
+    let outcome = stage.run(async move { link.meet().await.map(|_| ()) });
+    (stage.seen_of(method).iter().map(|seen| seen.at).collect(), outcome)
+}
+
+#[test]
+fn a_meeting_that_failed_in_passing_is_tried_again_like_a_call() {
+    let passing: [(&str, Answer, [u64; 3]); 6] = [
+        ("refused", || Plan::Refuse, [0, 200, 600]),
+        ("502", || Plan::status(502), [0, 200, 600]),
+        ("503", || Plan::status(503), [0, 200, 600]),
+        ("504", || Plan::status(504), [0, 200, 600]),
+        ("429", || Plan::status(429).with("retry-after", "2"), [0, 2_000, 4_000]),
+        ("ended", || Plan::of(200, "text/event-stream", ""), [0, 200, 600]),
+    ];
+    for method in ["server/discover", "initialize", "notifications/initialized"] {
+        for (name, answer, times) in passing {
+            // To a discovery it is the answer of the other era, and a note needs none.
+            if name == "ended" && method != "initialize" {
+                continue;
+            }
+            for fails in [1, 2] {
+                let (seen, outcome) = tries(method, fails, answer);
+                assert_eq!((&seen[..], outcome), (&times[..=fails], Ok(())), "{method}, {name}");
+            }
+            let (seen, outcome) = tries(method, 9, answer);
+            assert_eq!((&seen[..], outcome.is_err()), (&times[..], true), "{method}, {name}");
+        }
+    }
+    let lasting: [Answer; 4] = [
+        || Plan::status(401),
+        || Plan::status(302),
+        || Plan::status(429).with("retry-after", "60"),
+        || Plan::Never,
+    ];
+    for answer in lasting {
+        assert_eq!(tries("initialize", 9, answer).0, [0]);
     }
 }
 
@@ -224,7 +273,7 @@ fn a_meeting_that_everybody_gave_up_is_begun_again() {
 }
 
 #[test]
-fn a_meeting_that_fails_is_one_failure_for_however_many_waited() {
+fn a_meeting_that_fails_fails_once_for_however_many_waited() {
     let stage = Stage::new(|_| Plan::status(503).later(100));
     let bounds = Bounds { concurrency: 16, ..Bounds::default() };
     let link = stage.link_of(bounds, None);
@@ -236,7 +285,7 @@ fn a_meeting_that_fails_is_one_failure_for_however_many_waited() {
         .collect();
     let all = stage.run(futures_util::future::join_all(all));
     assert!(all.iter().all(Result::is_err));
-    assert_eq!(stage.seen().len(), 1);
+    assert_eq!(stage.seen().len(), 3);
     stage.serve(|seen| Plan::json(200, &reply(seen, Value::Null)));
     let again = Rc::clone(&link);
     let text = match stage.run(async move { again.meet().await }) {

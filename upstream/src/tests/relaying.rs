@@ -2,8 +2,8 @@
 //! request is answered with.
 
 use super::world::{
-    Asker, Mouth, Piece, Plan, Seen, Stage, Task, call, event, handshake, modern, note, reply,
-    told, value,
+    Asker, Mouth, Piece, Plan, Seen, Stage, Task, call, error, event, handshake, modern, note,
+    reply, told, value,
 };
 use crate::{Ask, Failure, Fields, Relay as _, wire::ErrorObject};
 use futures_util::FutureExt as _;
@@ -118,6 +118,21 @@ fn a_level_that_is_refused_is_no_failure_and_a_server_without_logs_is_not_asked(
     }
 }
 
+#[test]
+fn a_level_that_was_refused_is_asked_for_again_unless_there_is_no_such_thing() {
+    for (code, expected) in [(-32603, 2), (-32602, 2), (-32601, 1)] {
+        let stage = Stage::with(move |stage, seen| match seen.rpc() {
+            "logging/setLevel" => Plan::json(200, &error(seen, code, "no")),
+            _ => handshake(stage, seen, |_, seen| Plan::result(seen, json!({}))),
+        });
+        let link = stage.link();
+        for _ in 0..2 {
+            value(stage.ask(&link, Ask { level: Some("info".to_owned()), ..call() }));
+        }
+        assert_eq!(stage.count("logging/setLevel"), expected, "{code}");
+    }
+}
+
 /// A server that asks these things in its stream, and answers when all are answered.
 fn asking(questions: Vec<Value>) -> Rc<Stage> {
     let count = questions.len();
@@ -188,6 +203,45 @@ fn a_ping_is_answered_and_nobody_is_asked() {
     assert!(stage.finish(&asking).is_ok());
     assert!(asker.questions.borrow().is_empty());
     assert_eq!(stage.seen_of("reply")[0].body, json!({ "jsonrpc": "2.0", "id": 9, "result": {} }));
+}
+
+#[test]
+fn a_question_that_the_upstream_withdraws_is_not_answered_and_nobody_waits_for_it() {
+    let cancelled = |id: Value| note("notifications/cancelled", json!({ "requestId": id }));
+    let stage = asking(vec![elicit(json!("q")), elicit(json!(2)), cancelled(json!("q"))]);
+    let (open, asked) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (now, count) = (Rc::clone(&open), Rc::clone(&asked));
+    let asker = Asker::answering(move |_| {
+        count.set(count.get() + 1);
+        now.set(now.get() + 1);
+        let now = Rc::clone(&now);
+        async move {
+            let _open = scopeguard(move || now.set(now.get() - 1));
+            std::future::pending().await
+        }
+    });
+    let bounds = Bounds { total_ms: 1_000, ..Bounds::default() };
+    let task = stage.asking(&stage.link_of(bounds, None), call(), &asker);
+    assert_eq!((asked.get(), open.get()), (2, 1), "the other is still asked");
+    stage.pass(10_000);
+    assert!(!task.is_over(), "and the clock stands still for it");
+    MOUTHS.with_borrow(|mouths| mouths.last().unwrap().say(&cancelled(json!(7))));
+    MOUTHS.with_borrow(|mouths| mouths.last().unwrap().say(&cancelled(json!(2))));
+    stage.settle();
+    assert_eq!((open.get(), stage.count("reply")), (0, 0));
+    assert!(told(stage.finish(&task)).contains("in time"));
+    assert_eq!(stage.now(), 11_000, "from then on it goes on");
+}
+
+/// Does something when it is dropped.
+fn scopeguard(then: impl FnMut()) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(then)
 }
 
 #[test]
@@ -281,6 +335,45 @@ fn so_many_questions_are_open_at_once_and_no_more() {
     let asking = begin(&stage, &asker);
     assert!(stage.finish(&asking).is_ok());
     assert_eq!((most.get(), stage.count("reply")), (many, many * 2));
+}
+
+#[test]
+fn a_call_in_which_there_is_no_end_of_questions_is_given_up() {
+    let most = usize::try_from(limits::UPSTREAM_ASKED_MAX).unwrap();
+    for (count, is_given_up) in [(most, false), (most + 1, true)] {
+        let mut questions: Vec<_> = (0..count).map(|n| elicit(json!(n))).collect();
+        // Pings count for none.
+        questions.insert(0, question(&json!("p"), "ping"));
+        let stage = asking(questions);
+        let asker = Asker::answering(|_| std::future::ready(Ok(vec![json!({})])));
+        let outcome = stage.finish(&begin(&stage, &asker));
+        stage.settle();
+        assert_eq!(asker.keys().len(), most);
+        assert_eq!(stage.count("notifications/cancelled"), usize::from(is_given_up));
+        match is_given_up {
+            true => assert_eq!(told(outcome), "github asked too many questions in one call"),
+            false => assert_eq!(value(outcome), json!({ "done": true })),
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_take_an_answer_has_no_more_time() {
+    let bounds = Bounds { total_ms: 1_000, ..Bounds::default() };
+    for method in ["ping", "elicitation/create"] {
+        let stage = Stage::with(move |stage, seen| match seen.rpc() {
+            "reply" => Plan::Never,
+            _ => handshake(stage, seen, |stage, _| {
+                let word = event(&question(&json!(1), method));
+                let pieces = (0..100).flat_map(|_| [word.clone(), Piece::Wait(100)]).collect();
+                Plan::sse(stage, pieces)
+            }),
+        });
+        let asker = Asker::answering(|_| std::future::ready(Ok(vec![json!({})])));
+        let asking = stage.asking(&stage.link_of(bounds, None), call(), &asker);
+        assert!(told(stage.finish(&asking)).contains("in time"));
+        assert_eq!(stage.now(), 1_000, "{method}");
+    }
 }
 
 #[test]

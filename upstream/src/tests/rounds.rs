@@ -187,7 +187,7 @@ fn questions_without_end_are_an_end() {
     let stage = answering(|seen| input_required(seen, json!({ "a": elicit("A") }), json!("s")));
     let asker = keen();
     let asking = stage.asking(&stage.link(), call(), &asker);
-    assert_eq!(told(stage.finish(&asking)), "github answered with what is no MCP");
+    assert_eq!(told(stage.finish(&asking)), "github asked too many questions in one call");
     let rounds = usize::try_from(limits::UPSTREAM_ROUNDS_MAX).unwrap();
     assert_eq!(stage.count("tools/call"), rounds + 1);
     assert_eq!(asker.questions.borrow().len(), rounds);

@@ -1,8 +1,10 @@
 //! Sessions of the handshake era: carried along, kept, and begun again without anybody's notice.
 //! They must not know what is asked in them.
 
-use super::world::{Plan, Seen, Stage, call, error, handshake, own, read, told, value};
+use super::world::{Plan, Seen, Stage, call, error, handshake, modern, own, read, told, value};
+use crate::listen::Ear;
 use serde_json::json;
+use shared::config::{Bounds, Era};
 use std::{cell::Cell, collections::BTreeSet, rc::Rc};
 
 fn answers(_: &Stage, seen: &Seen) -> Plan {
@@ -129,4 +131,110 @@ fn the_id_of_a_session_is_bounded() {
     });
     value(stage.ask(&stage.link(), call()));
     assert_eq!(stage.kept.borrow().clone().unwrap().session, None);
+}
+
+/// The sessions that were ended.
+fn ended(stage: &Stage) -> Vec<String> {
+    stage.settle();
+    let seen = stage.seen_of("DELETE");
+    for seen in &seen {
+        assert_eq!(seen.header("mcp-protocol-version"), Some("2025-11-25"));
+        assert_eq!(seen.header("authorization"), Some("Bearer secret"));
+        assert_eq!((seen.header("content-type"), &seen.body), (None, &json!(null)));
+    }
+    seen.iter().map(|seen| seen.header("mcp-session-id").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_session_that_nobody_will_use_again_is_ended_once_whatever_comes_of_it() {
+    let answers_to: [fn() -> Plan; 4] =
+        [|| Plan::status(204), || Plan::status(405), || Plan::Refuse, || Plan::Never];
+    for answer in answers_to {
+        let stage = Stage::with(move |stage, seen| match seen.rpc() {
+            "DELETE" => answer(),
+            _ => handshake(stage, seen, answers),
+        });
+        let link = stage.link();
+        link.retire();
+        assert!(ended(&stage).is_empty(), "there is none");
+        value(stage.ask(&link, call()));
+        link.retire();
+        link.retire();
+        stage.pass(60_000);
+        assert_eq!((ended(&stage), stage.kept.borrow().is_none()), (vec!["s1".to_owned()], true));
+        value(stage.ask(&link, call()));
+        assert_eq!(stage.count("initialize"), 2, "whoever comes back after all begins another");
+    }
+}
+
+#[test]
+fn a_session_in_which_something_runs_is_not_ended_and_what_is_none_neither() {
+    let stage = Stage::with(|stage, seen| handshake(stage, seen, |_, _| Plan::Never));
+    let link = stage.link();
+    let asking = stage.asking(&link, call(), &Rc::default());
+    link.retire();
+    assert!(ended(&stage).is_empty() && !asking.is_over() && stage.kept.borrow().is_some());
+    let stage = Stage::with(|stage, seen| modern(stage, seen, answers));
+    let link = stage.link();
+    value(stage.ask(&link, call()));
+    link.retire();
+    assert!(ended(&stage).is_empty() && stage.kept.borrow().is_some());
+}
+
+#[test]
+fn an_upstream_that_was_met_in_another_era_than_is_configured_is_met_anew() {
+    let stage = Stage::with(|stage, seen| handshake(stage, seen, answers));
+    value(stage.ask(&stage.link(), call()));
+    let again = stage.link_of(Bounds::default(), Some(Era::Handshake));
+    assert!(ended(&stage).is_empty() && again.known().is_some(), "it is the same");
+    stage.serve_before(|seen| match seen.rpc() {
+        "server/discover" => {
+            let versions = json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} });
+            Some(Plan::result(seen, versions))
+        }
+        _ => None,
+    });
+    let link = stage.link_of(Bounds::default(), Some(Era::Modern));
+    assert_eq!((ended(&stage), link.known()), (vec!["s1".to_owned()], None));
+    value(stage.ask(&link, call()));
+    assert_eq!(stage.kept.borrow().as_ref().unwrap().era, Era::Modern);
+}
+
+#[test]
+fn a_session_that_was_begun_in_vain_is_ended() {
+    let stage = Stage::with(|stage, seen| match seen.rpc() {
+        "notifications/initialized" => Plan::status(500),
+        _ => handshake(stage, seen, answers),
+    });
+    assert!(stage.ask(&stage.link(), call()).is_err());
+    assert_eq!(ended(&stage), ["s1"]);
+    let stage = Stage::with(|stage, seen| match seen.rpc() {
+        "initialize" => {
+            Plan::result(seen, json!({ "protocolVersion": "1\n" })).with("mcp-session-id", "s9")
+        }
+        _ => handshake(stage, seen, answers),
+    });
+    assert!(stage.ask(&stage.link(), call()).is_err());
+    assert_eq!(ended(&stage), ["s9"]);
+}
+
+#[test]
+fn a_session_whose_stream_is_not_known_is_ended_for_the_next_unless_something_runs() {
+    for is_running in [false, true] {
+        let stage = Stage::with(|stage, seen| {
+            handshake(stage, seen, |_, seen| match seen.rpc() {
+                "tools/call" => Plan::Never,
+                _ => Plan::status(404),
+            })
+        });
+        let link = stage.link();
+        let asking = is_running.then(|| stage.asking(&link, call(), &Rc::default()));
+        let ear = Rc::<Ear>::default();
+        ear.want(true, BTreeSet::new());
+        stage.hear(&link, &ear);
+        stage.pass(10_000);
+        assert_eq!(stage.count("initialize"), 2);
+        assert_eq!(ended(&stage).len(), usize::from(!is_running));
+        drop(asking);
+    }
 }

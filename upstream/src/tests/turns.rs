@@ -1,7 +1,7 @@
 //! How much an upstream gets at once, and when it is left alone. They must not know what is asked.
 
 use super::world::{Plan, Seen, Stage, Task, call, error, handshake, read, told};
-use crate::{Failure, Fields, Link};
+use crate::{Ask, Failure, Fields, Link, guard::Pace};
 use serde_json::json;
 use shared::{config::Bounds, limits};
 use std::{cell::Cell, rc::Rc};
@@ -158,11 +158,11 @@ fn a_success_between_failures_counts_them_anew() {
 fn an_upstream_that_cannot_be_met_is_left_alone_too() {
     let stage = Stage::new(|_| Plan::Refuse);
     let link = stage.link();
-    for _ in 0..limits::BREAKER_FAILURES {
+    for _ in 0..2 {
         assert!(told(stage.ask(&link, call())).contains("cannot be reached"));
     }
     assert!(is_left_alone(stage.ask(&link, call()), 5));
-    assert_eq!(stage.seen().len(), 5);
+    assert_eq!(stage.seen().len(), 5, "tries anew count, and end with it");
 }
 
 #[test]
@@ -232,6 +232,25 @@ fn nobody_waits_for_a_turn_for_ever() {
     assert!(told(stage.finish(&second)).starts_with("too many calls"));
     assert_eq!(stage.now(), u64::from(Bounds::default().first_byte_ms));
     assert!(!first.is_over() && !mouth.is_left());
+}
+
+#[test]
+fn what_takes_no_time_does_not_wait_for_calls_and_a_cancel_waits_for_nothing() {
+    let (stage, link) = slow(1);
+    let _calls = begin(&stage, &link, 2);
+    let most = limits::UPSTREAM_BRIEF_MAX;
+    let ask = |method, pace| {
+        let ask = Ask { method, pace, ..Ask::default() };
+        stage.asking(&link, ask, &Rc::default())
+    };
+    let lists: Vec<_> = (0..=most).map(|_| ask("tools/list", Pace::Brief)).collect();
+    assert_eq!(stage.count("tools/call"), 1);
+    assert_eq!(stage.count("tools/list"), most, "they have a bound of their own");
+    let cancel = ask("tasks/cancel", Pace::Urgent);
+    assert_eq!(stage.count("tasks/cancel"), 1);
+    stage.pass(1_000);
+    assert!(cancel.is_over() && lists[..most].iter().all(Task::is_over));
+    assert_eq!((stage.count("tools/call"), stage.count("tools/list")), (2, most + 1));
 }
 
 #[test]

@@ -46,10 +46,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Its JSON-RPC method; `GET` and `reply` for what has none.
+    /// Its JSON-RPC method; `GET`, `DELETE` and `reply` for what has none.
     pub(super) fn rpc(&self) -> &str {
         match (self.method, self.body["method"].as_str()) {
-            ("GET", _) => "GET",
+            (method @ ("GET" | "DELETE"), _) => method,
             (_, Some(method)) => method,
             _ => "reply",
         }
@@ -172,6 +172,10 @@ impl Mouth {
 
     pub(super) fn raw(&self, text: &str) {
         let _ = self.0.unbounded_send(Ok(text.as_bytes().to_vec()));
+    }
+
+    pub(super) fn fail(&self) {
+        let _ = self.0.unbounded_send(Err("10.0.0.7 reset the connection".to_owned()));
     }
 
     pub(super) fn end(&self) {
@@ -570,6 +574,7 @@ pub(super) struct Asker {
     pub(super) questions: RefCell<Vec<Vec<Question>>>,
     pub(super) pauses: Cell<u32>,
     pub(super) state: RefCell<Option<Value>>,
+    pub(super) client: Option<String>,
     answer: RefCell<Option<Box<dyn Fn(Vec<Question>) -> Answers>>>,
 }
 
@@ -582,6 +587,11 @@ impl Asker {
         let asker = Self::default();
         *asker.answer.borrow_mut() = Some(Box::new(move |asked| Box::pin(answer(asked))));
         Rc::new(asker)
+    }
+
+    /// A client that is known by this.
+    pub(super) fn of(client: &str) -> Rc<Self> {
+        Rc::new(Self { client: Some(client.to_owned()), ..Self::default() })
     }
 
     /// What was said, as texts.
@@ -612,6 +622,10 @@ impl Relay for Asker {
             Some(answer) => answer(questions),
             None => Box::pin(pending()),
         }
+    }
+
+    fn client(&self) -> Option<String> {
+        self.client.clone()
     }
 
     fn paused(&self) -> LocalBoxFuture<'_, ()> {

@@ -99,6 +99,7 @@ impl World {
             true => Peer::Modern,
             false => Peer::Handshake {
                 call: call_id(),
+                session: None,
                 revision: self.revision.into(),
                 client: Cow::Borrowed(&client),
                 level: Some("debug".into()),

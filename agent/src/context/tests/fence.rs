@@ -119,6 +119,7 @@ impl Place {
             true => Peer::Modern,
             false => Peer::Handshake {
                 call: CallId::from_random([1; 8]),
+                session: None,
                 revision: "2025-11-25".into(),
                 client: Cow::Borrowed(&client),
                 level: None,

@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
-use upstream::{Ask, Fault, Link, clean, wire};
+use upstream::{Ask, Fault, Link, clean, guard::Pace, wire};
 
 /// Which list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -429,7 +429,8 @@ impl Lists {
             if let Some(cursor) = cursor {
                 params.insert("cursor".to_owned(), cursor.into());
             }
-            let ask = Ask { method, params, may_repeat: true, is_list: true, ..Ask::default() };
+            let pace = Pace::Brief;
+            let ask = Ask { method, params, may_repeat: true, pace, ..Ask::default() };
             let fields = self.link.ask(ask, &Nobody).await.map_err(failed)?;
             let Some(Value::Array(items)) = wire::field(&fields, member) else {
                 let text = format!("{} answered {method} without a list", self.link.name());

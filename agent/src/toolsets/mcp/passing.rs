@@ -65,6 +65,10 @@ impl Relay for Passing<'_> {
         })
     }
 
+    fn client(&self) -> Option<String> {
+        self.visit.client.session().map(|session| session.as_str().to_owned())
+    }
+
     fn paused(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(self.visit.reporter.pause_stream())
     }
@@ -99,6 +103,10 @@ impl Relay for Nobody {
         let message = "a list is asked for, and nobody can be asked".to_owned();
         let error = ErrorObject { code: -32601, message, data: None };
         Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn client(&self) -> Option<String> {
+        None
     }
 
     fn paused(&self) -> LocalBoxFuture<'_, ()> {
