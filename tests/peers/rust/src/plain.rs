@@ -2,6 +2,7 @@
 //! requests but the tools of the context that was last called. It must not know HTTP.
 
 use agent::{
+    alarm::Alarm,
     caller::Caller,
     calls::{Talk, Work},
     client::Rounds,
@@ -45,7 +46,8 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     let caller = Caller::of_meta(request.request.get_meta(), false).shared();
     let verbatim = Verbatim::default();
     let (nothing, near) = (Rc::new(Nothing), Rc::clone(&platform));
-    let tasks = Rc::new(Tasks::new(Rc::clone(&key), Rc::clone(&registry), nothing, near));
+    let alarm = Rc::new(Alarm::new(Rc::clone(&near)));
+    let tasks = Rc::new(Tasks::new(Rc::clone(&key), Rc::clone(&registry), nothing, near, alarm));
     let handler = Handler {
         tasks,
         is_task: false,
@@ -59,6 +61,7 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
         platform: Rc::clone(&platform),
         options: Options::default(),
         mirrors: Vec::new(),
+        depth: 0,
         verbatim: verbatim.clone(),
     };
     let driver = Driver::start(handler, Some(client), request)?;
