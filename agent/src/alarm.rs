@@ -34,9 +34,9 @@ impl Alarm {
         if self.at.get().is_some_and(|alarm| alarm <= at) {
             return Ok(());
         }
-        self.platform.wake(at).await?;
-        self.at.set(Some(at));
-        Ok(())
+        // Whoever asks meanwhile for a later time is content with this one.
+        let before = self.at.replace(Some(at));
+        self.platform.wake(at).await.inspect_err(|_| self.at.set(before))
     }
 
     /// Notes when the platform will be asked to let it come, if at all. It has just come.

@@ -20,7 +20,7 @@ use crate::{
     toolsets,
     verbatim::Verbatim,
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join_all};
 use rmcp::model::{
     ClientRequest, ErrorData, GetMeta as _, InitializeRequestParams, InputResponses,
     JsonRpcMessage, LoggingLevel, ProtocolVersion, RequestId,
@@ -140,8 +140,9 @@ impl Context {
             None => Rc::new(self.place(&Rc::new(hop.key))?),
         };
         let mut access = Access::Yes;
-        for placed in &registry.toolsets {
-            match placed.toolset.verify().await {
+        let checks = registry.toolsets.iter().map(|placed| placed.toolset.verify());
+        for checked in join_all(checks).await {
+            match checked {
                 Ok(Access::Yes) => {}
                 Ok(Access::No) => access = Access::No,
                 Err(ToolError::Below(error)) => return Err(error),
@@ -344,8 +345,11 @@ impl Context {
             Rc::clone(&self.alarm),
         ));
         // What was wanted before this object was made is wanted still.
-        if let Some(hop) = self.listening.kept()? {
-            listening::tell(&registry, &hop);
+        match self.listening.kept() {
+            Ok(Some(hop)) => listening::tell(&registry, &hop),
+            Ok(None) => {}
+            // Whoever listens says so again at the next change.
+            Err(error) => self.platform.log(&error),
         }
         let opened = Opened { key: key_stored, registry, tasks };
         *self.opened.borrow_mut() = Some(opened.clone());

@@ -16,7 +16,7 @@ use shared::{
     limits,
     scope::Slug,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a scope fixes of a toolset.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Fence {
     likenesses: BTreeMap<String, usize>,
     /// URIs that name levels.
     uris: Vec<Template>,
+    /// Members of arguments that are called like a level and mean none, by their paths.
+    free: BTreeSet<String>,
     scope: Scope,
     levels: Vec<Level>,
 }
@@ -56,6 +58,7 @@ impl Fence {
             pins,
             unpinned: all.iter().skip(scope.depth()).flatten().cloned().collect(),
             uris: toolset.uris.clone(),
+            free: toolset.free.clone(),
             scope: scope.clone(),
             levels: levels.to_vec(),
         }
@@ -80,37 +83,54 @@ impl Fence {
         if let Some(parameter) = self.unpinned.iter().find(named) {
             return Err(unreached(parameter));
         }
-        arguments.iter().try_for_each(|(name, value)| self.check_member(name, value, 0))?;
+        let whole = |(name, value): (&String, &Value)| {
+            self.check_member(&Member { name, above: None }, value, 0)
+        };
+        arguments.iter().try_for_each(whole)?;
         Ok(arguments)
     }
 
     /// Checks a member of the arguments, however deep: what is called like a fixed parameter means
-    /// it, in any case of its letters, and a URI may be a name, too.
-    fn check_member(&self, name: &str, value: &Value, depth: usize) -> Result<(), ErrorData> {
-        if let Some(pin) = self.pin_like(name) {
-            pin.check(name, value).map_err(contradiction)?;
+    /// it, in any case of its letters, unless the configuration says that it does not. A URI may
+    /// be a name, too.
+    fn check_member(
+        &self,
+        member: &Member<'_>,
+        value: &Value,
+        depth: usize,
+    ) -> Result<(), ErrorData> {
+        if let Some(pin) = self.pin_like(member.name) {
+            let path = member.path();
+            if !self.free.contains(&path) {
+                pin.check(&path, value).map_err(contradiction)?;
+            }
         }
-        self.check_uri(name, name)?;
-        self.check_value(name, value, depth)
+        self.check_uri(member.name, member.name)?;
+        self.check_value(member, value, depth)
     }
 
-    fn check_value(&self, name: &str, value: &Value, depth: usize) -> Result<(), ErrorData> {
+    fn check_value(
+        &self,
+        member: &Member<'_>,
+        value: &Value,
+        depth: usize,
+    ) -> Result<(), ErrorData> {
         if self.uris.is_empty() && self.pins.is_empty() {
             return Ok(());
         }
         if depth > limits::SCHEMA_JSON_DEPTH_MAX {
-            let text = format!("`{}` is nested too deep", shown(name));
+            let text = format!("`{}` is nested too deep", shown(member.name));
             return Err(ErrorData::invalid_params(text, None));
         }
         let below = depth.saturating_add(1);
         match value {
-            Value::String(text) => self.check_uri(name, text),
+            Value::String(text) => self.check_uri(member.name, text),
             Value::Array(items) => {
-                items.iter().try_for_each(|item| self.check_value(name, item, below))
+                items.iter().try_for_each(|item| self.check_value(member, item, below))
             }
-            Value::Object(object) => {
-                object.iter().try_for_each(|(name, item)| self.check_member(name, item, below))
-            }
+            Value::Object(object) => object.iter().try_for_each(|(name, item)| {
+                self.check_member(&Member { name, above: Some(member) }, item, below)
+            }),
             _ => Ok(()),
         }
     }
@@ -135,7 +155,10 @@ impl Fence {
     /// Checks a text that is being written: it may become a URI inside, and be of somewhere
     /// narrower.
     fn check_beginning(&self, name: &str, text: &str) -> Result<(), ErrorData> {
-        let mut named = self.levels_of(name, text)?.into_iter();
+        // A slug that is being written may end in what no slug ends in.
+        let written = text.trim_end_matches(['-', '_']);
+        let mut named =
+            self.levels_of(name, text).or_else(|_| self.levels_of(name, written))?.into_iter();
         let outside = named.find_map(|(level, slug)| {
             let fixed = self.scope.slug(level)?;
             let (fixed, slug) = (fixed.as_str().to_owned(), slug.as_str().to_owned());
@@ -170,22 +193,35 @@ impl Fence {
             let text = "`uri`: a URI has no control characters, and no blanks around it";
             return Err(ErrorData::invalid_params(text, None));
         }
-        let is_fixed = |name: &str| self.pin_of(name).is_some();
+        if climbs(uri) {
+            let text = "`uri`: it must not have `.` or `..` as a step";
+            return Err(ErrorData::invalid_params(text, None));
+        }
         for template in templates {
-            let Some(said) = pattern::said(template, uri, &is_fixed) else {
-                continue;
-            };
-            if climbs(uri) {
-                let text = "`uri`: it must not have `.` or `..` as a step";
-                return Err(ErrorData::invalid_params(text, None));
-            }
-            for (name, got) in said {
-                if let Some(pin) = self.pin_of(name) {
-                    pin.check(name, &Value::String(got)).map_err(contradiction)?;
-                }
+            // Servers read a URI as it is, or as it is without what readers drop.
+            let resolved = config::resolved(uri, template);
+            let resolved = resolved
+                .map_err(|rule| ErrorData::invalid_params(format!("`uri`: {rule}"), None))?;
+            for uri in [Some(uri), resolved.as_deref()].into_iter().flatten() {
+                self.check_said(template, uri)?;
             }
         }
         Ok(())
+    }
+
+    /// Checks what a URI says for the variables of a template that mean what is fixed.
+    fn check_said(&self, template: &str, uri: &str) -> Result<(), ErrorData> {
+        let said = pattern::said(template, uri, &|name| self.pin_like(name).is_some());
+        said.into_iter().flatten().try_for_each(|(name, got)| match self.pin_like(name) {
+            Some(pin) => pin.check(name, &Value::String(got)).map_err(contradiction),
+            None => Ok(()),
+        })
+    }
+
+    /// Whether the configuration says of a URI which levels it names.
+    #[must_use]
+    pub fn names(&self, uri: &str) -> bool {
+        self.levels_of("uri", uri).is_ok_and(|levels| !levels.is_empty())
     }
 
     /// Whether a URI that is listed lies inside.
@@ -271,7 +307,23 @@ impl Fence {
     /// A template of resources as clients see it: what is fixed is filled in.
     #[must_use]
     pub fn template(&self, template: &str) -> String {
-        pattern::filled(template, &|name| self.pin_of(name).map(|pin| pin.value.as_str()))
+        pattern::filled(template, &|name| self.pin_like(name).map(|pin| pin.value.as_str()))
+    }
+}
+
+/// A member of the arguments, and what it is in.
+struct Member<'a> {
+    name: &'a str,
+    above: Option<&'a Self>,
+}
+
+impl Member<'_> {
+    /// Its name, behind the names of what it is in.
+    fn path(&self) -> String {
+        match self.above {
+            Some(above) => format!("{}.{}", above.path(), self.name),
+            None => self.name.to_owned(),
+        }
     }
 }
 

@@ -681,8 +681,17 @@ impl ServerHandler for Handler {
         let own = self.registry.skills().map(|skill| object(skill.entry()));
         whole.items.extend(own.map(|skill| Text::Other(text(skill))));
         for (placed, listed) in found {
-            let inside =
-                |skill: &&JsonObject| placed.fence.has(text_of(skill, "uri").unwrap_or_default());
+            let templates = match templates_of(placed, &visit).await {
+                Ok(templates) => templates,
+                Err(error) => {
+                    whole.missing.push(self.lacks(placed, error));
+                    continue;
+                }
+            };
+            let inside = |skill: &&JsonObject| {
+                let uri = text_of(skill, "uri").unwrap_or_default();
+                placed.fence.check_resource(uri, &templates).is_ok()
+            };
             let inside = listed.iter().filter(inside);
             whole.items.extend(inside.cloned().map(|skill| Text::Other(text(skill))));
         }

@@ -68,7 +68,9 @@ impl Listening {
     /// # Errors
     /// The database's own.
     pub fn due(&self, now: Millis) -> Result<Option<Millis>, Error> {
-        Ok(self.kept()?.map(|_| now.after(limits::LISTEN_CHECK_MS)))
+        let is_kept = has_table(&*self.database, "listening")?
+            && !self.database.run("SELECT 1 FROM listening", &[])?.is_empty();
+        Ok(is_kept.then(|| now.after(limits::LISTEN_CHECK_MS)))
     }
 }
 
@@ -78,11 +80,17 @@ pub fn tell(registry: &Registry, hop: &InterestHop) {
     let claims: Vec<Vec<Claim>> =
         registry.toolsets.iter().map(|placed| placed.toolset.claims(&uris)).collect();
     for (placed, own) in registry.toolsets.iter().zip(&claims) {
+        let templates = placed.toolset.known_templates();
+        let is_inside = |uri: &str| match &templates {
+            Some(templates) => placed.fence.check_resource(uri, templates).is_ok(),
+            // Then only what the configuration says of it tells inside from outside.
+            None => placed.fence.has(uri) && (placed.fence.depth() == 0 || placed.fence.names(uri)),
+        };
         let mut inside = InterestHop { uris: BTreeSet::new(), ..hop.clone() };
         for (n, uri) in uris.iter().enumerate() {
             // A resource that is plainly somebody's is nobody else's business.
             let plainest = claims.iter().filter_map(|claims| claims.get(n)).max();
-            if own.get(n) == plainest && placed.fence.has(uri) {
+            if own.get(n) == plainest && is_inside(uri) {
                 inside.uris.insert((*uri).to_owned());
             }
         }

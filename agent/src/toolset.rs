@@ -373,6 +373,12 @@ pub trait Toolset {
         Box::pin(std::future::ready(Ok(claim)))
     }
 
+    /// The templates of its resources, as far as they are known; `None` where they were never
+    /// asked for.
+    fn known_templates(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+
     /// Whether these URIs are its own, each, by all that is known without asking anybody.
     fn claims(&self, uris: &[&str]) -> Vec<Claim> {
         vec![Claim::Nothing; uris.len()]

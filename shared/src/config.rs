@@ -15,7 +15,8 @@ mod web;
 mod written;
 
 pub use address::{Address, AddressError};
-pub use template::{Piece, Template, climbs};
+pub use template::{Piece, Template, climbs, strip};
+pub use web::resolved;
 pub use written::Written;
 
 use serde::{Deserialize, Serialize};
@@ -172,6 +173,9 @@ pub struct Toolset {
     pub pins: BTreeMap<usize, Vec<String>>,
     /// URIs and URLs that name levels: in arguments, and of its resources.
     pub uris: Vec<Template>,
+    /// Members inside of its arguments that are called like a level and mean none, by their paths:
+    /// `contact.org`. Items of lists have no name in them.
+    pub free: BTreeSet<String>,
     /// Tools that make no sense once a level is pinned, by the index of that level.
     pub hide: BTreeMap<usize, BTreeSet<String>>,
     /// The only tools that are served, if not all, by their own names.
@@ -188,6 +192,7 @@ impl Toolset {
             prefix: None,
             pins: BTreeMap::new(),
             uris: Vec::new(),
+            free: BTreeSet::new(),
             hide: BTreeMap::new(),
             allow: None,
         }

@@ -2,6 +2,7 @@
 //! it must be known what a URI says for those. It must not know which variables are fixed, nor why.
 
 use super::fold;
+use shared::config::strip;
 
 /// One part of a template.
 #[derive(Debug, PartialEq)]
@@ -274,12 +275,6 @@ fn before(operator: Option<char>, n: usize) -> &'static str {
         (_, 0) => "",
         _ => ",",
     }
-}
-
-/// What follows a beginning, whatever its case.
-fn strip<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
-    let (start, rest) = text.split_at_checked(beginning.len())?;
-    start.eq_ignore_ascii_case(beginning).then_some(rest)
 }
 
 /// A text without percent-encoding, as far as it is one.

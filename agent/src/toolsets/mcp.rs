@@ -541,6 +541,19 @@ impl Toolset for Mcp {
         Box::pin(async move { self.of(visit).lists.claim(uri, need).await })
     }
 
+    fn known_templates(&self) -> Option<Vec<String>> {
+        let (part, member) = (Kind::Templates.words().0, Kind::Templates.name());
+        let kept = self.shelf.load_all(part).unwrap_or_default();
+        let mut templates = (!kept.is_empty()).then(Vec::new);
+        for text in kept {
+            // One that cannot be read is as good as none.
+            let listed: Listed = serde_json::from_str(&text).ok()?;
+            let names = listed.iter().filter_map(|item| item.get(member)?.as_str());
+            templates.get_or_insert_default().extend(names.map(ToOwned::to_owned));
+        }
+        templates
+    }
+
     fn claims(&self, uris: &[&str]) -> Vec<Claim> {
         let mut claims = vec![Claim::Nothing; uris.len()];
         for kind in Kind::OF_URIS {

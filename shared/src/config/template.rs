@@ -133,7 +133,8 @@ impl Template {
 }
 
 /// What follows a beginning, whatever its case.
-fn strip<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
+#[must_use]
+pub fn strip<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(beginning.len())?;
     start.eq_ignore_ascii_case(beginning).then_some(rest)
 }
@@ -141,12 +142,10 @@ fn strip<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
 /// Whether a step of a URI leads up, however it is written.
 #[must_use]
 pub fn climbs(uri: &str) -> bool {
-    let path = uri.split(['?', '#']).next().unwrap_or_default();
-    path.split(['/', '\\']).any(|step| {
-        let step = step.to_ascii_lowercase().replace("%2e", ".");
-        // An encoded separator is one to many a server.
-        step == "." || step == ".." || step.contains("%2f") || step.contains("%5c")
-    })
+    let path = uri.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    // An encoded separator is one to many a server.
+    let path = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.split(['/', '\\']).any(|step| matches!(step, "." | ".."))
 }
 
 #[cfg(test)]

@@ -1,49 +1,94 @@
-//! A URI as a lenient reader takes it, by the URL standard of browsers: which place it leads to in
-//! the end, however it is written. It must not know what any part of it means.
+//! A URI as a lenient reader takes it, by the URL standard of browsers (WHATWG URL, its special
+//! schemes): which place it leads to in the end, however it is written. It must not know what any
+//! part of it means.
 
-/// The place that a text leads to, written as plainly as a template that begins with `like`: without
+/// The place that a text leads to, written as plainly as a text that begins with `like`: without
 /// what readers drop, with the scheme of `like` where both are of the web, and with every step up
 /// taken. `None` for a text that leads nowhere.
 ///
 /// # Errors
 /// A host that is written so that it cannot be compared.
-pub(super) fn resolved(text: &str, like: &str) -> Result<Option<String>, String> {
+pub fn resolved(text: &str, like: &str) -> Result<Option<String>, String> {
     let text: String = text
         .trim_matches(|c: char| c <= ' ' || c == '\u{feff}')
         .chars()
         .filter(|c| !matches!(c, '\t' | '\n' | '\r'))
         .collect();
-    let scheme_of =
-        |text: &str| text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let is_web = |scheme: &str| matches!(scheme, "http" | "https");
-    let own = scheme_of(like).filter(|scheme| is_web(scheme));
-    let is_slash = |c: char| matches!(c, '/' | '\\');
-    let Some(own) = own else {
-        // Elsewhere only steps are taken.
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Some(text));
-        };
+    let own = scheme_of(like).filter(|scheme| is_special(scheme));
+    let scheme = scheme_of(&text).filter(|scheme| is_special(scheme));
+    match own.as_deref() {
+        None => Ok(Some(of_other(&text))),
+        Some("file") => match scheme.as_deref() {
+            Some("file") => Ok(text.split_once(':').map(|(_, rest)| of_file(rest))),
+            _ => Ok(None),
+        },
+        Some(own) => match scheme.as_deref() {
+            // Addresses of the web are alike, with and without TLS.
+            Some("file") => Ok(None),
+            Some(_) => match text.split_once(':') {
+                Some((_, rest)) => of_host(own, rest),
+                None => Ok(None),
+            },
+            None if text.chars().take(2).filter(|c| is_slash(*c)).count() == 2 => {
+                of_host(own, &text)
+            }
+            None => Ok(None),
+        },
+    }
+}
+
+fn scheme_of(text: &str) -> Option<String> {
+    text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())
+}
+
+fn is_special(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp" | "file")
+}
+
+fn is_slash(c: char) -> bool {
+    matches!(c, '/' | '\\')
+}
+
+/// A URI of which a reader knows no more than its form: only steps are taken.
+fn of_other(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return text.to_owned();
+    };
+    if let Some(rest) = rest.strip_prefix("//") {
         let (authority, path) =
             rest.split_at_checked(end_of(rest, |c| c == '/')).unwrap_or((rest, ""));
-        return Ok(Some(format!("{scheme}://{authority}{}", stepped(path))));
+        return format!("{scheme}://{authority}{}", stepped(path));
+    }
+    match rest.starts_with('/') {
+        true => format!("{scheme}:{}", stepped(rest)),
+        false => text.to_owned(),
+    }
+}
+
+/// A file, by what follows `file:`. This machine is nowhere else.
+fn of_file(rest: &str) -> String {
+    let (path, query) = rest.split_at_checked(end_of(rest, |_| false)).unwrap_or((rest, ""));
+    let path = path.replace('\\', "/");
+    let (host, path) = match path.strip_prefix("//") {
+        Some(rest) => rest.split_at_checked(end_of(rest, |c| c == '/')).unwrap_or((rest, "")),
+        None => ("", path.as_str()),
     };
-    let rest = match text.split_once(':') {
-        Some((scheme, rest)) if is_web(&scheme.to_ascii_lowercase()) => rest,
-        _ if text.chars().take(2).filter(|c| is_slash(*c)).count() == 2 => text.as_str(),
-        _ => return Ok(None),
-    };
+    let host = if host.eq_ignore_ascii_case("localhost") { "" } else { host };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("file://{host}{}{query}", stepped(&format!("{slash}{path}")))
+}
+
+/// An address at a host, by what follows its scheme.
+fn of_host(own: &str, rest: &str) -> Result<Option<String>, String> {
     let rest = rest.trim_start_matches(is_slash);
     let (authority, path) = rest.split_at_checked(end_of(rest, is_slash)).unwrap_or((rest, ""));
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let host = match host.rsplit_once(':') {
-        Some((host, "" | "80" | "443")) => host,
+        Some((host, "" | "21" | "80" | "443")) => host,
         _ => host,
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.contains(' ') {
-        return Ok(None);
-    }
-    if host.chars().any(is_foreign) {
+    if host.contains(' ') || host.chars().any(is_foreign) {
         return Ok(None);
     }
     if host.contains('%') || !host.is_ascii() {

@@ -70,6 +70,8 @@ struct WrittenToolset {
     #[serde(default)]
     uris: Vec<String>,
     #[serde(default)]
+    free: BTreeSet<String>,
+    #[serde(default)]
     hide: BTreeMap<String, BTreeSet<String>>,
     allow: Option<BTreeSet<String>>,
     url: Option<String>,
@@ -259,7 +261,12 @@ impl Reader<'_> {
             self.uri(text).map_err(|rule| mistake(key(&format!("uris[{n}]")), rule))
         });
         let uris = uris.collect::<Result<_, _>>()?;
-        Ok(Toolset { kind, name, prefix: written.prefix, pins, uris, hide, allow: written.allow })
+        if let Some(path) = written.free.iter().find(|path| !path.contains('.')) {
+            let rule = format!("{path} is no member inside of an argument: write argument.member");
+            return Err(mistake(key("free"), rule));
+        }
+        let WrittenToolset { prefix, free, allow, .. } = written;
+        Ok(Toolset { kind, name, prefix, pins, uris, free, hide, allow })
     }
 
     fn kind(&self, place: &str, written: &WrittenToolset) -> Result<ToolsetKind, ConfigError> {
@@ -279,6 +286,7 @@ impl Reader<'_> {
             // Its tools are written for the levels as they are.
             ("pins", !written.pins.is_empty()),
             ("uris", !written.uris.is_empty()),
+            ("free", !written.free.is_empty()),
             ("allow", written.allow.is_some()),
             ("prefix", written.prefix.is_some()),
         ];

@@ -470,6 +470,33 @@ fn no_uri_in_an_argument_leads_outside() {
 }
 
 #[test]
+fn a_member_inside_of_an_argument_means_a_level_unless_it_is_said_not_to() {
+    let written = r#"[{ "kind": "mcp", "url": "https://old.test/mcp",
+        "free": ["contact.org", "items.owner.org"] }]"#;
+    let config = Config::parse(Written { toolsets: Some(written), ..Written::default() }).unwrap();
+    let place = place_of(&config, "/mcp/acme");
+    for (arguments, is_good) in [
+        (json!({ "contact": { "org": "Contoso" } }), true),
+        (json!({ "contact": [{ "org": 42 }] }), true),
+        (json!({ "items": [{ "owner": { "org": "evil" } }] }), true),
+        (json!({ "contact": { "org": "acme" }, "target": { "org": "acme" } }), true),
+        (json!({ "target": { "org": "evil" } }), false),
+        (json!({ "contact": { "x": { "org": "evil" } } }), false),
+        (json!({ "org": "evil" }), false),
+    ] {
+        let (method, params) = call("tools/call", "plain", &arguments);
+        let said = place.serve(&Try::new(method, &params));
+        match said.error() {
+            None => assert!(is_good, "{arguments}"),
+            Some((code, text)) => {
+                assert_eq!((code, is_good), (-32602, false), "{arguments}: {text}");
+                assert!(text.contains("org` is fixed to `acme` by this URL"), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn strange_texts_are_nobodys_end() {
     for path in PATHS {
         let place = place(path);
@@ -602,6 +629,11 @@ fn what_is_inside_is_read_and_listed() {
         "find://x?owner=acme&text=y",
         "list://x/acme/web",
         "plain://x/evil",
+        "repo://acme/web/contents/src%2Fmain.rs",
+        "file:///data/acme/y",
+        "file:/data/acme/y",
+        "https://y.test/acme/y",
+        "case://acme/y",
     ] {
         let params = format!(r#""uri":"{uri}""#);
         let (said, sent) = place.attack(&Try::new("resources/read", &params), None);
@@ -795,7 +827,9 @@ fn nobody_is_listened_to_outside() {
     for path in PATHS {
         let place = place(path);
         place.list("resources/list", "resources");
-        let uris: BTreeSet<String> = OUTSIDE.iter().map(|uri| (*uri).to_owned()).collect();
+        let by_template = BY_TEMPLATE.iter().filter(|_| place.key.scope.depth() > 0);
+        let uris: BTreeSet<String> =
+            OUTSIDE.iter().chain(by_template).map(|uri| (*uri).to_owned()).collect();
         let mut all = uris.clone();
         all.insert("plain://x".to_owned());
         let interest = InterestHop { key: place.key.clone(), lists: true, uris: all };

@@ -84,7 +84,7 @@ impl Kind {
     }
 
     /// What items of it are known by.
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Tools | Self::Prompts => "name",
             Self::Resources | Self::Skills => "uri",

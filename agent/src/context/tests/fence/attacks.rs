@@ -171,6 +171,21 @@ pub(super) const BY_TEMPLATE: &[&str] = &[
     "list://x/evil/web",
     "list://x/evil",
     "part://x#evil",
+    "deep://h/./data/evil/y",
+    "deep://h/x/../data/evil/y",
+    "deep://h/data/acme/%2e%2e/evil/y",
+    "deep://h/data/acme%2f..%2fevil/y",
+    "file:/data/evil/y",
+    "file:data/evil/y",
+    "FILE:///data/evil/y",
+    "file:\\\\localhost\\data\\evil\\y",
+    "file://localhost/data/evil/y",
+    "file:///x/../data/evil/y",
+    "https://y.test:443/evil/y",
+    "https:\\\\y.test\\evil\\y",
+    "http:y.test/evil/y",
+    "https://user@y.test./evil/y",
+    "case://evil/x",
 ];
 
 /// Texts that are no place, and that nobody must stumble over.

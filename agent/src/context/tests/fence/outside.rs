@@ -286,13 +286,17 @@ fn resources() -> Vec<Value> {
 
 /// Templates that have a level first, behind something else, in a query, and in every other way
 /// that RFC 6570 knows.
-pub(super) const TEMPLATES: [&str; 6] = [
+pub(super) const TEMPLATES: [&str; 10] = [
     "repo://{owner}/{repo}/{+path}",
     "host://{host}/{owner}/{name}",
     "find://x{?owner,text}",
     "tree://{+owner}/{name}",
     "list://x{/owner,repo}",
     "part://x{#owner}",
+    "deep://h/data/{owner}/{name}",
+    "file:///data/{owner}/{name}",
+    "https://y.test/{owner}/{name}",
+    "case://{Owner}/{name}",
 ];
 
 fn templates() -> Vec<Value> {
