@@ -516,17 +516,15 @@ impl ServerHandler for Handler {
             return Err(Cursor::foreign());
         }
         let (mut items, mut missing, mut next) = (Vec::new(), Vec::new(), None);
-        // Toolset after toolset; a page ends where one of them says that there is more.
-        while let Some(placed) = toolsets.get(toolset) {
-            let listed = async {
-                let page = placed.toolset.resources(offset, &visit).await?;
-                // Where nothing is listed, nothing is to be told inside from outside.
-                match page.items.is_empty() {
-                    true => Ok((page, Vec::new())),
-                    false => templates_of(placed, &visit).await.map(|templates| (page, templates)),
-                }
-            };
-            let (page, templates) = match listed.await {
+        // A page ends where one of them says that there is more, but one that is slow holds up the
+        // others once, and not each of them.
+        let left = toolsets.iter().enumerate().skip(toolset);
+        let asked = left.map(|(n, placed)| {
+            let from = if n == toolset { offset } else { 0 };
+            self.resources_of(placed, from, &visit)
+        });
+        for (placed, listed) in toolsets.iter().skip(toolset).zip(join_all(asked).await) {
+            let (page, templates) = match listed {
                 Ok(listed) => listed,
                 Err(error) => {
                     missing.push(self.lacks(placed, error));
@@ -954,6 +952,21 @@ impl Handler {
     fn made(&self, mut result: ReadResourceResult) -> Result<ReadResourceResponse, ErrorData> {
         (result.ttl_ms, result.cache_scope) = self.hints(0);
         Ok(result.into())
+    }
+
+    /// A page of the resources of one toolset, and the templates by which they are told inside from
+    /// outside: none where nothing is listed.
+    async fn resources_of(
+        &self,
+        placed: &Placed,
+        offset: u32,
+        visit: &Visit,
+    ) -> Result<(Page, Vec<String>), ToolError> {
+        let page = placed.toolset.resources(offset, visit).await?;
+        match page.items.is_empty() {
+            true => Ok((page, Vec::new())),
+            false => templates_of(placed, visit).await.map(|templates| (page, templates)),
+        }
     }
 
     /// Reads a resource of one toolset, if it has it, and if it is inside.

@@ -67,9 +67,18 @@ pub struct Mcp {
     target: Result<Target, Error>,
     verify: Option<String>,
     shelf: Rc<Shelf>,
-    /// One for each kind of client, by what it can be asked for; latest used last.
-    peers: RefCell<Vec<(String, Rc<Peer>)>>,
+    peers: Rc<Peers>,
     interest: RefCell<Option<InterestHop>>,
+    announce: Rc<dyn Fn(Change)>,
+}
+
+/// The server, as each kind of client has it.
+#[derive(Default)]
+struct Peers {
+    /// By what the clients can be asked for; latest used last.
+    all: RefCell<Vec<(String, Rc<Peer>)>>,
+    /// Who of them listens for everybody: a change is heard, and told, once.
+    listener: RefCell<Option<String>>,
 }
 
 /// The server, as one kind of client has it.
@@ -120,6 +129,7 @@ impl Mcp {
         let verify = verify.and_then(|(_, template)| template.fill(&key.scope));
         let shelf = Rc::new(Shelf::new(Rc::clone(database), format!("{name} {address}")));
         Self {
+            announce: announcer(key, platform),
             key: Rc::clone(key),
             platform: Rc::clone(platform),
             world,
@@ -127,14 +137,14 @@ impl Mcp {
             target,
             verify,
             shelf,
-            peers: RefCell::default(),
+            peers: Rc::default(),
             interest: RefCell::default(),
         }
     }
 
     /// The server, as this kind of clients has it: what they can be asked for, as JSON.
     fn peer(&self, kind: &str) -> Rc<Peer> {
-        let mut peers = self.peers.borrow_mut();
+        let mut peers = self.peers.all.borrow_mut();
         if let Some(index) = peers.iter().position(|(known, _)| *known == kind) {
             let found = peers.remove(index);
             let peer = Rc::clone(&found.1);
@@ -142,7 +152,10 @@ impl Mcp {
             return peer;
         }
         if peers.len() >= limits::UPSTREAM_LINKS_MAX {
-            let (_, gone) = peers.remove(0);
+            // The one that listens stays.
+            let listens = |kind: &String| Some(kind) == self.peers.listener.borrow().as_ref();
+            let oldest = peers.iter().position(|(kind, _)| !listens(kind)).unwrap_or(0);
+            let (_, gone) = peers.remove(oldest);
             gone.ear.want(false, BTreeSet::new());
             gone.link.retire();
         }
@@ -153,49 +166,46 @@ impl Mcp {
             serde_json::from_str(kind).unwrap_or_default(),
             Box::new(self.shelf.keeper(kind)),
         ));
-        let announce = self.announcer();
         let lists = Lists::new(
             Rc::clone(&link),
             Rc::clone(&self.shelf),
             kind.to_owned(),
-            Rc::clone(&announce),
+            Rc::clone(&self.announce),
             Rc::clone(&self.platform),
             self.guard.bounds().connect_ms,
         );
-        let hearing = hearing(Rc::clone(&lists), announce);
         let kind = kind.to_owned();
+        let hearing = self.hearing(&kind);
         let peer = Rc::new(Peer { kind: kind.clone(), link, ear: Rc::default(), lists, hearing });
-        if let Some(interest) = self.interest.borrow().as_ref() {
-            peer.want(interest);
-        }
         peers.push((kind, Rc::clone(&peer)));
         peer
     }
 
-    /// The way to tell whoever listens that something has changed. However fast a server says so,
-    /// one telling is on its way at a time, and what is said meanwhile goes with the next.
-    fn announcer(&self) -> Rc<dyn Fn(Change)> {
-        let (key, platform) = (Rc::clone(&self.key), Rc::clone(&self.platform));
-        let (changed, is_telling) = (Changed::default(), Rc::new(Cell::new(false)));
-        Rc::new(move |change| {
-            changed.announce(change);
-            if is_telling.replace(true) {
+    /// What is done with what a server says by itself on the stream of one kind of clients: all
+    /// kinds have the same lists to lose, and whoever listens for everybody tells it.
+    fn hearing(&self, kind: &str) -> Hearing {
+        let (kind, announce) = (kind.to_owned(), Rc::clone(&self.announce));
+        let peers = Rc::downgrade(&self.peers);
+        Rc::new(move |heard| {
+            let Some(peers) = peers.upgrade() else {
                 return;
+            };
+            let all: Vec<Rc<Lists>> =
+                peers.all.borrow().iter().map(|(_, peer)| Rc::clone(&peer.lists)).collect();
+            let (spoiled, change): (&[Kind], Change) = match heard {
+                Heard::Tools => (&[Kind::Tools], Change::Tools),
+                Heard::Prompts => (&[Kind::Prompts], Change::Prompts),
+                Heard::Resources => (&[Kind::Resources, Kind::Templates], Change::Resources),
+                Heard::Resource(uri) => (&[], Change::Resource(uri)),
+                // Whatever changed meanwhile was not heard of.
+                Heard::Open => return all.iter().for_each(Lists::look_again),
+            };
+            for lists in &all {
+                spoiled.iter().for_each(|spoiled| lists.spoil(*spoiled));
             }
-            let (key, near) = (Rc::clone(&key), Rc::clone(&platform));
-            let (changed, is_telling) = (changed.clone(), Rc::clone(&is_telling));
-            platform.spawn(Box::pin(async move {
-                loop {
-                    let changes = changed.take();
-                    if changes.is_empty() {
-                        break;
-                    }
-                    if let Err(error) = near.changed(&key.scope, changes).await {
-                        near.log(&error);
-                    }
-                }
-                is_telling.set(false);
-            }));
+            if peers.listener.borrow().as_ref().is_none_or(|listener| *listener == kind) {
+                announce(change);
+            }
         })
     }
 
@@ -314,25 +324,30 @@ fn kind(capabilities: &JsonObject) -> String {
     Value::Object(kept).to_string()
 }
 
-/// What is done with what a server says by itself.
-fn hearing(lists: Rc<Lists>, announce: Rc<dyn Fn(Change)>) -> Hearing {
-    Rc::new(move |heard| match heard {
-        Heard::Tools => {
-            lists.spoil(Kind::Tools);
-            announce(Change::Tools);
+/// The way to tell whoever listens that something has changed. However fast a server says so, one
+/// telling is on its way at a time, and what is said meanwhile goes with the next.
+fn announcer(key: &Rc<AgentKey>, platform: &Rc<dyn Platform>) -> Rc<dyn Fn(Change)> {
+    let (key, platform) = (Rc::clone(key), Rc::clone(platform));
+    let (changed, is_telling) = (Changed::default(), Rc::new(Cell::new(false)));
+    Rc::new(move |change| {
+        changed.announce(change);
+        if is_telling.replace(true) {
+            return;
         }
-        Heard::Prompts => {
-            lists.spoil(Kind::Prompts);
-            announce(Change::Prompts);
-        }
-        Heard::Resources => {
-            lists.spoil(Kind::Resources);
-            lists.spoil(Kind::Templates);
-            announce(Change::Resources);
-        }
-        Heard::Resource(uri) => announce(Change::Resource(uri)),
-        // Whatever changed meanwhile was not heard of.
-        Heard::Open => lists.look_again(),
+        let (key, near) = (Rc::clone(&key), Rc::clone(&platform));
+        let (changed, is_telling) = (changed.clone(), Rc::clone(&is_telling));
+        platform.spawn(Box::pin(async move {
+            loop {
+                let changes = changed.take();
+                if changes.is_empty() {
+                    break;
+                }
+                if let Err(error) = near.changed(&key.scope, changes).await {
+                    near.log(&error);
+                }
+            }
+            is_telling.set(false);
+        }));
     })
 }
 
@@ -583,14 +598,15 @@ impl Toolset for Mcp {
         // Without a client's word on what it can do: it is only listened to.
         let is_wanted = !interest.is_none();
         *self.interest.borrow_mut() = is_wanted.then(|| interest.clone());
-        let peers: Vec<Rc<Peer>> =
-            self.peers.borrow().iter().map(|(_, peer)| Rc::clone(peer)).collect();
-        match peers.last() {
-            None if is_wanted => {
-                self.peer(&kind(&JsonObject::new()));
-            }
-            None => {}
-            Some(_) => peers.iter().for_each(|peer| peer.want(interest)),
+        let known = self.peers.listener.borrow().clone();
+        let latest = || self.peers.all.borrow().last().map(|(kind, _)| kind.clone());
+        let listener = match is_wanted {
+            true => known.or_else(latest).or_else(|| Some(kind(&JsonObject::new()))),
+            false => known,
+        };
+        if let Some(listener) = &listener {
+            self.peers.listener.replace(is_wanted.then(|| listener.clone()));
+            self.peer(listener).want(interest);
         }
     }
 }

@@ -274,6 +274,37 @@ fn a_wish_to_hear_goes_to_the_owner() {
 }
 
 #[test]
+fn one_listens_for_all_kinds_of_clients() {
+    let mut agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+    let listening = |agent: &Agent| {
+        let sent = agent.world.take();
+        sent.iter().filter(|line| line.contains("subscriptions/listen")).count()
+    };
+    // Nothing is told inside from outside before that is known.
+    agent.names("resources/templates/list", "resourceTemplates", "uriTemplate");
+    agent.evict();
+    // Before anybody asked for anything, and after many have.
+    for is_first in [true, false] {
+        if is_first {
+            agent.wish(&["doc://one"]);
+            assert_eq!(listening(&agent), 1);
+        }
+        for n in 0..limits::UPSTREAM_LINKS_MAX + 2 {
+            agent.capabilities = json!({ "roots": {}, "elicitation": { "n": n } });
+            agent.names("tools/list", "tools", "name");
+        }
+        assert_eq!(listening(&agent), 0);
+        if !is_first {
+            agent.wish(&["doc://one"]);
+            assert_eq!(listening(&agent), 1);
+        }
+        agent.wish(&[]);
+        agent.evict();
+    }
+}
+
+#[test]
 fn names_that_are_shown_are_cleaned_and_names_that_are_sent_are_not() {
     let agent = Agent::new(&[("far", json!({}))]);
     let argument = |name: &str| json!([{ "name": name, "description": "a\u{202e}b" }]);
