@@ -444,6 +444,7 @@ mod tests {
             (r#","pins":{"planet":["o"]}"#, "pins.planet: there is no such level"),
             (r#","uris":["{org}"]"#, "uris[0]: it begins with a scheme"),
             (r#","uris":["https://x.test/"]"#, "uris[0]: it begins with a scheme"),
+            (r#","free":["org"]"#, "free: org is no member inside of an argument"),
             (r#","verify":{"org":"https://x.test/{project}"}"#, "verify.org: it names a level"),
             (r#","bounds":{"concurrency":0}"#, "bounds.concurrency: it is 1 to 64"),
             (r#","bounds":{"speed":0}"#, "unknown field `speed`"),
