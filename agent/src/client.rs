@@ -26,7 +26,7 @@ use rmcp::{
     service::{PeerRequestOptions, RequestHandle},
 };
 use serde_json::{Map, Value, json};
-use shared::{SessionId, limits};
+use shared::{SessionId, gathered, limits};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -370,7 +370,7 @@ impl Rounds {
     #[must_use]
     pub fn inputs(&self) -> Map<String, Value> {
         let table = self.0.borrow();
-        table.open.iter().map(|(key, question)| (key.clone(), question.input())).collect()
+        gathered(table.open.iter().map(|(key, question)| (key.clone(), question.input())))
     }
 
     /// The answers that a run from the start would need.

@@ -13,7 +13,7 @@ use shared::{
     Scope,
     config::{self, Level, Template, climbs},
     error::shown,
-    limits,
+    gathered, limits,
     scope::Slug,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ impl Fence {
         let fixed = pins.iter().enumerate();
         let fixed = fixed.flat_map(|(n, pin)| pin.parameters.iter().map(move |p| (fold(p), n)));
         Self {
-            likenesses: fixed.collect(),
+            likenesses: gathered(fixed),
             pins,
             unpinned: all.iter().skip(scope.depth()).flatten().cloned().collect(),
             uris: toolset.uris.clone(),
@@ -253,8 +253,8 @@ impl Fence {
     ) -> Result<JsonObject, ErrorData> {
         let listed = prompt.get("arguments").and_then(Value::as_array);
         let names = listed.into_iter().flatten().filter_map(|argument| argument.get("name"));
-        let properties: BTreeMap<_, _> =
-            names.filter_map(Value::as_str).map(|name| (name.to_owned(), json!({}))).collect();
+        let names = names.filter_map(Value::as_str);
+        let properties: JsonObject = gathered(names.map(|name| (name.to_owned(), json!({}))));
         let schema = json!({ "type": "object", "properties": properties });
         self.pin(schema.as_object().unwrap_or(&JsonObject::new()), arguments)
     }
@@ -278,8 +278,8 @@ impl Fence {
         }
         self.check_beginning(argument, text)?;
         let properties: JsonObject =
-            declared.iter().map(|name| (name.clone(), json!({}))).collect();
-        self.pin(&JsonObject::from_iter([("properties".to_owned(), properties.into())]), known)
+            gathered(declared.iter().map(|name| (name.clone(), json!({}))));
+        self.pin(&gathered([("properties".to_owned(), properties.into())]), known)
     }
 
     /// The level that a parameter means and what it is fixed to, if it is fixed here.

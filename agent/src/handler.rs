@@ -40,6 +40,7 @@ use serde_json::{Value, json};
 use shared::{
     AgentKey, Error, Kind, Millis,
     error::shown,
+    gathered,
     hop::{self, Options},
     limits,
 };
@@ -793,11 +794,9 @@ impl ServerHandler for Handler {
         let visit = self.visit(&context);
         let argument = &request.argument;
         let known = request.context.as_ref().and_then(|context| context.arguments.as_ref());
-        let known: JsonObject = known
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), Value::String(value.clone())))
-            .collect();
+        let known = known.into_iter().flatten();
+        let known: JsonObject =
+            gathered(known.map(|(name, value)| (name.clone(), Value::String(value.clone()))));
         let nothing = || {
             let text = format!("nothing here has an argument {}", shown(&argument.name));
             ErrorData::invalid_params(text, None)
@@ -1039,10 +1038,10 @@ impl Owned {
 /// Extensions with what is said of each.
 fn extensions(names: impl Iterator<Item = &'static str>) -> ExtensionCapabilities {
     let settings = |name: &str| match name {
-        SKILLS_EXTENSION_ID => [("directoryRead".to_owned(), true.into())].into_iter().collect(),
+        SKILLS_EXTENSION_ID => gathered([("directoryRead".to_owned(), true.into())]),
         _ => JsonObject::new(),
     };
-    names.map(|name| (name.to_owned(), settings(name))).collect()
+    gathered(names.map(|name| (name.to_owned(), settings(name))))
 }
 
 /// Whose each tool is: of several toolsets that have one of its name, the one to which the
@@ -1107,7 +1106,7 @@ fn text_of<'a>(item: &'a JsonObject, member: &str) -> Option<&'a str> {
 fn for_others(meta: &RequestMetaObject) -> JsonObject {
     let own = |key: &str| key == "progressToken" || key.starts_with("io.modelcontextprotocol/");
     let others = meta.iter().filter(|(key, _)| !own(key));
-    others.map(|(key, value)| (key.clone(), value.clone())).collect()
+    gathered(others.map(|(key, value)| (key.clone(), value.clone())))
 }
 
 fn no_task(id: &str) -> ErrorData {

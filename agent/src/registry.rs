@@ -14,7 +14,6 @@ use serde_json::Value;
 use shared::{Scope, config, limits};
 use std::{
     cell::RefCell,
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -317,11 +316,7 @@ where
 
 /// The toolsets that are asked for a resource, in turn: whose it plainly is, or if it is plainly
 /// nobody's then all of them, our own first.
-pub async fn owners<'a>(
-    mut toolsets: Vec<&'a Placed>,
-    uri: &str,
-    visit: &Visit,
-) -> Vec<&'a Placed> {
+pub async fn owners<'a>(toolsets: Vec<&'a Placed>, uri: &str, visit: &Visit) -> Vec<&'a Placed> {
     for need in [Need::Near, Need::Fresh] {
         let claims = toolsets.iter().map(|placed| placed.toolset.claim(uri, visit, need));
         // What is not known is no claim.
@@ -335,16 +330,25 @@ pub async fn owners<'a>(
             break;
         }
     }
-    toolsets.sort_by_key(|placed| placed.toolset.is_remote());
-    toolsets
+    let (remote, mut all): (Vec<_>, Vec<_>) =
+        toolsets.into_iter().partition(|placed| placed.toolset.is_remote());
+    all.extend(remote);
+    all
 }
 
 /// Those with a claim, the plainest first. What somebody lists is nobody's who only has a template.
 fn plainest<T>(mut claims: Vec<(T, Claim)>) -> Vec<T> {
     let is_listed = claims.iter().any(|(_, claim)| *claim == Claim::Listed);
     claims.retain(|(_, claim)| *claim > Claim::Nothing && (*claim == Claim::Listed || !is_listed));
-    claims.sort_by_key(|(_, claim)| Reverse(*claim));
-    claims.into_iter().map(|(whose, _)| whose).collect()
+    let mut plainest = Vec::new();
+    loop {
+        // The first of those that are as plain.
+        let left = claims.iter().enumerate().rev();
+        let Some((index, _)) = left.max_by_key(|(_, (_, claim))| *claim) else {
+            return plainest;
+        };
+        plainest.push(claims.remove(index).0);
+    }
 }
 
 #[cfg(test)]

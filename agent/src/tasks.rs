@@ -17,7 +17,9 @@ use rmcp::model::{
 use run::{Outcome, Running};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use shared::{AgentKey, Error, Kind, Millis, TaskId, database::Database, hop::Options, limits};
+use shared::{
+    AgentKey, Error, Kind, Millis, TaskId, database::Database, gathered, hop::Options, limits,
+};
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 use store::{Seen, Store};
 
@@ -166,7 +168,7 @@ impl Tasks {
             return Ok(Updated::TooLarge);
         }
         let asked: Map<String, Value> =
-            asked.into_iter().filter(|(key, _)| !responses.contains_key(key)).collect();
+            gathered(asked.into_iter().filter(|(key, _)| !responses.contains_key(key)));
         self.store.answer(id, write(&asked)?, text, now)?;
         match running {
             Some(running) => {

@@ -3,6 +3,7 @@
 
 use super::{JsonObject, read::texts};
 use serde_json::Value;
+use shared::gathered;
 use std::collections::BTreeSet;
 
 /// What other keywords of the same schema turn into.
@@ -21,7 +22,7 @@ impl Extra {
         if !self.required.is_empty() {
             // The standard wants every name once.
             let listed = node.get("required").into_iter().flat_map(texts);
-            let mut seen: BTreeSet<_> = listed.map(str::to_owned).collect();
+            let mut seen: BTreeSet<_> = gathered(listed.map(str::to_owned));
             let more = self.required.into_iter();
             let more = more.filter(|name| seen.insert(name.clone()));
             let more = more.map(Value::String);
@@ -40,7 +41,9 @@ impl Extra {
             let never = self.never.into_iter().map(|name| (name, Value::Bool(false)));
             match node.get_mut("dependentSchemas") {
                 Some(Value::Object(map)) => map.extend(never),
-                _ => drop(node.insert("dependentSchemas".to_owned(), never.collect())),
+                _ => {
+                    node.insert("dependentSchemas".to_owned(), Value::Object(gathered(never)));
+                }
             }
         }
     }
@@ -48,7 +51,7 @@ impl Extra {
 
 /// A schema of one keyword: one of the few that are made of others.
 pub(super) fn single(keyword: &str, value: Value) -> Value {
-    Value::Object(JsonObject::from_iter([(keyword.to_owned(), value)]))
+    Value::Object(gathered([(keyword.to_owned(), value)]))
 }
 
 /// The schema that asks for all of these, or for any of them.
@@ -87,5 +90,5 @@ pub(super) fn nothing(schema: &JsonObject) -> JsonObject {
         ("type".to_owned(), Value::String("object".to_owned())),
         ("not".to_owned(), Value::Object(JsonObject::new())),
     ];
-    kept.chain(never).collect()
+    gathered(kept.chain(never))
 }

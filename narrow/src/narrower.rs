@@ -15,7 +15,7 @@ use super::{
     walk::{Below, Position, in_place, measure},
 };
 use serde_json::Value;
-use shared::limits;
+use shared::{gathered, limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ptr,
@@ -102,10 +102,10 @@ impl<'a> Narrower<'a> {
             root,
             known,
             inserted,
-            touched: nodes.map(ptr::from_ref).collect(),
+            touched: gathered(nodes.map(ptr::from_ref)),
             visits: 0,
             copies: BTreeMap::new(),
-            taken: names.map(|(name, _)| name.clone()).collect(),
+            taken: gathered(names.map(|(name, _)| name.clone())),
             number: 1,
             queue: Vec::new(),
             container: if has(legacy) && !has(modern) { legacy } else { modern },
@@ -116,7 +116,7 @@ impl<'a> Narrower<'a> {
     pub(super) fn finish(mut self) -> Result<JsonObject, NarrowError> {
         if self.touched.is_empty() {
             let keep = |(key, value): (&String, &Value)| (key.clone(), self.sample(key, value));
-            return Ok(self.root.iter().map(keep).collect());
+            return Ok(gathered(self.root.iter().map(keep)));
         }
         let Some(mut out) = self.node(self.root, Place::TOP)? else {
             return Ok(nothing(self.root));

@@ -8,6 +8,7 @@ use crate::{
 use shared::{
     Scope,
     config::{Config, ToolsetKind},
+    gathered,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +71,7 @@ fn wants_lists(filter: &Filter) -> bool {
 pub fn of_filter(config: &Config, scope: &Scope, filter: &Filter) -> BTreeSet<Scope> {
     let uris = filter.resource_subscriptions.iter();
     let targets = uris.filter_map(|uri| of_uri(config, scope, uri).ok());
-    targets.chain(wants_lists(filter).then(|| scope.clone())).collect()
+    gathered(targets.chain(wants_lists(filter).then(|| scope.clone())))
 }
 
 /// Every context of which anything may have been wanted before: a router that was restarted does
@@ -81,7 +82,7 @@ pub fn concerned(
     streams: &[Stream],
     subscriptions: &[(Scope, String)],
 ) -> BTreeSet<Scope> {
-    gather(config, streams, |_| true, subscriptions).into_keys().collect()
+    gathered(gather(config, streams, |_| true, subscriptions).into_keys())
 }
 
 /// What the Agents have been told. An Agent of a context that is not here has been told nothing.
@@ -92,13 +93,13 @@ impl Told {
     /// Nothing is known of what these were told.
     #[must_use]
     pub fn unknown(scopes: BTreeSet<Scope>) -> Self {
-        Self(scopes.into_iter().map(|scope| (scope, None)).collect())
+        Self(gathered(scopes.into_iter().map(|scope| (scope, None))))
     }
 
     /// What has to be told.
     #[must_use]
     pub fn missing(&self, wanted: &BTreeMap<Scope, Interest>) -> Vec<(Scope, Interest)> {
-        let scopes: BTreeSet<&Scope> = self.0.keys().chain(wanted.keys()).collect();
+        let scopes: BTreeSet<&Scope> = gathered(self.0.keys().chain(wanted.keys()));
         let nothing = Interest::default();
         let missing = scopes.into_iter().filter_map(|scope| {
             let wanted = wanted.get(scope).unwrap_or(&nothing);

@@ -4,7 +4,7 @@
 //! what a tool is.
 
 use crate::refusal::Refusal;
-use shared::{config::Config, error::shown, hop::Options, limits};
+use shared::{config::Config, error::shown, gathered, hop::Options, limits};
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 /// A query, read.
@@ -78,7 +78,7 @@ pub fn check(options: &Options, config: &Config) -> Result<(), Refusal> {
 /// A list of names.
 fn names(value: &str) -> Result<BTreeSet<String>, String> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let names: BTreeSet<String> = names.map(ToOwned::to_owned).collect();
+    let names: BTreeSet<String> = gathered(names.map(ToOwned::to_owned));
     if names.len() > limits::OPTION_NAMES_MAX {
         return Err(format!("has at most {} names", limits::OPTION_NAMES_MAX));
     }

@@ -1,7 +1,7 @@
 //! The hop: the contract between the tiers, in both directions. Nothing else crosses. It must not
 //! know how a hop travels or what a tier does with it.
 
-use crate::{AgentKey, Error, Millis, Scope, SessionId, UserId, notes};
+use crate::{AgentKey, Error, Millis, Scope, SessionId, UserId, gathered, notes};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeSet};
@@ -116,7 +116,7 @@ impl Options {
     pub fn and(&self, other: &Self) -> Self {
         let both =
             |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| match (one, other) {
-                (Some(one), Some(other)) => Some(one.intersection(other).cloned().collect()),
+                (Some(one), Some(other)) => Some(gathered(one.intersection(other).cloned())),
                 (one, other) => one.as_ref().or(other.as_ref()).cloned(),
             };
         Self {

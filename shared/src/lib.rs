@@ -10,6 +10,7 @@
 //! - [`config`]: levels and toolsets, validated at start
 //! - [`header`]: values of headers that mirror a body
 //! - [`hop`]: the contract between the tiers
+//! - [`gathered()`]: maps and sets, made without sorting
 //! - [`database`]: the little of SQL that both tiers need
 //! - [`notes`]: durable notes, kept by an Agent for its context and by a McpRouter for its user
 //! - [`cloudflare`]: the adapters to the platform that both tiers need (wasm only)
@@ -30,6 +31,8 @@ pub mod header;
 
 pub mod hop;
 
+mod gathered;
+
 pub mod database;
 
 pub mod notes;
@@ -38,6 +41,7 @@ pub mod notes;
 pub mod cloudflare;
 
 pub use error::{Error, Kind};
+pub use gathered::gathered;
 pub use id::{AgentKey, SessionId, TaskId, UserId};
 pub use scope::Scope;
 pub use time::Millis;

@@ -67,7 +67,9 @@ pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>
             }
             // Members of a query are in no order, and what is known begins it.
             if operator == Some('?') {
-                variables.sort_by_key(|variable| value(name(variable)).is_none());
+                let (known, unknown): (Vec<_>, Vec<_>) =
+                    variables.into_iter().partition(|variable| value(name(variable)).is_some());
+                variables = [known, unknown].concat();
             }
             let written = variables.iter().enumerate().map(|(n, variable)| {
                 let name = name(variable);

@@ -9,6 +9,7 @@ use crate::{
     walk::{Below, Position, each_schema, gather, in_place},
 };
 use serde_json::Value;
+use shared::gathered;
 use std::{collections::BTreeSet, ptr};
 
 impl<'a> Narrower<'a> {
@@ -131,7 +132,7 @@ impl<'a> Narrower<'a> {
         let copies = self.copies.values().map(|name| (self.container, name.clone()));
         let pinned = self.copies.keys().filter(|(_, version)| *version == Version::Pinned);
         let originals = pinned.filter_map(|(reference, _)| definition(reference));
-        let mut spare: BTreeSet<_> = copies.chain(originals).collect();
+        let mut spare: BTreeSet<_> = gathered(copies.chain(originals));
         let mut found = Vec::new();
         gather(out.iter(), &mut found);
         for (container, held) in definitions.iter() {

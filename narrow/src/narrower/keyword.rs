@@ -10,6 +10,7 @@ use crate::{
     walk::Position,
 };
 use serde_json::Value;
+use shared::gathered;
 use std::ptr;
 
 impl<'a> Narrower<'a> {
@@ -58,7 +59,7 @@ impl<'a> Narrower<'a> {
             ("properties", Value::Object(map)) => {
                 let free = map.iter().filter(|(name, _)| !self.is_known(name));
                 let free = free.map(|(name, schema)| (name.clone(), schema.clone()));
-                (free.collect(), Position::Map)
+                (Value::Object(gathered(free)), Position::Map)
             }
             ("required", Value::Array(list)) => match self.unknown(list) {
                 Some(list) => (Value::Array(list), Position::Data),
@@ -111,7 +112,8 @@ impl<'a> Narrower<'a> {
             Known::Absent => !candidate.contains_key(*name),
         });
         let rest = candidate.iter().filter(|(name, _)| !self.is_known(name));
-        agrees.then(|| rest.map(|(name, value)| (name.clone(), value.clone())).collect())
+        let rest = rest.map(|(name, value)| (name.clone(), value.clone()));
+        agrees.then(|| Value::Object(gathered(rest)))
     }
 
     /// A bound on the number of properties, less those that are inserted.
@@ -129,7 +131,8 @@ impl<'a> Narrower<'a> {
         let strip = |value: &Value| match value {
             Value::Object(sample) => {
                 let free = sample.iter().filter(|(name, _)| !self.is_known(name));
-                free.map(|(name, value)| (name.clone(), value.clone())).collect()
+                let free = free.map(|(name, value)| (name.clone(), value.clone()));
+                Value::Object(gathered(free))
             }
             other => other.clone(),
         };

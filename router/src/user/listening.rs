@@ -12,7 +12,7 @@ use futures_util::{
     future::{Either, LocalBoxFuture, select},
     stream,
 };
-use shared::{AgentKey, Error, Scope, database::Database, hop::InterestHop, limits};
+use shared::{AgentKey, Error, Scope, database::Database, gathered, hop::InterestHop, limits};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -92,7 +92,7 @@ impl<D: Database + 'static> User<D> {
                 Vec::new()
             });
             let scopes = missing.into_iter().map(|(scope, _)| scope);
-            let others = scopes.filter(|scope| !told.contains(scope)).collect();
+            let others = gathered(scopes.filter(|scope| !told.contains(scope)));
             user.tell_agents(near.as_ref(), others).await;
         }));
     }

@@ -5,6 +5,7 @@ use super::{
     Address, Bounds, Config, ConfigError, Era, Level, MEMORY_TOOLS, Piece, Source, Template,
     Toolset, ToolsetKind, Upstream,
 };
+use crate::gathered;
 use crate::limits;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -246,7 +247,7 @@ impl Reader<'_> {
             check_prefix(prefix).map_err(|rule| mistake(key("prefix"), rule))?;
         }
         let all = self.levels.iter().flat_map(|level| &level.parameters);
-        let mut taken: BTreeSet<&String> = all.collect();
+        let mut taken: BTreeSet<&String> = gathered(all);
         let mut pins = BTreeMap::new();
         for (level, parameters) in &written.pins {
             let at = key(&format!("pins.{level}"));

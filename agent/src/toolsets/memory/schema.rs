@@ -4,7 +4,7 @@
 use super::library::Place;
 use rmcp::model::{JsonObject, Prompt, PromptArgument, ResourceTemplate, Tool, ToolAnnotations};
 use serde_json::{Value, json};
-use shared::{config::Level, limits};
+use shared::{config::Level, gathered, limits};
 use std::sync::Arc;
 
 fn object(value: Value) -> Arc<JsonObject> {
@@ -45,7 +45,7 @@ fn input(levels: &[Level], mut properties: Value, required: &[&str]) -> Arc<Json
         }
         if !narrower.is_empty() {
             let dependent =
-                narrower.into_iter().map(|(inner, outer)| (inner, json!([outer]))).collect();
+                gathered(narrower.into_iter().map(|(inner, outer)| (inner, json!([outer]))));
             schema.insert("dependentRequired".to_owned(), Value::Object(dependent));
         }
     }
