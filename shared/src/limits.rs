@@ -102,6 +102,10 @@ pub const UPSTREAM_TTL_MS_MAX: u64 = 60 * 60 * 1000;
 /// How old a list of an upstream may be that cannot be reached: it is shown, with a word on it.
 pub const UPSTREAM_STALE_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// How long it is believed what an upstream was met as, where no session says that it is still the
+/// same, and that it has no stream for what it says by itself.
+pub const UPSTREAM_MET_MS: u64 = 60 * 60 * 1000;
+
 /// How much older a list may look after an eviction than it is: one that was read again and is as it
 /// was is not written each time.
 pub const UPSTREAM_KEPT_STEP_MS: u64 = 60 * 60 * 1000;

@@ -7,6 +7,7 @@ use crate::{
     fault::Fault,
     link::{Link, Met, modern_headers},
     running::Lost,
+    talk::doubt,
     wire::{ErrorObject, JsonObject, Message},
 };
 use futures_util::{
@@ -112,9 +113,11 @@ impl Link {
     /// Keeps a session's stream open for a while: a request has begun in which something may be
     /// said there.
     pub fn hear_of_request(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
-        let is_spoken = self.known().is_some_and(|met| met.era == Era::Handshake && !met.is_mute);
+        let now = self.world.now();
+        let is_spoken =
+            self.known().is_some_and(|met| met.era == Era::Handshake && !met.is_mute(now));
         if is_spoken {
-            ear.until.set(self.world.now().after(limits::LINGER_MS));
+            ear.until.set(now.after(limits::LINGER_MS));
             self.hear(ear, hearing);
         }
     }
@@ -133,7 +136,7 @@ impl Link {
                 self.rest(ear, failures, None).await;
                 continue;
             };
-            if met.is_mute || (met.era == Era::Modern && !ear.is_wanted()) {
+            if met.is_mute(self.world.now()) || (met.era == Era::Modern && !ear.is_wanted()) {
                 return;
             }
             // What is wished for so far is what it is opened with.
@@ -176,7 +179,12 @@ impl Link {
             // It may be the event that is not known any more, and not the session.
             Refusal::Mute | Refusal::Forgotten if last.take(met) => None,
             Refusal::Mute => {
-                self.learn(|known| known.is_mute |= known.session == met.session);
+                let now = self.world.now();
+                self.learn(|known| {
+                    if (known.era, &known.session) == (met.era, &met.session) {
+                        known.mute_since = Some(now);
+                    }
+                });
                 None
             }
             Refusal::Forgotten => {
@@ -324,7 +332,9 @@ impl Link {
             if now.since(alive) >= limits::UPSTREAM_SILENCE_MS {
                 return End::Ended(messages.last_event, messages.retry_ms);
             }
-            let is_current = self.known().is_some_and(|now| now.session == met.session);
+            let is_current = self
+                .known()
+                .is_some_and(|known| (known.era, &known.session) == (met.era, &met.session));
             if !is_current || !self.is_heard(ear) {
                 return End::Left;
             }
@@ -440,7 +450,7 @@ impl Last {
 enum Refusal {
     /// There is none.
     Mute,
-    /// The session is gone.
+    /// The session is gone, or what was known of the upstream is not so any more.
     Forgotten,
     /// Nothing for long.
     Passing,
@@ -451,6 +461,10 @@ fn refusal(met: &Met, fault: &Fault, is_renewed: bool) -> Refusal {
         return Refusal::Passing;
     };
     match (met.era, *status) {
+        // It may be of the other era by now, or in the middle of being replaced.
+        (Era::Modern, 400 | 404) if !is_renewed && doubt(met, fault).is_some() => {
+            Refusal::Forgotten
+        }
         (_, 405 | 501) | (Era::Modern, 404) => Refusal::Mute,
         // A session that is as new as can be is known: it is the stream that is not.
         (Era::Handshake, 400 | 404) if met.session.is_none() || is_renewed => Refusal::Mute,

@@ -206,11 +206,21 @@ impl Link {
         turn: &RefCell<Option<Turn>>,
     ) -> Result<(Era, Fields), Failure> {
         let (mut tries, mut renewals) = (0, 0);
+        let mut doubted: Option<(Rc<Met>, Fault)> = None;
         loop {
             let met = self.meet().await?;
+            if let Some((before, fault)) = doubted.take()
+                && !(ask.may_repeat || met.is_other(&before))
+            {
+                // It is what it was, and meant what it said.
+                return Err(fault.told(self.guard.name()));
+            }
             let attempt = self.guard.attempt()?;
             let outcome = self.exchange(&met, ask, round, relay, turn).await;
             let fault = match outcome {
+                Ok(Err(error)) if error.code == UNSUPPORTED => {
+                    Fault::Status { status: 200, retry_after_ms: None, error: Some(error) }
+                }
                 Ok(outcome) => {
                     attempt.succeed();
                     return outcome.map(|fields| (met.era, fields)).map_err(Failure::Error);
@@ -218,10 +228,16 @@ impl Link {
                 Err(fault) => fault,
             };
             attempt.fail_by(&fault);
-            if renewals == 0 && is_forgotten(&met, &fault) {
-                // It did nothing: it does not know who asks.
+            if renewals == 0
+                && let Some(doubt) = self.doubt(&met, &fault)
+            {
                 self.forget(&met);
                 renewals = 1;
+                if doubt == Doubt::Perhaps {
+                    self.end(&met);
+                    doubted = Some((met, fault));
+                }
+                // One that surely does not know who asks did nothing.
                 continue;
             }
             let is_safe = ask.may_repeat || fault.is_refusal();
@@ -231,6 +247,13 @@ impl Link {
             }
             tries = tries.saturating_add(1);
         }
+    }
+
+    /// Whether to meet the upstream again after a fault. A session in which anything else runs is
+    /// not given up because it may be gone.
+    fn doubt(&self, met: &Met, fault: &Fault) -> Option<Doubt> {
+        let is_free = met.session.is_none() || self.running.is_empty();
+        doubt(met, fault).filter(|doubt| *doubt == Doubt::Sure || is_free)
     }
 
     /// One exchange. The inner error is the upstream's own.
@@ -361,21 +384,37 @@ pub fn severity(level: &str) -> u8 {
     found.and_then(|n| u8::try_from(n).ok()).unwrap_or(u8::MAX)
 }
 
-/// Whether the upstream says that it does not know the session, or the revision any more.
-fn is_forgotten(met: &Met, fault: &Fault) -> bool {
+/// What a refusal says of how the upstream was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It does not know the session, or the revision any more.
+    Sure,
+    /// It may be of the other era by now.
+    Perhaps,
+}
+
+/// The revision is none that is known (2026-07-28).
+const UNSUPPORTED: i64 = -32022;
+
+/// Errors by which servers refuse a message before they read what it asks for: their own of any
+/// kind, sessions, no valid request, and headers that do not fit (2026-07-28).
+const OF_TRANSPORT: [i64; 4] = [-32000, -32001, -32600, -32020];
+
+pub(crate) fn doubt(met: &Met, fault: &Fault) -> Option<Doubt> {
     let Fault::Status { status, error, .. } = fault else {
-        return false;
+        return None;
     };
-    match met.era {
-        Era::Handshake => {
-            let names_session = error
-                .as_ref()
-                .is_some_and(|error| error.message.to_ascii_lowercase().contains("session"));
-            // The specification says 404; some say 400 and why.
-            met.session.is_some() && (*status == 404 || (*status == 400 && names_session))
-        }
-        Era::Modern => error.as_ref().is_some_and(|error| error.code == -32022),
+    let names_session =
+        error.as_ref().is_some_and(|error| error.message.to_ascii_lowercase().contains("session"));
+    // The specification says 404; some say 400 and why.
+    let is_gone = met.session.is_some() && (*status == 404 || (*status == 400 && names_session));
+    let code = error.as_ref().map(|error| error.code);
+    if is_gone || code == Some(UNSUPPORTED) {
+        return Some(Doubt::Sure);
     }
+    let is_of_transport = matches!(status, 400 | 404 | 405 | 422)
+        && code.is_none_or(|code| OF_TRANSPORT.contains(&code));
+    is_of_transport.then_some(Doubt::Perhaps)
 }
 
 impl<'c> Conversation<'c> {

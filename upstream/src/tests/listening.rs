@@ -10,7 +10,7 @@ use crate::{
     listen::{Ear, Heard},
 };
 use serde_json::{Value, json};
-use shared::limits;
+use shared::{Millis, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
@@ -320,7 +320,7 @@ fn an_upstream_without_a_stream_is_not_asked_again() {
         });
         let (link, ear) = (stage.link(), wanting(true, &[]));
         let heard = stage.hear(&link, &ear);
-        assert!(stage.kept.borrow().as_ref().unwrap().is_mute, "{name}");
+        assert!(stage.kept.borrow().as_ref().unwrap().mute_since.is_some(), "{name}");
         stage.pass(600_000);
         want(&ear, true, &["a"]);
         stage.hear(&link, &ear);
@@ -593,7 +593,7 @@ fn no_stream_is_opened_for_a_request_in_the_modern_era_or_of_a_mute_upstream() {
     assert_eq!(speaker.opened(), 0);
     let speaker = Speaker::of(false);
     let link = met(&speaker);
-    link.learn(|met| met.is_mute = true);
+    link.learn(|met| met.mute_since = Some(Millis(super::world::BEGIN)));
     let _asking = ask(&speaker, &link, call(), &Rc::default());
     assert_eq!(speaker.opened(), 0);
     let speaker = Speaker::of(false);
