@@ -389,6 +389,11 @@ pub const TASKS_OPEN_MAX: i64 = 64;
 /// How long a task can be asked about, from its beginning.
 pub const TASK_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// How often an upstream is asked about a task, at the most and at the least, whatever it says.
+pub const UPSTREAM_POLL_MS_MIN: u64 = 500;
+/// See [`UPSTREAM_POLL_MS_MIN`].
+pub const UPSTREAM_POLL_MS_MAX: u64 = 15_000;
+
 /// How often a client should ask about a task.
 pub const TASK_POLL_MS: u64 = 1_000;
 

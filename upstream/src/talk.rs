@@ -39,6 +39,8 @@ pub struct Ask {
     pub may_repeat: bool,
     /// How it waits for its turn. One that takes no time has another bound, and asks nobody.
     pub pace: Pace,
+    /// How long it has in all, where it goes on with a call whose time runs already.
+    pub left_ms: Option<u32>,
     /// Whether anybody wants to hear how far it is.
     pub wants_progress: bool,
     /// The least severe log level that anybody wants to hear.
@@ -280,9 +282,10 @@ impl Link {
         };
         let present = self.running.enter(id, asker);
         let bounds = self.guard.bounds();
-        let (first_byte_ms, total_ms) = match ask.pace {
-            Pace::Call => (bounds.first_byte_ms, bounds.total_ms),
-            Pace::Brief | Pace::Urgent => (bounds.connect_ms, bounds.connect_ms),
+        let (first_byte_ms, total_ms) = match (ask.left_ms, ask.pace) {
+            (Some(left), _) => (left, None),
+            (None, Pace::Call) => (bounds.first_byte_ms, Some(bounds.total_ms)),
+            (None, Pace::Brief | Pace::Urgent) => (bounds.connect_ms, Some(bounds.connect_ms)),
         };
         let mut conversation = Conversation {
             link: self,
@@ -419,12 +422,12 @@ pub(crate) fn doubt(met: &Met, fault: &Fault) -> Option<Doubt> {
 
 impl<'c> Conversation<'c> {
     /// Follows a request to its reply, across streams that broke. `clock` is for the first of
-    /// them, and for all that comes then there are `total_ms`.
+    /// them, and for all that comes then there are `total_ms`, or what is left of the same.
     async fn follow(
         &mut self,
         mut source: Source<'c>,
         mut clock: Clock,
-        total_ms: u32,
+        total_ms: Option<u32>,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
         let (link, present) = (self.link, self.present);
         let mut answering = Answering::new();
@@ -437,7 +440,8 @@ impl<'c> Conversation<'c> {
                     source = Source::Open(messages?);
                     if what != "the result" {
                         link.guard.begin();
-                        (clock, what) = (Clock::new(total_ms), "the result");
+                        what = "the result";
+                        clock = total_ms.map_or(clock, Clock::new);
                     }
                 }
                 Event::Heard(Ok(Some(Message::Reply { of, outcome }))) => {

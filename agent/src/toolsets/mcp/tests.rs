@@ -397,3 +397,93 @@ fn a_change_of_a_tool_is_told_once_and_only_if_it_is_one() {
     let bytes = agent.number("SELECT MAX(LENGTH(last)) FROM upstream_tool");
     assert_eq!(usize::try_from(bytes).unwrap(), limits::UPSTREAM_SEEN_MAX * 17 - 1);
 }
+
+/// What is said of a task in this state.
+fn task(status: &str) -> serde_json::Value {
+    json!({ "taskId": "t1", "status": status, "pollInterval": 2_000 })
+}
+
+/// A server of the handshake era with a tool that runs only as a task, and a call of it that has
+/// begun.
+fn with_task() -> (Agent, futures_util::future::LocalBoxFuture<'static, serde_json::Value>) {
+    let agent = Agent::new(&[("far", json!({ "era": "handshake" }))]);
+    agent.world.set("far", |far| {
+        let mut slow = tool("slow");
+        slow["execution"] = json!({ "taskSupport": "required" });
+        far.tools = vec![slow];
+        far.answers.insert("tools/call", json!({ "task": task("working") }));
+        far.answers.insert("tasks/get", task("working"));
+        far.answers.insert("tasks/result", json!({ "content": [], "isError": false }));
+    });
+    agent.names("tools/list", "tools", "name");
+    agent.world.take();
+    let mut call = agent.begin("tools/call", json!({ "name": "slow", "arguments": {} }));
+    assert!((&mut call).now_or_never().is_none());
+    assert_eq!(agent.world.take(), ["far tools/call slow"]);
+    (agent, call)
+}
+
+#[test]
+fn a_task_is_looked_at_until_it_is_over() {
+    let (agent, mut call) = with_task();
+    for _ in 0..100 {
+        agent.world.still.pass(2_000);
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(agent.world.take(), ["far tasks/get"], "and nothing is waited for in silence");
+    }
+    for (status, answer, member) in [
+        ("completed", json!({ "content": [] }), "result"),
+        ("failed", json!({ "error": { "code": -32603, "message": "no" } }), "error"),
+    ] {
+        let (agent, mut call) = with_task();
+        agent.world.set("far", |far| {
+            far.answers.insert("tasks/get", task(status));
+            far.answers.insert("tasks/result", answer);
+        });
+        agent.world.still.pass(2_000);
+        let said = (&mut call).now_or_never().expect("it is over");
+        assert!(said.get(member).is_some(), "{said}");
+        agent.world.still.turn();
+        assert_eq!(agent.world.take(), ["far tasks/get", "far tasks/result"], "nothing is ended");
+    }
+}
+
+#[test]
+fn a_task_that_asks_or_cannot_be_looked_at_is_waited_for_as_long_as_the_call_may_take() {
+    let first_byte_ms = shared::config::Bounds::default().first_byte_ms;
+    for look in [task("input_required"), json!({ "error": { "code": -32601, "message": "no" } })] {
+        let (agent, mut call) = with_task();
+        agent.world.set("far", |far| {
+            far.answers.insert("tasks/get", look);
+            far.answers.insert("tasks/result", json!(null));
+        });
+        agent.world.still.pass(2_000);
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(agent.world.take(), ["far tasks/get", "far tasks/result"]);
+        agent.world.still.pass(first_byte_ms);
+        assert!((&mut call).now_or_never().is_none(), "the call has longer");
+        agent.world.still.pass(shared::config::Bounds::default().total_ms);
+        let said = (&mut call).now_or_never().expect("it has had its time");
+        assert!(said.to_string().contains("did not answer in time"), "{said}");
+        agent.world.still.turn();
+        let ended = ["far notifications/cancelled", "far tasks/cancel"];
+        let mut asked = agent.world.take();
+        asked.sort();
+        assert_eq!(asked, ended, "it is ended there, too");
+    }
+}
+
+#[test]
+fn a_task_whose_call_has_had_its_time_is_ended() {
+    let (agent, mut call) = with_task();
+    agent.world.pass(shared::config::Bounds::default().total_ms.into());
+    agent.world.still.pass(2_000);
+    let said = (&mut call).now_or_never().expect("it has had its time");
+    assert!(said.to_string().contains("did not answer in time"), "{said}");
+    agent.world.still.turn();
+    assert_eq!(agent.world.take(), ["far tasks/get", "far tasks/cancel"]);
+    let (agent, call) = with_task();
+    drop(call);
+    agent.world.still.turn();
+    assert_eq!(agent.world.take(), ["far tasks/cancel"], "nobody waits");
+}
