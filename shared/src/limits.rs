@@ -377,6 +377,9 @@ pub const STATE_BYTES_MAX: usize = 64 * 1024;
 /// Changes that one call may announce; more of them are one of the list.
 pub const CHANGES_MAX: usize = 64;
 
+/// Bytes of the name of a header that mirrors a parameter.
+pub const MIRRORED_NAME_BYTES_MAX: usize = 128;
+
 /// The largest integer that a header may mirror: every JSON reader has it exactly (2^53 - 1).
 pub const MIRRORED_INTEGER_MAX: u64 = (1 << 53) - 1;
 

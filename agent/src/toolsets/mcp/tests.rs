@@ -487,3 +487,25 @@ fn a_task_whose_call_has_had_its_time_is_ended() {
     agent.world.still.turn();
     assert_eq!(agent.world.take(), ["far tasks/cancel"], "nobody waits");
 }
+
+#[test]
+fn a_tool_whose_headers_are_not_allowed_is_left_out() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    let named = |tool: &str, headers: [&str; 2]| {
+        let property = |header: &str| json!({ "type": "string", "x-mcp-header": header });
+        let properties = json!({ "a": property(headers[0]), "b": property(headers[1]) });
+        json!({ "name": tool, "inputSchema": { "type": "object", "properties": properties } })
+    };
+    agent.world.set("far", |far| {
+        far.tools = vec![
+            named("good", ["A", "B"]),
+            named("odd", ["My Header", "B"]),
+            named("twice", ["Region", "region"]),
+        ];
+    });
+    let names = agent.names("tools/list", "tools", "name");
+    let is_there = |name: &str| names.iter().any(|one| one == name);
+    assert!(is_there("good") && !is_there("odd") && !is_there("twice"), "{names:?}");
+    let logged = agent.world.logged.borrow();
+    assert!(logged.contains(&"2 of the tools of far are left out".to_owned()), "{logged:?}");
+}
