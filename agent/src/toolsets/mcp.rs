@@ -32,7 +32,7 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 use lists::{Kind, Lists};
 use outside::Outside;
-use passing::{Passing, failed};
+use passing::{Passing, failed, failed_if_there};
 use rmcp::model::{
     CallToolResult, CompleteResult, GetPromptResult, JsonObject, ReadResourceResult,
     SKILLS_EXTENSION_ID, TASKS_EXTENSION_ID,
@@ -498,7 +498,7 @@ impl Toolset for Mcp {
             let ask =
                 Ask { method: "completion/complete", params, may_repeat: true, ..Ask::default() };
             let answer = self.ask(visit, ask).await;
-            answer.map(|fields| Some(Answered::Relayed(fields))).map_err(failed)
+            answer.map(|fields| Some(Answered::Relayed(fields))).map_err(failed_if_there)
         })
     }
 

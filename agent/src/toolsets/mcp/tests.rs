@@ -509,3 +509,33 @@ fn a_tool_whose_headers_are_not_allowed_is_left_out() {
     let logged = agent.world.logged.borrow();
     assert!(logged.contains(&"2 of the tools of far are left out".to_owned()), "{logged:?}");
 }
+
+#[test]
+fn what_a_server_says_of_its_own_connection_is_not_said_of_the_clients() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| {
+        far.tools = vec![tool("echo")];
+        far.prompts = vec![json!({ "name": "greet" })];
+    });
+    let complete = json!({ "ref": { "type": "ref/prompt", "name": "greet" },
+        "argument": { "name": "a", "value": "b" } });
+    agent.names("tools/list", "tools", "name");
+    agent.names("prompts/list", "prompts", "name");
+    for (code, passes) in [(-32601, false), (-32020, false), (-32022, false), (-32021, true)] {
+        let error = json!({ "error": { "code": code, "message": "its own words" } });
+        agent.world.set("far", |far| {
+            for method in ["tools/call", "prompts/get", "completion/complete"] {
+                far.answers.insert(method, error.clone());
+            }
+        });
+        let call = json!({ "name": "echo", "arguments": {} });
+        let said = agent.ask("tools/call", call).unwrap();
+        assert!(said.to_string().contains("its own words"), "{said}");
+        assert_eq!(said["result"]["isError"] == true, !passes, "{said}");
+        let said = agent.ask("prompts/get", json!({ "name": "greet" })).unwrap();
+        assert_eq!(said["error"]["message"], "its own words");
+        assert_eq!(said["error"]["code"] == code, passes, "{said}");
+        let said = agent.ask("completion/complete", complete.clone()).unwrap();
+        assert_eq!(said["error"]["code"] == code, passes || code == -32601, "{said}");
+    }
+}
