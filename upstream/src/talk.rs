@@ -5,7 +5,7 @@
 use crate::{
     exchange::Messages,
     fault::{Failure, Fault},
-    guard::{Pace, Turn},
+    guard::{Hold, Pace},
     link::{Link, Met, modern_headers},
     running::{Asker, Present, token},
     wire::{self, ErrorObject, Fields, JsonObject, Message},
@@ -168,8 +168,9 @@ struct Conversation<'a> {
     id: u64,
     present: &'a Present,
     relay: &'a dyn Relay,
-    /// Its turn, until it asks.
-    turn: &'a RefCell<Option<Turn>>,
+    pace: Pace,
+    /// Its turn, unless it asks.
+    hold: &'a RefCell<Hold>,
     /// Questions of this request so far.
     asked: u32,
     /// How often the rest of a stream was asked for, after which event.
@@ -187,9 +188,9 @@ impl Link {
         let mut round = Round::restored(relay.kept());
         loop {
             // Others have their turn while the client is asked.
-            let turn = RefCell::new(self.guard.turn(ask.pace).await?);
-            let (era, fields) = self.ask_once(&ask, &round, relay, &turn).await?;
-            drop(turn);
+            let hold = RefCell::default();
+            let (era, fields) = self.ask_once(&ask, &round, relay, &hold).await?;
+            drop(hold);
             // In the other era a result may hold what it likes, and nothing of it is for us.
             let kind = wire::text(&fields, "resultType");
             if era == Era::Handshake || kind.as_deref() != Some("input_required") {
@@ -205,11 +206,17 @@ impl Link {
         ask: &Ask,
         round: &Round,
         relay: &dyn Relay,
-        turn: &RefCell<Option<Turn>>,
+        hold: &RefCell<Hold>,
     ) -> Result<(Era, Fields), Failure> {
         let (mut tries, mut renewals) = (0, 0);
         let mut doubted: Option<(Rc<Met>, Fault)> = None;
         loop {
+            if !hold.borrow().is_held() {
+                // One that is on its way would be waited for in vain.
+                hold.borrow_mut().keep(None);
+                let turn = self.guard.turn(ask.pace).await?;
+                hold.borrow_mut().keep(turn);
+            }
             let met = self.meet().await?;
             if let Some((before, fault)) = doubted.take()
                 && !(ask.may_repeat || met.is_other(&before))
@@ -218,7 +225,7 @@ impl Link {
                 return Err(fault.told(self.guard.name()));
             }
             let attempt = self.guard.attempt()?;
-            let outcome = self.exchange(&met, ask, round, relay, turn).await;
+            let outcome = self.exchange(&met, ask, round, relay, hold).await;
             let fault = match outcome {
                 Ok(Err(error)) if error.code == UNSUPPORTED => {
                     Fault::Status { status: 200, retry_after_ms: None, error: Some(error) }
@@ -265,7 +272,7 @@ impl Link {
         ask: &Ask,
         round: &Round,
         relay: &dyn Relay,
-        turn: &RefCell<Option<Turn>>,
+        hold: &RefCell<Hold>,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
         let id = self.next_id();
         let (body, headers) = self.written(met, ask, round, id);
@@ -293,7 +300,8 @@ impl Link {
             id,
             present: &present,
             relay,
-            turn,
+            pace: ask.pace,
+            hold,
             asked: 0,
             resumes: Rc::default(),
             last: RefCell::default(),
@@ -429,11 +437,14 @@ impl<'c> Conversation<'c> {
         mut clock: Clock,
         total_ms: Option<u32>,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
-        let (link, present) = (self.link, self.present);
+        let (link, present, hold) = (self.link, self.present, self.hold);
         let mut answering = Answering::new();
         let mut what = "its first byte";
         loop {
-            match next(&*link.world, &mut source, present, &mut answering, &mut clock).await {
+            match next(&*link.world, &mut source, present, &mut answering, hold, &mut clock).await {
+                Event::Answered if answering.is_empty() => {
+                    hold.borrow_mut().regain(&link.guard, self.pace);
+                }
                 Event::Answered => {}
                 Event::Late => return Err(Fault::Late(what)),
                 Event::Come(messages) => {
@@ -524,7 +535,7 @@ impl<'c> Conversation<'c> {
         if self.asked > limits::UPSTREAM_ASKED_MAX {
             return Err(Fault::Endless);
         }
-        self.turn.borrow_mut().take();
+        self.hold.borrow_mut().keep(None);
         // The same question has the same key in every run.
         let key = format!("{}.{}", method.replace('/', "_"), self.asked);
         Ok(Some(Box::pin(async move {
@@ -570,6 +581,7 @@ async fn next(
     source: &mut Source<'_>,
     present: &Present,
     answering: &mut Answering<'_>,
+    hold: &RefCell<Hold>,
     clock: &mut Clock,
 ) -> Event {
     let mut heard = match source {
@@ -580,6 +592,7 @@ async fn next(
         if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
             return Poll::Ready(Event::Answered);
         }
+        hold.borrow_mut().poll(context);
         if present.is_asking() {
             // The client may take its time.
             clock.stop(world);
