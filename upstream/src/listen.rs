@@ -49,9 +49,9 @@ pub struct Ear {
     is_open: Cell<bool>,
     /// The session that was told of resources, and of which.
     told: RefCell<(Option<String>, BTreeSet<String>)>,
-    /// Whether it is being told, and whether there is a wish since.
+    /// Whether it is being told, and that there is a wish since.
     is_telling: Cell<bool>,
-    is_untold: Cell<bool>,
+    untold: Notify,
 }
 
 impl fmt::Debug for Ear {
@@ -70,7 +70,7 @@ impl Default for Ear {
             is_open: Cell::new(false),
             told: RefCell::default(),
             is_telling: Cell::new(false),
-            is_untold: Cell::new(false),
+            untold: Notify::new(),
         }
     }
 }
@@ -268,25 +268,42 @@ impl Link {
     /// Tells the session of what is wished for. Nobody waits for that: an upstream that is slow to
     /// subscribe is heard meanwhile.
     fn tell(self: &Rc<Self>, ear: &Rc<Ear>) {
-        ear.is_untold.set(true);
+        ear.untold.notify_one();
         if ear.is_telling.replace(true) {
             return;
         }
         let (link, ear) = (Rc::clone(self), Rc::clone(ear));
         self.world.spawn(Box::pin(async move {
-            while ear.is_untold.replace(false) {
-                if let Some(met) = link.known() {
-                    link.subscribe(&met, &ear).await;
-                }
-            }
+            link.tell_on(&ear).await;
             ear.is_telling.set(false);
         }));
     }
 
-    /// Makes the session's subscriptions what they are wished to be, as far as it agrees.
-    async fn subscribe(&self, met: &Met, ear: &Ear) {
+    /// Tells the session of what is wished for, and again after a while for as long as it cannot be
+    /// told and is listened to.
+    async fn tell_on(&self, ear: &Ear) {
+        let mut failures = 0_u32;
+        while failures > 0 || ear.untold.notified().now_or_never().is_some() {
+            let is_told = match (self.known(), self.guard.left_ms()) {
+                (None, _) => true,
+                (Some(_), Some(_)) => false,
+                (Some(met), None) => self.subscribe(&met, ear).await,
+            };
+            // A session that is begun anew is told anew.
+            failures = if is_told || !ear.is_open.get() { 0 } else { failures.saturating_add(1) };
+            if failures > 0 {
+                let step = limits::RELISTEN_MS_MIN.saturating_mul(1 << failures.min(8));
+                let wait = u32::try_from(step.min(limits::RELISTEN_MS_MAX)).unwrap_or(u32::MAX);
+                select(self.world.sleep(wait), Box::pin(ear.untold.notified())).await;
+            }
+        }
+    }
+
+    /// Makes the session's subscriptions what they are wished to be, as far as it agrees. False if
+    /// it could not be told.
+    async fn subscribe(&self, met: &Met, ear: &Ear) -> bool {
         if met.era == Era::Modern || !met.can(&["resources", "subscribe"]) {
-            return;
+            return true;
         }
         let wanted = ear.uris.borrow().clone();
         let had = {
@@ -308,10 +325,10 @@ impl Link {
                 _ => told.1.remove(uri),
             };
             if outcome.is_err() {
-                // It is tried with the next wish, and when the stream is opened again.
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Hears a stream to its end, or until nobody wants to any more. One on which nothing comes for
