@@ -9,6 +9,8 @@ use shared::{
     header::{decode, encode},
     limits,
 };
+use std::collections::BTreeSet;
+use upstream::clean::NAMED;
 
 /// A parameter that has a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +29,71 @@ enum Type {
     Boolean,
 }
 
+/// What says that a parameter has a header.
+const ANNOTATION: &str = "x-mcp-header";
+
 /// The parameters of a tool that have headers: those that are reached through `properties` alone
-/// and are texts, integers or truth values. Any other annotation is none.
+/// and are texts, integers or truth values, by names that a header may have. Any other annotation
+/// is none.
 #[must_use]
 pub fn mirrored(schema: &JsonObject) -> Vec<Mirrored> {
     let mut found = Vec::new();
-    collect(schema, &mut Vec::new(), &mut found);
+    each(schema, &mut Vec::new(), &mut |path, annotation, property| {
+        let kind = match property.get("type").and_then(Value::as_str) {
+            Some("string") => Some(Type::String),
+            Some("integer") => Some(Type::Integer),
+            Some("boolean") => Some(Type::Boolean),
+            _ => None,
+        };
+        if let (Some(header), Some(kind)) = (header_name(annotation), kind) {
+            found.push(Mirrored { path: path.to_vec(), header, kind });
+        }
+    });
     found
 }
 
-fn collect(schema: &JsonObject, path: &mut Vec<String>, found: &mut Vec<Mirrored>) {
+/// Why a tool must not be offered by who calls it for others, if so: one of its annotations is none
+/// that the specification allows. (It allows none for numbers, either. But there are such, and they
+/// do no harm without a header.)
+#[must_use]
+pub fn flaw(schema: &JsonObject) -> Option<&'static str> {
+    let (mut names, mut count, mut flaw) = (BTreeSet::new(), 0_usize, None);
+    each(schema, &mut Vec::new(), &mut |_, annotation, property| {
+        count = count.saturating_add(1);
+        let kind = property.get("type").and_then(Value::as_str);
+        let found = match header_name(annotation) {
+            None => Some("the header of one of its parameters has a name that HTTP does not allow"),
+            Some(_) if !kind.is_some_and(|kind| PLAIN.contains(&kind)) => {
+                Some("one of its parameters has a header and is no plain value")
+            }
+            Some(name) => (!names.insert(name)).then_some("two of its parameters have one header"),
+        };
+        flaw = flaw.or(found);
+    });
+    let elsewhere = annotations(schema, false) > count;
+    flaw.or(elsewhere.then_some("something in its schema has a header and is no parameter"))
+}
+
+/// Types whose values are one text.
+const PLAIN: [&str; 4] = ["string", "integer", "boolean", "number"];
+
+/// A header's name after `Mcp-Param-`, in lower case, if it is a token (RFC 9110).
+fn header_name(annotation: &Value) -> Option<String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let name = annotation.as_str().filter(|name| {
+        let fits = name.len() <= limits::MIRRORED_NAME_BYTES_MAX;
+        !name.is_empty() && fits && name.bytes().all(is_plain)
+    });
+    name.map(str::to_ascii_lowercase)
+}
+
+/// Every parameter that is reached through `properties` alone and has an annotation: where it is,
+/// the annotation, and its schema.
+fn each(
+    schema: &JsonObject,
+    path: &mut Vec<String>,
+    take: &mut impl FnMut(&[String], &Value, &JsonObject),
+) {
     let properties = schema.get("properties").and_then(Value::as_object);
     for (name, property) in properties.into_iter().flatten() {
         let Some(property) = property.as_object() else {
@@ -46,20 +103,28 @@ fn collect(schema: &JsonObject, path: &mut Vec<String>, found: &mut Vec<Mirrored
             return;
         }
         path.push(name.clone());
-        let header = property.get("x-mcp-header").and_then(Value::as_str);
-        let kind = match property.get("type").and_then(Value::as_str) {
-            Some("string") => Some(Type::String),
-            Some("integer") => Some(Type::Integer),
-            Some("boolean") => Some(Type::Boolean),
-            _ => None,
-        };
-        if let (Some(header), Some(kind)) = (header.filter(|header| !header.is_empty()), kind) {
-            let header = header.to_ascii_lowercase();
-            found.push(Mirrored { path: path.clone(), header, kind });
+        if let Some(annotation) = property.get(ANNOTATION) {
+            take(path, annotation, property);
         }
-        collect(property, path, found);
+        each(property, path, take);
         path.pop();
     }
+}
+
+/// How many annotations there are anywhere. `is_named`: its members are schemas, by names that are
+/// no keywords. (No JSON is deeper than its reader goes.)
+fn annotations(schema: &JsonObject, is_named: bool) -> usize {
+    let count = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+        (ANNOTATION, _) if !is_named => 1,
+        ("const" | "default" | "enum" | "examples", _) if !is_named => 0,
+        (name, Value::Object(inner)) => annotations(inner, !is_named && NAMED.contains(&name)),
+        (_, Value::Array(items)) => {
+            let items = items.iter().filter_map(Value::as_object);
+            items.map(|item| annotations(item, false)).sum()
+        }
+        _ => 0,
+    };
+    schema.iter().map(count).sum()
 }
 
 /// Checks the headers of a call against its arguments, as the client sent both. Headers that
@@ -200,6 +265,59 @@ mod tests {
         let mut headers: Vec<_> = found.iter().map(|m| m.header.as_str()).collect();
         headers.sort_unstable();
         assert_eq!(headers, ["count", "dry", "region", "zone"]);
+    }
+
+    #[test]
+    fn a_header_has_a_name_that_http_allows() {
+        for (name, is_there) in [
+            ("Region", true),
+            ("x-1_2.3!~", true),
+            ("", false),
+            ("My Header", false),
+            ("a:b", false),
+            ("a\r\nb", false),
+            ("é", false),
+            (&"x".repeat(limits::MIRRORED_NAME_BYTES_MAX), true),
+            (&"x".repeat(limits::MIRRORED_NAME_BYTES_MAX + 1), false),
+        ] {
+            let property = json!({ "type": "string", "x-mcp-header": name });
+            let schema = json!({ "properties": { "p": property } });
+            let schema = schema.as_object().unwrap();
+            assert_eq!(mirrored(schema).len(), usize::from(is_there), "{name:?}");
+            assert_eq!(flaw(schema).is_none(), is_there, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_annotation_that_is_not_allowed_is_a_flaw() {
+        let has = |kind: Value, header: Value| json!({ "type": kind, "x-mcp-header": header });
+        let text = |header: &str| has("string".into(), header.into());
+        for (schema, is_good) in [
+            (json!({ "properties": { "a": text("A"), "b": text("B") } }), true),
+            (json!({ "properties": { "a": text("A"), "b": text("a") } }), false),
+            (
+                json!({ "properties": { "a": text("A"), "b": {
+                "type": "object", "properties": { "c": text("A") } } } }),
+                false,
+            ),
+            (json!({ "properties": { "a": has("number".into(), "A".into()) } }), true),
+            (json!({ "properties": { "a": has("object".into(), "A".into()) } }), false),
+            (json!({ "properties": { "a": has("array".into(), "A".into()) } }), false),
+            (json!({ "properties": { "a": has(json!(["string", "null"]), "A".into()) } }), false),
+            (json!({ "properties": { "a": has(json!(null), "A".into()) } }), false),
+            (json!({ "properties": { "a": has("string".into(), json!(5)) } }), false),
+            (json!({ "properties": { "a": { "type": "array", "items": text("A") } } }), false),
+            (
+                json!({ "properties": { "a": { "$ref": "#/$defs/a" } }, "$defs": { "a": text("A") } }),
+                false,
+            ),
+            (json!({ "anyOf": [{ "properties": { "a": text("A") } }] }), false),
+            (json!({ "properties": { "x-mcp-header": { "type": "string" } } }), true),
+            (json!({ "properties": { "a": { "default": { "x-mcp-header": 5 } } } }), true),
+            (json!({}), true),
+        ] {
+            assert_eq!(flaw(schema.as_object().unwrap()).is_none(), is_good, "{schema}");
+        }
     }
 
     #[test]

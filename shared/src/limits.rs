@@ -102,6 +102,10 @@ pub const UPSTREAM_TTL_MS_MAX: u64 = 60 * 60 * 1000;
 /// How old a list of an upstream may be that cannot be reached: it is shown, with a word on it.
 pub const UPSTREAM_STALE_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// How long it is believed what an upstream was met as, where no session says that it is still the
+/// same, and that it has no stream for what it says by itself.
+pub const UPSTREAM_MET_MS: u64 = 60 * 60 * 1000;
+
 /// How much older a list may look after an eviction than it is: one that was read again and is as it
 /// was is not written each time.
 pub const UPSTREAM_KEPT_STEP_MS: u64 = 60 * 60 * 1000;
@@ -373,6 +377,9 @@ pub const STATE_BYTES_MAX: usize = 64 * 1024;
 /// Changes that one call may announce; more of them are one of the list.
 pub const CHANGES_MAX: usize = 64;
 
+/// Bytes of the name of a header that mirrors a parameter.
+pub const MIRRORED_NAME_BYTES_MAX: usize = 128;
+
 /// The largest integer that a header may mirror: every JSON reader has it exactly (2^53 - 1).
 pub const MIRRORED_INTEGER_MAX: u64 = (1 << 53) - 1;
 
@@ -384,6 +391,11 @@ pub const TASKS_OPEN_MAX: i64 = 64;
 
 /// How long a task can be asked about, from its beginning.
 pub const TASK_TTL_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How often an upstream is asked about a task, at the most and at the least, whatever it says.
+pub const UPSTREAM_POLL_MS_MIN: u64 = 500;
+/// See [`UPSTREAM_POLL_MS_MIN`].
+pub const UPSTREAM_POLL_MS_MAX: u64 = 15_000;
 
 /// How often a client should ask about a task.
 pub const TASK_POLL_MS: u64 = 1_000;

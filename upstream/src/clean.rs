@@ -102,7 +102,7 @@ fn clean_object(object: &mut JsonObject, depth: usize, is_named: bool) {
 }
 
 /// Keywords of JSON Schema whose members are schemas by names.
-const NAMED: [&str; 5] =
+pub const NAMED: [&str; 5] =
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 fn clean_value(value: &mut Value, depth: usize, is_named: bool) {

@@ -2,12 +2,16 @@
 //! and a breaker that opens when it fails again and again. It must not know what is asked.
 
 use crate::{fault::Fault, world::World};
-use futures_util::future::{Either, select};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, LocalBoxFuture, select},
+};
 use shared::{Error, Kind, Millis, config::Bounds, limits};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -155,6 +159,43 @@ pub struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
+/// The turn of one request. It is given back while its client is asked, and wanted again once all
+/// is answered. The answers wait for no turn: what has the last one might wait for just that. So
+/// more may run at once than are configured, until one of them ends and its turn is taken; whoever
+/// waits already is before.
+#[derive(Default)]
+pub(crate) struct Hold {
+    turn: Option<Turn>,
+    coming: Option<LocalBoxFuture<'static, Option<Turn>>>,
+}
+
+impl Hold {
+    pub(crate) const fn is_held(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    pub(crate) fn keep(&mut self, turn: Option<Turn>) {
+        *self = Self { turn, coming: None };
+    }
+
+    /// Wants the turn again, if it was given back. It comes while this is polled.
+    pub(crate) fn regain(&mut self, guard: &Guard, pace: Pace) {
+        if self.turn.is_none() && self.coming.is_none() {
+            self.coming = guard.queue(pace).map(|(queue, _)| {
+                let turn = Arc::clone(&queue.turns).acquire_owned();
+                turn.map(|permit| permit.ok().map(|permit| Turn { _permit: permit })).boxed_local()
+            });
+        }
+    }
+
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) {
+        let coming = self.coming.as_mut().map(|coming| coming.poll_unpin(context));
+        if let Some(Poll::Ready(turn)) = coming {
+            self.keep(turn);
+        }
+    }
+}
+
 struct Waiting<'a>(&'a Cell<usize>);
 
 impl Drop for Waiting<'_> {
@@ -222,16 +263,23 @@ impl Guard {
     /// # Errors
     /// [`Kind::Limit`] where too many wait already, or for too long.
     pub async fn turn(&self, pace: Pace) -> Result<Option<Turn>, Error> {
-        let (queue, what) = match pace {
-            Pace::Call => (&self.calls, "calls"),
-            Pace::Brief => (&self.brief, "requests"),
-            Pace::Urgent => return Ok(None),
+        let Some((queue, what)) = self.queue(pace) else {
+            return Ok(None);
         };
         let turn = queue.turn(&*self.world).await;
         turn.map(Some).ok_or_else(|| {
             let text = format!("too many {what} of {} are running here; try again", self.name);
             Error::new(Kind::Limit, text)
         })
+    }
+
+    /// Where requests of a pace wait, and what they are called.
+    const fn queue(&self, pace: Pace) -> Option<(&Queue, &'static str)> {
+        match pace {
+            Pace::Call => Some((&self.calls, "calls")),
+            Pace::Brief => Some((&self.brief, "requests")),
+            Pace::Urgent => None,
+        }
     }
 
     /// The upstream has begun to answer.

@@ -18,7 +18,7 @@ use futures_util::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
-    Error,
+    Error, Millis,
     config::{Address, Era},
     hop::{HANDSHAKE_REVISIONS, MODERN_REVISION},
     limits,
@@ -42,11 +42,35 @@ pub struct Met {
     pub capabilities: JsonObject,
     /// The least severe log level that it was asked for.
     pub level: Option<String>,
-    /// Whether it has no stream for what it says by itself.
-    pub is_mute: bool,
+    /// When it was found to have no stream for what it says by itself.
+    #[serde(default)]
+    pub mute_since: Option<Millis>,
+    /// When it was met.
+    #[serde(default)]
+    pub since: Millis,
 }
 
 impl Met {
+    /// Whether it is long ago that it was met, and no session says that it is still the same.
+    #[must_use]
+    pub fn is_old(&self, now: Millis) -> bool {
+        self.session.is_none() && now.since(self.since) >= limits::UPSTREAM_MET_MS
+    }
+
+    /// Whether it has no stream for what it says by itself, as far as is known.
+    #[must_use]
+    pub fn is_mute(&self, now: Millis) -> bool {
+        self.mute_since.is_some_and(|since| now.since(since) < limits::UPSTREAM_MET_MS)
+    }
+
+    /// Whether this says something else of the upstream than `other` does. Another session of the
+    /// same kind does not.
+    pub(crate) fn is_other(&self, other: &Self) -> bool {
+        self.era != other.era
+            || self.revision != other.revision
+            || self.session.is_some() != other.session.is_some()
+    }
+
     /// Whether it says that it can do something: `["tools", "listChanged"]`.
     #[must_use]
     pub fn can(&self, path: &[&str]) -> bool {
@@ -179,13 +203,14 @@ impl Link {
         self.met.borrow().clone()
     }
 
-    /// Meets the upstream, unless it was met. Everybody who comes meanwhile waits for the same.
+    /// Meets the upstream, unless it was met lately. Everybody who comes meanwhile waits for the same.
     ///
     /// # Errors
     /// Why it cannot be met.
     pub async fn meet(self: &Rc<Self>) -> Result<Rc<Met>, Failure> {
         self.check_target()?;
-        if let Some(met) = self.known() {
+        // What is old goes on to be known until it is met anew: what runs is none the worse.
+        if let Some(met) = self.known().filter(|met| !met.is_old(self.world.now())) {
             return Ok(met);
         }
         let meeting = self.meeting();
@@ -251,7 +276,8 @@ impl Link {
     /// Forgets the upstream as it was met: the next who asks meets it again.
     pub(crate) fn forget(&self, met: &Rc<Met>) {
         let is_current = self.known().is_some_and(|known| {
-            Rc::ptr_eq(&known, met) || (known.session == met.session && known.era == met.era)
+            let is_same = |known: &Met| (known.era, known.since) == (met.era, met.since);
+            Rc::ptr_eq(&known, met) || (known.session == met.session && is_same(&known))
         });
         if is_current {
             *self.met.borrow_mut() = None;
@@ -310,7 +336,8 @@ impl Link {
             session: None,
             capabilities: object(&fields, "capabilities"),
             level: None,
-            is_mute: false,
+            mute_since: None,
+            since: self.world.now(),
         }))
     }
 
@@ -337,7 +364,8 @@ impl Link {
             session,
             capabilities: object(&fields, "capabilities"),
             level: None,
-            is_mute: false,
+            mute_since: None,
+            since: self.world.now(),
         };
         let revision = wire::text(&fields, "protocolVersion").unwrap_or_default();
         let begun = match HANDSHAKE_REVISIONS.contains(&revision.as_str()) {

@@ -7,6 +7,7 @@ use crate::{
     fault::Fault,
     link::{Link, Met, modern_headers},
     running::Lost,
+    talk::doubt,
     wire::{ErrorObject, JsonObject, Message},
 };
 use futures_util::{
@@ -48,9 +49,9 @@ pub struct Ear {
     is_open: Cell<bool>,
     /// The session that was told of resources, and of which.
     told: RefCell<(Option<String>, BTreeSet<String>)>,
-    /// Whether it is being told, and whether there is a wish since.
+    /// Whether it is being told, and that there is a wish since.
     is_telling: Cell<bool>,
-    is_untold: Cell<bool>,
+    untold: Notify,
 }
 
 impl fmt::Debug for Ear {
@@ -69,7 +70,7 @@ impl Default for Ear {
             is_open: Cell::new(false),
             told: RefCell::default(),
             is_telling: Cell::new(false),
-            is_untold: Cell::new(false),
+            untold: Notify::new(),
         }
     }
 }
@@ -112,9 +113,11 @@ impl Link {
     /// Keeps a session's stream open for a while: a request has begun in which something may be
     /// said there.
     pub fn hear_of_request(self: &Rc<Self>, ear: &Rc<Ear>, hearing: &Hearing) {
-        let is_spoken = self.known().is_some_and(|met| met.era == Era::Handshake && !met.is_mute);
+        let now = self.world.now();
+        let is_spoken =
+            self.known().is_some_and(|met| met.era == Era::Handshake && !met.is_mute(now));
         if is_spoken {
-            ear.until.set(self.world.now().after(limits::LINGER_MS));
+            ear.until.set(now.after(limits::LINGER_MS));
             self.hear(ear, hearing);
         }
     }
@@ -133,7 +136,7 @@ impl Link {
                 self.rest(ear, failures, None).await;
                 continue;
             };
-            if met.is_mute || (met.era == Era::Modern && !ear.is_wanted()) {
+            if met.is_mute(self.world.now()) || (met.era == Era::Modern && !ear.is_wanted()) {
                 return;
             }
             // What is wished for so far is what it is opened with.
@@ -176,7 +179,12 @@ impl Link {
             // It may be the event that is not known any more, and not the session.
             Refusal::Mute | Refusal::Forgotten if last.take(met) => None,
             Refusal::Mute => {
-                self.learn(|known| known.is_mute |= known.session == met.session);
+                let now = self.world.now();
+                self.learn(|known| {
+                    if (known.era, &known.session) == (met.era, &met.session) {
+                        known.mute_since = Some(now);
+                    }
+                });
                 None
             }
             Refusal::Forgotten => {
@@ -260,25 +268,42 @@ impl Link {
     /// Tells the session of what is wished for. Nobody waits for that: an upstream that is slow to
     /// subscribe is heard meanwhile.
     fn tell(self: &Rc<Self>, ear: &Rc<Ear>) {
-        ear.is_untold.set(true);
+        ear.untold.notify_one();
         if ear.is_telling.replace(true) {
             return;
         }
         let (link, ear) = (Rc::clone(self), Rc::clone(ear));
         self.world.spawn(Box::pin(async move {
-            while ear.is_untold.replace(false) {
-                if let Some(met) = link.known() {
-                    link.subscribe(&met, &ear).await;
-                }
-            }
+            link.tell_on(&ear).await;
             ear.is_telling.set(false);
         }));
     }
 
-    /// Makes the session's subscriptions what they are wished to be, as far as it agrees.
-    async fn subscribe(&self, met: &Met, ear: &Ear) {
+    /// Tells the session of what is wished for, and again after a while for as long as it cannot be
+    /// told and is listened to.
+    async fn tell_on(&self, ear: &Ear) {
+        let mut failures = 0_u32;
+        while failures > 0 || ear.untold.notified().now_or_never().is_some() {
+            let is_told = match (self.known(), self.guard.left_ms()) {
+                (None, _) => true,
+                (Some(_), Some(_)) => false,
+                (Some(met), None) => self.subscribe(&met, ear).await,
+            };
+            // A session that is begun anew is told anew.
+            failures = if is_told || !ear.is_open.get() { 0 } else { failures.saturating_add(1) };
+            if failures > 0 {
+                let step = limits::RELISTEN_MS_MIN.saturating_mul(1 << failures.min(8));
+                let wait = u32::try_from(step.min(limits::RELISTEN_MS_MAX)).unwrap_or(u32::MAX);
+                select(self.world.sleep(wait), Box::pin(ear.untold.notified())).await;
+            }
+        }
+    }
+
+    /// Makes the session's subscriptions what they are wished to be, as far as it agrees. False if
+    /// it could not be told.
+    async fn subscribe(&self, met: &Met, ear: &Ear) -> bool {
         if met.era == Era::Modern || !met.can(&["resources", "subscribe"]) {
-            return;
+            return true;
         }
         let wanted = ear.uris.borrow().clone();
         let had = {
@@ -300,10 +325,10 @@ impl Link {
                 _ => told.1.remove(uri),
             };
             if outcome.is_err() {
-                // It is tried with the next wish, and when the stream is opened again.
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Hears a stream to its end, or until nobody wants to any more. One on which nothing comes for
@@ -324,7 +349,9 @@ impl Link {
             if now.since(alive) >= limits::UPSTREAM_SILENCE_MS {
                 return End::Ended(messages.last_event, messages.retry_ms);
             }
-            let is_current = self.known().is_some_and(|now| now.session == met.session);
+            let is_current = self
+                .known()
+                .is_some_and(|known| (known.era, &known.session) == (met.era, &met.session));
             if !is_current || !self.is_heard(ear) {
                 return End::Left;
             }
@@ -440,7 +467,7 @@ impl Last {
 enum Refusal {
     /// There is none.
     Mute,
-    /// The session is gone.
+    /// The session is gone, or what was known of the upstream is not so any more.
     Forgotten,
     /// Nothing for long.
     Passing,
@@ -451,6 +478,10 @@ fn refusal(met: &Met, fault: &Fault, is_renewed: bool) -> Refusal {
         return Refusal::Passing;
     };
     match (met.era, *status) {
+        // It may be of the other era by now, or in the middle of being replaced.
+        (Era::Modern, 400 | 404) if !is_renewed && doubt(met, fault).is_some() => {
+            Refusal::Forgotten
+        }
         (_, 405 | 501) | (Era::Modern, 404) => Refusal::Mute,
         // A session that is as new as can be is known: it is the stream that is not.
         (Era::Handshake, 400 | 404) if met.session.is_none() || is_renewed => Refusal::Mute,

@@ -5,7 +5,7 @@
 use crate::{
     exchange::Messages,
     fault::{Failure, Fault},
-    guard::{Pace, Turn},
+    guard::{Hold, Pace},
     link::{Link, Met, modern_headers},
     running::{Asker, Present, token},
     wire::{self, ErrorObject, Fields, JsonObject, Message},
@@ -39,6 +39,8 @@ pub struct Ask {
     pub may_repeat: bool,
     /// How it waits for its turn. One that takes no time has another bound, and asks nobody.
     pub pace: Pace,
+    /// How long it has in all, where it goes on with a call whose time runs already.
+    pub left_ms: Option<u32>,
     /// Whether anybody wants to hear how far it is.
     pub wants_progress: bool,
     /// The least severe log level that anybody wants to hear.
@@ -166,8 +168,9 @@ struct Conversation<'a> {
     id: u64,
     present: &'a Present,
     relay: &'a dyn Relay,
-    /// Its turn, until it asks.
-    turn: &'a RefCell<Option<Turn>>,
+    pace: Pace,
+    /// Its turn, unless it asks.
+    hold: &'a RefCell<Hold>,
     /// Questions of this request so far.
     asked: u32,
     /// How often the rest of a stream was asked for, after which event.
@@ -185,9 +188,9 @@ impl Link {
         let mut round = Round::restored(relay.kept());
         loop {
             // Others have their turn while the client is asked.
-            let turn = RefCell::new(self.guard.turn(ask.pace).await?);
-            let (era, fields) = self.ask_once(&ask, &round, relay, &turn).await?;
-            drop(turn);
+            let hold = RefCell::default();
+            let (era, fields) = self.ask_once(&ask, &round, relay, &hold).await?;
+            drop(hold);
             // In the other era a result may hold what it likes, and nothing of it is for us.
             let kind = wire::text(&fields, "resultType");
             if era == Era::Handshake || kind.as_deref() != Some("input_required") {
@@ -203,14 +206,30 @@ impl Link {
         ask: &Ask,
         round: &Round,
         relay: &dyn Relay,
-        turn: &RefCell<Option<Turn>>,
+        hold: &RefCell<Hold>,
     ) -> Result<(Era, Fields), Failure> {
         let (mut tries, mut renewals) = (0, 0);
+        let mut doubted: Option<(Rc<Met>, Fault)> = None;
         loop {
+            if !hold.borrow().is_held() {
+                // One that is on its way would be waited for in vain.
+                hold.borrow_mut().keep(None);
+                let turn = self.guard.turn(ask.pace).await?;
+                hold.borrow_mut().keep(turn);
+            }
             let met = self.meet().await?;
+            if let Some((before, fault)) = doubted.take()
+                && !(ask.may_repeat || met.is_other(&before))
+            {
+                // It is what it was, and meant what it said.
+                return Err(fault.told(self.guard.name()));
+            }
             let attempt = self.guard.attempt()?;
-            let outcome = self.exchange(&met, ask, round, relay, turn).await;
+            let outcome = self.exchange(&met, ask, round, relay, hold).await;
             let fault = match outcome {
+                Ok(Err(error)) if error.code == UNSUPPORTED => {
+                    Fault::Status { status: 200, retry_after_ms: None, error: Some(error) }
+                }
                 Ok(outcome) => {
                     attempt.succeed();
                     return outcome.map(|fields| (met.era, fields)).map_err(Failure::Error);
@@ -218,10 +237,16 @@ impl Link {
                 Err(fault) => fault,
             };
             attempt.fail_by(&fault);
-            if renewals == 0 && is_forgotten(&met, &fault) {
-                // It did nothing: it does not know who asks.
+            if renewals == 0
+                && let Some(doubt) = self.doubt(&met, &fault)
+            {
                 self.forget(&met);
                 renewals = 1;
+                if doubt == Doubt::Perhaps {
+                    self.end(&met);
+                    doubted = Some((met, fault));
+                }
+                // One that surely does not know who asks did nothing.
                 continue;
             }
             let is_safe = ask.may_repeat || fault.is_refusal();
@@ -233,6 +258,13 @@ impl Link {
         }
     }
 
+    /// Whether to meet the upstream again after a fault. A session in which anything else runs is
+    /// not given up because it may be gone.
+    fn doubt(&self, met: &Met, fault: &Fault) -> Option<Doubt> {
+        let is_free = met.session.is_none() || self.running.is_empty();
+        doubt(met, fault).filter(|doubt| *doubt == Doubt::Sure || is_free)
+    }
+
     /// One exchange. The inner error is the upstream's own.
     async fn exchange(
         self: &Rc<Self>,
@@ -240,7 +272,7 @@ impl Link {
         ask: &Ask,
         round: &Round,
         relay: &dyn Relay,
-        turn: &RefCell<Option<Turn>>,
+        hold: &RefCell<Hold>,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
         let id = self.next_id();
         let (body, headers) = self.written(met, ask, round, id);
@@ -257,9 +289,10 @@ impl Link {
         };
         let present = self.running.enter(id, asker);
         let bounds = self.guard.bounds();
-        let (first_byte_ms, total_ms) = match ask.pace {
-            Pace::Call => (bounds.first_byte_ms, bounds.total_ms),
-            Pace::Brief | Pace::Urgent => (bounds.connect_ms, bounds.connect_ms),
+        let (first_byte_ms, total_ms) = match (ask.left_ms, ask.pace) {
+            (Some(left), _) => (left, None),
+            (None, Pace::Call) => (bounds.first_byte_ms, Some(bounds.total_ms)),
+            (None, Pace::Brief | Pace::Urgent) => (bounds.connect_ms, Some(bounds.connect_ms)),
         };
         let mut conversation = Conversation {
             link: self,
@@ -267,7 +300,8 @@ impl Link {
             id,
             present: &present,
             relay,
-            turn,
+            pace: ask.pace,
+            hold,
             asked: 0,
             resumes: Rc::default(),
             last: RefCell::default(),
@@ -361,44 +395,64 @@ pub fn severity(level: &str) -> u8 {
     found.and_then(|n| u8::try_from(n).ok()).unwrap_or(u8::MAX)
 }
 
-/// Whether the upstream says that it does not know the session, or the revision any more.
-fn is_forgotten(met: &Met, fault: &Fault) -> bool {
+/// What a refusal says of how the upstream was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It does not know the session, or the revision any more.
+    Sure,
+    /// It may be of the other era by now.
+    Perhaps,
+}
+
+/// The revision is none that is known (2026-07-28).
+const UNSUPPORTED: i64 = -32022;
+
+/// Errors by which servers refuse a message before they read what it asks for: their own of any
+/// kind, sessions, no valid request, and headers that do not fit (2026-07-28).
+const OF_TRANSPORT: [i64; 4] = [-32000, -32001, -32600, -32020];
+
+pub(crate) fn doubt(met: &Met, fault: &Fault) -> Option<Doubt> {
     let Fault::Status { status, error, .. } = fault else {
-        return false;
+        return None;
     };
-    match met.era {
-        Era::Handshake => {
-            let names_session = error
-                .as_ref()
-                .is_some_and(|error| error.message.to_ascii_lowercase().contains("session"));
-            // The specification says 404; some say 400 and why.
-            met.session.is_some() && (*status == 404 || (*status == 400 && names_session))
-        }
-        Era::Modern => error.as_ref().is_some_and(|error| error.code == -32022),
+    let names_session =
+        error.as_ref().is_some_and(|error| error.message.to_ascii_lowercase().contains("session"));
+    // The specification says 404; some say 400 and why.
+    let is_gone = met.session.is_some() && (*status == 404 || (*status == 400 && names_session));
+    let code = error.as_ref().map(|error| error.code);
+    if is_gone || code == Some(UNSUPPORTED) {
+        return Some(Doubt::Sure);
     }
+    let is_of_transport = matches!(status, 400 | 404 | 405 | 422)
+        && code.is_none_or(|code| OF_TRANSPORT.contains(&code));
+    is_of_transport.then_some(Doubt::Perhaps)
 }
 
 impl<'c> Conversation<'c> {
     /// Follows a request to its reply, across streams that broke. `clock` is for the first of
-    /// them, and for all that comes then there are `total_ms`.
+    /// them, and for all that comes then there are `total_ms`, or what is left of the same.
     async fn follow(
         &mut self,
         mut source: Source<'c>,
         mut clock: Clock,
-        total_ms: u32,
+        total_ms: Option<u32>,
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
-        let (link, present) = (self.link, self.present);
+        let (link, present, hold) = (self.link, self.present, self.hold);
         let mut answering = Answering::new();
         let mut what = "its first byte";
         loop {
-            match next(&*link.world, &mut source, present, &mut answering, &mut clock).await {
+            match next(&*link.world, &mut source, present, &mut answering, hold, &mut clock).await {
+                Event::Answered if answering.is_empty() => {
+                    hold.borrow_mut().regain(&link.guard, self.pace);
+                }
                 Event::Answered => {}
                 Event::Late => return Err(Fault::Late(what)),
                 Event::Come(messages) => {
                     source = Source::Open(messages?);
                     if what != "the result" {
                         link.guard.begin();
-                        (clock, what) = (Clock::new(total_ms), "the result");
+                        what = "the result";
+                        clock = total_ms.map_or(clock, Clock::new);
                     }
                 }
                 Event::Heard(Ok(Some(Message::Reply { of, outcome }))) => {
@@ -481,7 +535,7 @@ impl<'c> Conversation<'c> {
         if self.asked > limits::UPSTREAM_ASKED_MAX {
             return Err(Fault::Endless);
         }
-        self.turn.borrow_mut().take();
+        self.hold.borrow_mut().keep(None);
         // The same question has the same key in every run.
         let key = format!("{}.{}", method.replace('/', "_"), self.asked);
         Ok(Some(Box::pin(async move {
@@ -527,6 +581,7 @@ async fn next(
     source: &mut Source<'_>,
     present: &Present,
     answering: &mut Answering<'_>,
+    hold: &RefCell<Hold>,
     clock: &mut Clock,
 ) -> Event {
     let mut heard = match source {
@@ -537,6 +592,7 @@ async fn next(
         if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
             return Poll::Ready(Event::Answered);
         }
+        hold.borrow_mut().poll(context);
         if present.is_asking() {
             // The client may take its time.
             clock.stop(world);

@@ -3,7 +3,7 @@
 //!
 //! # Layout, in reading order
 //! - `world`: the world of a test: its time, its server, whoever asks
-//! - `meeting`, `sessions`: how an upstream is met, and its sessions
+//! - `meeting`, `sessions`, `changing`: how an upstream is met, its sessions, and how it is met again
 //! - `replies`, `relaying`, `rounds`: what is answered, and what is said and asked meanwhile
 //! - `withdrawing`, `resuming`, `faults`, `turns`: what goes wrong
 //! - `listening`: what an upstream says by itself
@@ -16,6 +16,7 @@
 )]
 
 mod bytes;
+mod changing;
 mod faults;
 mod listening;
 mod meeting;

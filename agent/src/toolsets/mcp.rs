@@ -8,7 +8,9 @@
 //! - [`shelf`]: what is kept of an upstream
 //! - [`lists`]: its lists, fresh or not
 //! - [`passing`]: what is passed on between it and a client
+//! - [`awaiting`]: tools that run only as tasks
 
+mod awaiting;
 mod lists;
 mod outside;
 mod passing;
@@ -30,7 +32,7 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 use lists::{Kind, Lists};
 use outside::Outside;
-use passing::{Nobody, Passing, failed};
+use passing::{Passing, failed, failed_if_there};
 use rmcp::model::{
     CallToolResult, CompleteResult, GetPromptResult, JsonObject, ReadResourceResult,
     SKILLS_EXTENSION_ID, TASKS_EXTENSION_ID,
@@ -229,39 +231,6 @@ impl Mcp {
         };
         peer.link.hear_of_request(&peer.ear, &peer.hearing);
         peer.link.ask(ask, &self.passing(visit, &peer)).await
-    }
-
-    /// Calls a tool that runs only as a task, in the handshake era (2025-11-25, tasks), and waits
-    /// for the result: clients are served the tool as one that takes its time.
-    async fn ask_as_task(
-        &self,
-        peer: &Rc<Peer>,
-        visit: &Visit,
-        mut ask: Ask,
-    ) -> Result<Fields, ToolError> {
-        ask.params.insert("task".to_owned(), json!({ "ttl": limits::TASK_TTL_MS }));
-        ask.may_repeat = false;
-        let created = self.ask(visit, ask).await.map_err(failed)?;
-        let task = wire::field(&created, "task");
-        let id = task.as_ref().and_then(|task| task.get("taskId")).and_then(Value::as_str);
-        let Some(id) = id else {
-            // It has a result already.
-            return Ok(created);
-        };
-        let abandoned = Abandoned {
-            peer: Rc::clone(peer),
-            world: Rc::clone(&self.world),
-            id: Some(id.to_owned()),
-        };
-        let ask = Ask {
-            method: "tasks/result",
-            params: params([("taskId", id.into())]),
-            may_repeat: true,
-            ..Ask::default()
-        };
-        let result = self.ask(visit, ask).await.map_err(failed);
-        abandoned.call_off();
-        result
     }
 
     /// A call's result: a task of the server's is one of this context's from here on.
@@ -544,7 +513,7 @@ impl Toolset for Mcp {
             let ask =
                 Ask { method: "completion/complete", params, may_repeat: true, ..Ask::default() };
             let answer = self.ask(visit, ask).await;
-            answer.map(|fields| Some(Answered::Relayed(fields))).map_err(failed)
+            answer.map(|fields| Some(Answered::Relayed(fields))).map_err(failed_if_there)
         })
     }
 
@@ -608,38 +577,6 @@ impl Toolset for Mcp {
             self.peers.listener.replace(is_wanted.then(|| listener.clone()));
             self.peer(listener).want(interest);
         }
-    }
-}
-
-/// A task whose result nobody waits for any more, if this is dropped: the server is told.
-struct Abandoned {
-    peer: Rc<Peer>,
-    world: Rc<dyn World>,
-    id: Option<String>,
-}
-
-impl Abandoned {
-    fn call_off(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for Abandoned {
-    fn drop(&mut self) {
-        let Some(id) = self.id.take() else {
-            return;
-        };
-        let peer = Rc::clone(&self.peer);
-        self.world.spawn(Box::pin(async move {
-            let ask = Ask {
-                method: "tasks/cancel",
-                params: params([("taskId", id.into())]),
-                pace: Pace::Urgent,
-                ..Ask::default()
-            };
-            // One that cannot be told runs to its end.
-            let _ = peer.link.ask(ask, &Nobody).await;
-        }));
     }
 }
 

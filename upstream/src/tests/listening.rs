@@ -10,7 +10,7 @@ use crate::{
     listen::{Ear, Heard},
 };
 use serde_json::{Value, json};
-use shared::limits;
+use shared::{Millis, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
@@ -241,8 +241,40 @@ fn an_upstream_that_does_not_answer_is_not_told_of_the_rest() {
     let stage = &speaker.stage;
     stage.serve_before(|seen| seen.rpc().starts_with("resources/").then_some(Plan::Never));
     stage.hear(&stage.link(), &wanting(true, &["a", "b", "c"]));
-    stage.pass(60_000);
+    stage.pass(5_000);
     assert_eq!(told(stage), pairs(&[("subscribe", "a")]));
+    stage.pass(60_000);
+    assert!(told(stage).iter().all(|one| *one == pairs(&[("subscribe", "a")])[0]));
+}
+
+#[test]
+fn a_subscription_that_could_not_be_made_is_tried_again_after_pauses_that_grow() {
+    for is_wanted in [true, false] {
+        let is_well = Rc::new(Cell::new(false));
+        let well = Rc::clone(&is_well);
+        let stage = Stage::with(move |stage, seen| {
+            handshake(stage, seen, |stage, seen| match seen.rpc() {
+                "GET" => Plan::sse(stage, vec![Piece::Hang]),
+                _ if well.get() => Plan::result(seen, json!({})),
+                _ => Plan::Refuse,
+            })
+        });
+        let ear = wanting(false, &["a"]);
+        stage.hear(&stage.link(), &ear);
+        stage.pass(190_000);
+        let tries = || -> Vec<u64> {
+            stage.seen_of("resources/subscribe").iter().map(|seen| seen.at / 1_000).collect()
+        };
+        assert_eq!(tries(), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        if is_wanted {
+            is_well.set(true);
+        } else {
+            want(&ear, false, &[]);
+        }
+        stage.pass(600_000);
+        let expected = if is_wanted { 10 } else { 9 };
+        assert_eq!((tries().len(), stage.is_waiting()), (expected, is_wanted));
+    }
 }
 
 #[test]
@@ -320,7 +352,7 @@ fn an_upstream_without_a_stream_is_not_asked_again() {
         });
         let (link, ear) = (stage.link(), wanting(true, &[]));
         let heard = stage.hear(&link, &ear);
-        assert!(stage.kept.borrow().as_ref().unwrap().is_mute, "{name}");
+        assert!(stage.kept.borrow().as_ref().unwrap().mute_since.is_some(), "{name}");
         stage.pass(600_000);
         want(&ear, true, &["a"]);
         stage.hear(&link, &ear);
@@ -593,7 +625,7 @@ fn no_stream_is_opened_for_a_request_in_the_modern_era_or_of_a_mute_upstream() {
     assert_eq!(speaker.opened(), 0);
     let speaker = Speaker::of(false);
     let link = met(&speaker);
-    link.learn(|met| met.is_mute = true);
+    link.learn(|met| met.mute_since = Some(Millis(super::world::BEGIN)));
     let _asking = ask(&speaker, &link, call(), &Rc::default());
     assert_eq!(speaker.opened(), 0);
     let speaker = Speaker::of(false);

@@ -5,7 +5,7 @@ use super::world::{Plan, Seen, Stage, call, error, handshake, modern, read, repl
 use crate::{Ask, Failure, Met};
 use serde_json::{Value, json};
 use shared::{
-    Error, Kind,
+    Error, Kind, Millis,
     config::{Bounds, Era},
 };
 use std::{cell::Cell, rc::Rc};
@@ -214,7 +214,8 @@ fn what_can_be_done_is_what_is_neither_missing_nor_false() {
         session: None,
         capabilities: Default::default(),
         level: None,
-        is_mute: false,
+        mute_since: None,
+        since: Millis(0),
     };
     let can = json!({ "a": {}, "b": { "c": true, "d": false, "e": null, "f": 1 }, "g": "x" });
     met.capabilities = can.as_object().unwrap().clone();

@@ -1,10 +1,16 @@
 //! How much an upstream gets at once, and when it is left alone. They must not know what is asked.
 
-use super::world::{Plan, Seen, Stage, Task, call, error, handshake, read, told};
-use crate::{Ask, Failure, Fields, Link, guard::Pace};
+use super::world::{
+    Asker, Mouth, Plan, Seen, Stage, Task, call, error, handshake, read, reply, told,
+};
+use crate::{Ask, Failure, Fields, Link, World as _, guard::Pace};
+use futures_util::FutureExt as _;
 use serde_json::json;
 use shared::{config::Bounds, limits};
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 /// A server of the handshake era that answers as long as it is well, and refuses otherwise.
 fn moody(is_well: &Rc<Cell<bool>>, refusal: fn(&Seen) -> Plan) -> Rc<Stage> {
@@ -264,4 +270,64 @@ fn a_turn_ends_with_its_request_however_it_ends() {
     stage.pass(1_000);
     assert!(all[1].is_over() && all[2].is_over(), "done, and failed");
     assert!(told(stage.ask(&link, call())).contains("500"));
+}
+
+/// A call that has asked its client while another has begun, and was answered since, where one may
+/// run at a time. What the upstream says of each call is up to the test.
+fn answered(ask: Ask) -> (Rc<Stage>, Rc<Link>, Rc<RefCell<Vec<Mouth>>>, [Outcome; 2]) {
+    let mouths = Rc::<RefCell<Vec<Mouth>>>::default();
+    let kept = Rc::clone(&mouths);
+    let stage = Stage::with(move |stage, seen| {
+        handshake(stage, seen, |_, _| {
+            let (mouth, plan) = Plan::spoken();
+            kept.borrow_mut().push(mouth);
+            plan
+        })
+    });
+    let link = stage.link_of(Bounds { concurrency: 1, ..Bounds::default() }, None);
+    let world = Rc::clone(&stage.world);
+    let asker = Asker::answering(move |_| world.sleep(100).map(|()| Ok(vec![json!({})])));
+    let first = stage.asking(&link, ask, &asker);
+    let question = json!({ "jsonrpc": "2.0", "id": 1, "method": "elicitation/create" });
+    mouths.borrow()[0].say(&question);
+    stage.settle();
+    let second = stage.asking(&link, call(), &Rc::default());
+    assert_eq!(stage.count("tools/call"), 2, "others have their turn meanwhile");
+    stage.pass(100);
+    assert_eq!(stage.count("reply"), 1, "an answer waits for no turn");
+    (stage, link, mouths, [first, second])
+}
+
+type Outcome = Task<Result<Fields, Failure>>;
+
+/// The upstream answers a call.
+fn end(stage: &Stage, mouths: &RefCell<Vec<Mouth>>, call: usize) {
+    mouths.borrow()[call].say(&reply(&stage.seen_of("tools/call")[call], json!({})));
+    stage.settle();
+}
+
+#[test]
+fn a_call_that_goes_on_after_a_question_has_a_turn_again() {
+    let (stage, link, mouths, [first, second]) = answered(call());
+    let third = stage.asking(&link, call(), &Rc::default());
+    end(&stage, &mouths, 1);
+    assert!(second.is_over() && !first.is_over());
+    assert_eq!(stage.count("tools/call"), 2, "it is the first one's turn");
+    end(&stage, &mouths, 0);
+    assert_eq!((first.is_over(), stage.count("tools/call")), (true, 3));
+    end(&stage, &mouths, 2);
+    assert!(third.is_over());
+}
+
+#[test]
+fn a_call_that_is_tried_again_after_a_question_waits_for_its_turn() {
+    let (stage, _link, mouths, [first, second]) = answered(read());
+    mouths.borrow()[0].fail();
+    stage.pass(10_000);
+    assert!(!first.is_over());
+    assert_eq!(stage.count("tools/call"), 2);
+    end(&stage, &mouths, 1);
+    assert_eq!((second.is_over(), stage.count("tools/call")), (true, 3));
+    end(&stage, &mouths, 2);
+    assert!(first.is_over());
 }

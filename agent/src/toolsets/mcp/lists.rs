@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     fence::pattern,
+    mirror,
     platform::Platform,
     toolset::{Claim, Current, Listed, Need, Offer, Offers, TaskSupport, ToolError},
 };
@@ -112,6 +113,7 @@ impl Kind {
             Self::Tools if !member("inputSchema").is_none_or(clean::are_members_seen) => {
                 Some("one of its parameters has a name with characters that people do not see")
             }
+            Self::Tools => member("inputSchema").and_then(Value::as_object).and_then(mirror::flaw),
             Self::Prompts => {
                 let arguments = member("arguments").and_then(Value::as_array).into_iter().flatten();
                 let mut names = arguments.filter_map(|argument| argument.get("name")?.as_str());

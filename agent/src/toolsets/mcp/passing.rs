@@ -9,6 +9,7 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 use rmcp::model::{ErrorCode, ErrorData, JsonObject};
 use serde_json::Value;
+use shared::{Error, Kind};
 use upstream::{
     Failure, Relay,
     listen::{Heard, Hearing},
@@ -120,13 +121,37 @@ impl Relay for Nobody {
     fn keep(&self, _state: Value) {}
 }
 
+/// That there is no such method.
+const NO_METHOD: i64 = -32601;
+
+/// Errors that speak of what is between this program and an upstream: no such method, headers that
+/// do not fit, an unknown revision. A client would take them for words on its own connection, and
+/// go on in another era.
+const BETWEEN: [i64; 3] = [NO_METHOD, -32020, -32022];
+
 /// Why an upstream did not answer, as a toolset says it.
 pub(super) fn failed(failure: Failure) -> ToolError {
     match failure {
         Failure::Below(error) => ToolError::Below(error),
-        Failure::Error(ErrorObject { code, message, data }) => {
-            let code = ErrorCode(i32::try_from(code).unwrap_or(-32603));
-            ToolError::Protocol(ErrorData::new(code, message, data))
+        Failure::Error(error) if BETWEEN.contains(&error.code) => {
+            let detail = error.code.to_string();
+            Error::new(Kind::Upstream, error.message).with_detail(detail).into()
         }
+        Failure::Error(error) => own(error),
     }
+}
+
+/// The same of a method that an upstream need not have.
+pub(super) fn failed_if_there(failure: Failure) -> ToolError {
+    match failure {
+        Failure::Error(error) if error.code == NO_METHOD => own(error),
+        other => failed(other),
+    }
+}
+
+/// An upstream's own error, as it came.
+fn own(error: ErrorObject) -> ToolError {
+    let ErrorObject { code, message, data } = error;
+    let code = ErrorCode(i32::try_from(code).unwrap_or(-32603));
+    ToolError::Protocol(ErrorData::new(code, message, data))
 }

@@ -160,7 +160,7 @@ impl Shelf {
     }
 
     /// Kinds of clients that have not been here for long make room, and places that were. Meetings,
-    /// which do not age, take no room of the lists.
+    /// whose rows do not age, take no room of the lists.
     fn trim(&self, part: &str) -> Result<(), Error> {
         let (comparison, most) = match part {
             MEETING => ("=", limits::UPSTREAM_MEETINGS_MAX),
@@ -276,7 +276,8 @@ impl Keeper for Meeting {
     fn keep(&self, met: Option<&Met>) {
         let text = met.and_then(|met| serde_json::to_string(met).ok());
         let kept = match text {
-            // It does not age: the upstream says when it has forgotten.
+            // The row does not age: the upstream says when it has forgotten, and what is met
+            // without a session says itself how old it is.
             Some(text) => {
                 let kept = Kept { text, fetched: NEVER, until: NEVER };
                 self.shelf.keep(&self.kind, MEETING, &kept)

@@ -22,14 +22,15 @@ fn a_list_that_is_read_again_is_as_young_as_it_is() {
         agent.world.pass(HOUR);
     }
     agent.evict();
-    agent.world.set("far", |far| far.is_silent = true);
     let call = json!({ "name": "echo", "arguments": {} });
     agent.world.take();
-    assert!(agent.ask("tools/call", call.clone()).is_none(), "it never answers");
-    assert_eq!(agent.world.take(), ["far tools/call echo"], "its list is known");
+    agent.result("tools/call", call.clone());
+    let met = "far server/discover";
+    assert_eq!(agent.world.take(), [met, "far tools/call echo"], "its list is known");
     agent.world.pass(25 * HOUR);
-    assert!(agent.ask("tools/call", call).is_none());
-    assert_eq!(agent.world.take(), ["far tools/list"], "a day later it is not");
+    agent.result("tools/call", call);
+    let asked = [met, "far tools/list", "far tools/call echo"];
+    assert_eq!(agent.world.take(), asked, "a day later it is not");
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn a_list_that_is_as_it_was_is_seldom_written() {
     assert_eq!(writes(), before);
     agent.world.pass(limits::UPSTREAM_KEPT_STEP_MS);
     list();
-    assert_eq!(writes(), before + 1, "the old row is replaced");
+    assert_eq!(writes(), before + 2, "the old row is replaced, and the meeting's");
 }
 
 #[test]
@@ -426,4 +427,146 @@ fn a_change_of_a_tool_is_told_once_and_only_if_it_is_one() {
     }
     let bytes = agent.number("SELECT MAX(LENGTH(last)) FROM upstream_tool");
     assert_eq!(usize::try_from(bytes).unwrap(), limits::UPSTREAM_SEEN_MAX * 17 - 1);
+}
+
+/// What is said of a task in this state.
+fn task(status: &str) -> serde_json::Value {
+    json!({ "taskId": "t1", "status": status, "pollInterval": 2_000 })
+}
+
+/// A server of the handshake era with a tool that runs only as a task, and a call of it that has
+/// begun.
+fn with_task() -> (Agent, futures_util::future::LocalBoxFuture<'static, serde_json::Value>) {
+    let agent = Agent::new(&[("far", json!({ "era": "handshake" }))]);
+    agent.world.set("far", |far| {
+        let mut slow = tool("slow");
+        slow["execution"] = json!({ "taskSupport": "required" });
+        far.tools = vec![slow];
+        far.answers.insert("tools/call", json!({ "task": task("working") }));
+        far.answers.insert("tasks/get", task("working"));
+        far.answers.insert("tasks/result", json!({ "content": [], "isError": false }));
+    });
+    agent.names("tools/list", "tools", "name");
+    agent.world.take();
+    let mut call = agent.begin("tools/call", json!({ "name": "slow", "arguments": {} }));
+    assert!((&mut call).now_or_never().is_none());
+    assert_eq!(agent.world.take(), ["far tools/call slow"]);
+    (agent, call)
+}
+
+#[test]
+fn a_task_is_looked_at_until_it_is_over() {
+    let (agent, mut call) = with_task();
+    for _ in 0..100 {
+        agent.world.still.pass(2_000);
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(agent.world.take(), ["far tasks/get"], "and nothing is waited for in silence");
+    }
+    for (status, answer, member) in [
+        ("completed", json!({ "content": [] }), "result"),
+        ("failed", json!({ "error": { "code": -32603, "message": "no" } }), "error"),
+    ] {
+        let (agent, mut call) = with_task();
+        agent.world.set("far", |far| {
+            far.answers.insert("tasks/get", task(status));
+            far.answers.insert("tasks/result", answer);
+        });
+        agent.world.still.pass(2_000);
+        let said = (&mut call).now_or_never().expect("it is over");
+        assert!(said.get(member).is_some(), "{said}");
+        agent.world.still.turn();
+        assert_eq!(agent.world.take(), ["far tasks/get", "far tasks/result"], "nothing is ended");
+    }
+}
+
+#[test]
+fn a_task_that_asks_or_cannot_be_looked_at_is_waited_for_as_long_as_the_call_may_take() {
+    let first_byte_ms = shared::config::Bounds::default().first_byte_ms;
+    for look in [task("input_required"), json!({ "error": { "code": -32601, "message": "no" } })] {
+        let (agent, mut call) = with_task();
+        agent.world.set("far", |far| {
+            far.answers.insert("tasks/get", look);
+            far.answers.insert("tasks/result", json!(null));
+        });
+        agent.world.still.pass(2_000);
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(agent.world.take(), ["far tasks/get", "far tasks/result"]);
+        agent.world.still.pass(first_byte_ms);
+        assert!((&mut call).now_or_never().is_none(), "the call has longer");
+        agent.world.still.pass(shared::config::Bounds::default().total_ms);
+        let said = (&mut call).now_or_never().expect("it has had its time");
+        assert!(said.to_string().contains("did not answer in time"), "{said}");
+        agent.world.still.turn();
+        let ended = ["far notifications/cancelled", "far tasks/cancel"];
+        let mut asked = agent.world.take();
+        asked.sort();
+        assert_eq!(asked, ended, "it is ended there, too");
+    }
+}
+
+#[test]
+fn a_task_whose_call_has_had_its_time_is_ended() {
+    let (agent, mut call) = with_task();
+    agent.world.pass(shared::config::Bounds::default().total_ms.into());
+    agent.world.still.pass(2_000);
+    let said = (&mut call).now_or_never().expect("it has had its time");
+    assert!(said.to_string().contains("did not answer in time"), "{said}");
+    agent.world.still.turn();
+    assert_eq!(agent.world.take(), ["far tasks/get", "far tasks/cancel"]);
+    let (agent, call) = with_task();
+    drop(call);
+    agent.world.still.turn();
+    assert_eq!(agent.world.take(), ["far tasks/cancel"], "nobody waits");
+}
+
+#[test]
+fn a_tool_whose_headers_are_not_allowed_is_left_out() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    let named = |tool: &str, headers: [&str; 2]| {
+        let property = |header: &str| json!({ "type": "string", "x-mcp-header": header });
+        let properties = json!({ "a": property(headers[0]), "b": property(headers[1]) });
+        json!({ "name": tool, "inputSchema": { "type": "object", "properties": properties } })
+    };
+    agent.world.set("far", |far| {
+        far.tools = vec![
+            named("good", ["A", "B"]),
+            named("odd", ["My Header", "B"]),
+            named("twice", ["Region", "region"]),
+        ];
+    });
+    let names = agent.names("tools/list", "tools", "name");
+    let is_there = |name: &str| names.iter().any(|one| one == name);
+    assert!(is_there("good") && !is_there("odd") && !is_there("twice"), "{names:?}");
+    let logged = agent.world.logged.borrow();
+    assert!(logged.contains(&"2 of the tools of far are left out".to_owned()), "{logged:?}");
+}
+
+#[test]
+fn what_a_server_says_of_its_own_connection_is_not_said_of_the_clients() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| {
+        far.tools = vec![tool("echo")];
+        far.prompts = vec![json!({ "name": "greet" })];
+    });
+    let complete = json!({ "ref": { "type": "ref/prompt", "name": "greet" },
+        "argument": { "name": "a", "value": "b" } });
+    agent.names("tools/list", "tools", "name");
+    agent.names("prompts/list", "prompts", "name");
+    for (code, passes) in [(-32601, false), (-32020, false), (-32022, false), (-32021, true)] {
+        let error = json!({ "error": { "code": code, "message": "its own words" } });
+        agent.world.set("far", |far| {
+            for method in ["tools/call", "prompts/get", "completion/complete"] {
+                far.answers.insert(method, error.clone());
+            }
+        });
+        let call = json!({ "name": "echo", "arguments": {} });
+        let said = agent.ask("tools/call", call).unwrap();
+        assert!(said.to_string().contains("its own words"), "{said}");
+        assert_eq!(said["result"]["isError"] == true, !passes, "{said}");
+        let said = agent.ask("prompts/get", json!({ "name": "greet" })).unwrap();
+        assert_eq!(said["error"]["message"], "its own words");
+        assert_eq!(said["error"]["code"] == code, passes, "{said}");
+        let said = agent.ask("completion/complete", complete.clone()).unwrap();
+        assert_eq!(said["error"]["code"] == code, passes || code == -32601, "{said}");
+    }
 }

@@ -43,6 +43,8 @@ pub(super) struct Server {
     pub(super) is_endless: bool,
     /// Answers to calls, whole.
     pub(super) result: Option<String>,
+    /// Answers to other methods; null where there is never any.
+    pub(super) answers: BTreeMap<&'static str, Value>,
 }
 
 /// Scripted servers, and what was sent to them.
@@ -106,7 +108,15 @@ impl World {
             let next = server.is_endless.then_some("more");
             json!({ (member): items, "ttlMs": server.ttl_ms, "nextCursor": next })
         };
-        match message["method"].as_str().unwrap() {
+        let method = message["method"].as_str().unwrap();
+        if let Some(answer) = server.answers.get(method) {
+            return answer.clone();
+        }
+        match method {
+            "initialize" => {
+                json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} } })
+            }
+            "notifications/initialized" | "tasks/cancel" => json!({}),
             "server/discover" => json!({ "supportedVersions": ["2026-07-28"], "capabilities": {
                 "tools": {}, "prompts": {}, "resources": { "subscribe": true }, "completions": {} } }),
             "tools/list" => {
@@ -123,6 +133,7 @@ impl World {
             "prompts/get" => json!({ "messages": [] }),
             "completion/complete" => json!({ "completion": { "values": ["x"] } }),
             "tools/call" => json!({ "content": [] }),
+            "notifications/cancelled" => json!({}),
             other => panic!("a request that no server expects: {other}"),
         }
     }
@@ -152,10 +163,15 @@ impl Platform for World {
 
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
         let name = request.url.trim_start_matches("https://").split('.').next().unwrap().to_owned();
-        let message: Value = serde_json::from_str(request.body.as_deref().unwrap()).unwrap();
+        let Some(body) = request.body else {
+            let body = stream::empty().boxed_local();
+            return Box::pin(ready(Ok(Response { status: 405, headers: Vec::new(), body })));
+        };
+        let message: Value = serde_json::from_str(&body).unwrap();
         let server = self.servers.borrow().get(&name).cloned().unwrap_or_default();
         self.sent.borrow_mut().push((name, message.clone()));
-        if server.is_silent {
+        let method = message["method"].as_str().unwrap();
+        if server.is_silent || server.answers.get(method).is_some_and(Value::is_null) {
             return Box::pin(std::future::pending());
         }
         let response = Self::response(&server, &message);
