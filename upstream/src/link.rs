@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use shared::{
     Error, Millis,
     config::{Address, Era},
+    gathered,
     hop::{HANDSHAKE_REVISIONS, MODERN_REVISION},
     limits,
 };
@@ -307,7 +308,7 @@ impl Link {
 
     /// Asks as the modern era does. `None` from one that is not of it.
     async fn discover(&self) -> Result<Option<Met>, Fault> {
-        let params = JsonObject::from_iter([("_meta".to_owned(), self.meta())]);
+        let params = gathered([("_meta".to_owned(), self.meta())]);
         let headers = modern_headers("server/discover", None);
         let answer = match self.simple(None, "server/discover", params, &headers).await {
             Ok(answer) => answer,

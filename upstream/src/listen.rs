@@ -15,7 +15,7 @@ use futures_util::{
     future::{LocalBoxFuture, select},
 };
 use serde_json::{Value, json};
-use shared::{Millis, config::Era, limits};
+use shared::{Millis, config::Era, gathered, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
@@ -316,7 +316,7 @@ impl Link {
         let ended = had.difference(&wanted).map(|uri| ("resources/unsubscribe", uri));
         let begun = wanted.difference(&had).map(|uri| ("resources/subscribe", uri));
         for (method, uri) in ended.chain(begun) {
-            let params = JsonObject::from_iter([("uri".to_owned(), uri.clone().into())]);
+            let params = gathered([("uri".to_owned(), uri.clone().into())]);
             let outcome = self.simple(Some(met), method, params, &[]).await;
             let mut told = ear.told.borrow_mut();
             match (method, &outcome) {

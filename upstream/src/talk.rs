@@ -15,7 +15,7 @@ use futures_util::{
     FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered,
 };
 use serde_json::{Value, json, value::RawValue};
-use shared::{config::Era, limits};
+use shared::{config::Era, gathered, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -355,7 +355,7 @@ impl Link {
         if is_set {
             return;
         }
-        let params = JsonObject::from_iter([("level".to_owned(), wanted.into())]);
+        let params = gathered([("level".to_owned(), wanted.into())]);
         // Where it fails there are fewer logs; the call that follows says more of the matter.
         let is_settled = match self.simple(Some(met), "logging/setLevel", params, &[]).await {
             Ok((_, Ok(_))) => true,
@@ -643,7 +643,7 @@ impl Round {
         }
         if !self.answers.is_empty() {
             let answers = self.answers.iter().map(|(key, value)| (key.clone(), value.clone()));
-            params.insert("inputResponses".to_owned(), Value::Object(answers.collect()));
+            params.insert("inputResponses".to_owned(), Value::Object(gathered(answers)));
         }
     }
 
@@ -682,6 +682,6 @@ impl Round {
             true => Vec::new(),
             false => relay.asked(questions).await.map_err(Failure::Error)?,
         };
-        Ok(Self { number, state, answers: keys.into_iter().zip(answers).collect() })
+        Ok(Self { number, state, answers: gathered(keys.into_iter().zip(answers)) })
     }
 }

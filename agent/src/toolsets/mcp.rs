@@ -42,6 +42,7 @@ use shared::{
     AgentKey, Error,
     config::{self, Source},
     database::Database,
+    gathered,
     hop::{Access, Change, InterestHop},
     limits,
 };
@@ -588,7 +589,7 @@ fn rename(task: &mut Fields, id: &str) {
 }
 
 fn params<const N: usize>(members: [(&str, Value); N]) -> JsonObject {
-    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    gathered(members.into_iter().map(|(name, value)| (name.to_owned(), value)))
 }
 
 /// Whether an error says that there is no such resource, in the words of any revision.

@@ -145,20 +145,16 @@ impl Library {
         for place in places(shared) {
             let request = Request::Search { query: query.to_owned(), limit: reach(offset, limit) };
             match self.ask(place, request).await? {
-                Reply::Hits(hits) => {
-                    found.extend(hits.into_iter().enumerate().map(|(rank, hit)| {
-                        let around = Some(hit.excerpt);
-                        (rank, Shelved { note: hit.note, place, around })
-                    }))
-                }
+                Reply::Hits(hits) => found.extend((0..).zip(hits).map(|(rank, hit)| {
+                    let around = Some(hit.excerpt);
+                    (rank, Shelved { note: hit.note, place, around })
+                })),
                 other => return Err(unexpected(&other)),
             }
         }
         // Scores of two stores cannot be compared, ranks can: the best of each, then the second
         // of each. A stable sort keeps the context's own before the shared one.
-        found.sort_by_key(|(rank, _)| *rank);
-        let found = found.into_iter().map(|(_, shelved)| shelved).collect();
-        Ok(window(found, offset, limit))
+        Ok(window(ranked(found), offset, limit))
     }
 
     /// The most recently changed, newest first, from an offset on.
@@ -181,8 +177,11 @@ impl Library {
                 other => return Err(unexpected(&other)),
             }
         }
-        found.sort_by_key(|shelved| std::cmp::Reverse(shelved.note.updated));
-        Ok(window(found, offset, limit))
+        let found = found.into_iter().map(|shelved: Shelved| {
+            let newest_first = u64::MAX.saturating_sub(shelved.note.updated.0);
+            (newest_first, shelved)
+        });
+        Ok(window(ranked(found.collect()), offset, limit))
     }
 
     /// Ids in one place that complete a text.
@@ -221,6 +220,12 @@ const fn reach(offset: u32, limit: u32) -> u32 {
 pub(super) struct Found {
     pub(super) items: Vec<Shelved>,
     pub(super) next: Option<u32>,
+}
+
+/// Notes by their ranks, those of one rank as they come.
+fn ranked(mut notes: Vec<(u64, Shelved)>) -> Vec<Shelved> {
+    notes.sort_by_key(|(rank, _)| *rank);
+    notes.into_iter().map(|(_, shelved)| shelved).collect()
 }
 
 fn window(found: Vec<Shelved>, offset: u32, limit: u32) -> Found {

@@ -52,41 +52,63 @@ fn input(levels: &[Level], mut properties: Value, required: &[&str]) -> Arc<Json
     object(schema)
 }
 
-fn note() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "id": { "type": "string" },
-            "uri": { "type": "string", "description": "Read this resource for the whole note." },
-            "title": { "type": "string" },
-            "text": { "type": "string" },
-            "truncated": { "type": "boolean", "description": "Whether `text` is only a part." },
-            "tags": { "type": "array", "items": { "type": "string" } },
-            "shared": { "type": "boolean", "description": "Whether every context sees it." },
-            "scope": { "type": "string", "description": "Where it is, in a search across." },
-            "createdAt": { "type": "string", "format": "date-time" },
-            "updatedAt": { "type": "string", "format": "date-time" },
-        },
-        "required": ["id", "uri", "title", "text", "truncated", "tags", "shared", "createdAt",
-            "updatedAt"],
-    })
+/// What is written once and never changes, read at run time: built by code each member of it would
+/// be some of the bundle.
+fn written(text: &str) -> Arc<JsonObject> {
+    Arc::new(serde_json::from_str(text).unwrap_or_default())
 }
 
-fn notes() -> Arc<JsonObject> {
-    object(json!({
-        "type": "object",
-        "properties": {
-            "notes": { "type": "array", "items": note() },
-            "nextCursor": { "type": "string", "description": "There is more: pass as `cursor`." },
-            "more": { "type": "boolean", "description": "There is more than `limit` allows." },
-            "missing": { "type": "array", "description": "Contexts that did not answer, and why.",
-                "items": { "type": "object", "properties": {
-                    "scope": { "type": "string" }, "reason": { "type": "string" } },
-                    "required": ["scope", "reason"] } },
-        },
-        "required": ["notes"],
-    }))
-}
+const NOTES: &str = r#"{
+    "type": "object",
+    "properties": {
+        "notes": { "type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "id": { "type": "string" },
+                "uri": { "type": "string", "description": "Read this resource for the whole note." },
+                "title": { "type": "string" },
+                "text": { "type": "string" },
+                "truncated": { "type": "boolean", "description": "Whether `text` is only a part." },
+                "tags": { "type": "array", "items": { "type": "string" } },
+                "shared": { "type": "boolean", "description": "Whether every context sees it." },
+                "scope": { "type": "string", "description": "Where it is, in a search across." },
+                "createdAt": { "type": "string", "format": "date-time" },
+                "updatedAt": { "type": "string", "format": "date-time" }
+            },
+            "required": ["id", "uri", "title", "text", "truncated", "tags", "shared", "createdAt",
+                "updatedAt"]
+        } },
+        "nextCursor": { "type": "string", "description": "There is more: pass as `cursor`." },
+        "more": { "type": "boolean", "description": "There is more than `limit` allows." },
+        "missing": { "type": "array", "description": "Contexts that did not answer, and why.",
+            "items": { "type": "object", "properties": {
+                "scope": { "type": "string" }, "reason": { "type": "string" } },
+                "required": ["scope", "reason"] } }
+    },
+    "required": ["notes"]
+}"#;
+
+const REMEMBERED: &str = r#"{
+    "type": "object",
+    "properties": {
+        "id": { "type": "string" },
+        "uri": { "type": "string" },
+        "shared": { "type": "boolean" },
+        "createdAt": { "type": "string", "format": "date-time" },
+        "updatedAt": { "type": "string", "format": "date-time" }
+    },
+    "required": ["id", "uri", "shared", "createdAt", "updatedAt"]
+}"#;
+
+const FORGOTTEN: &str = r#"{
+    "type": "object",
+    "properties": {
+        "id": { "type": "string" },
+        "title": { "type": "string" },
+        "shared": { "type": "boolean" }
+    },
+    "required": ["id", "title", "shared"]
+}"#;
 
 fn paging(properties: Value) -> Value {
     let mut properties = properties;
@@ -141,7 +163,7 @@ pub(super) fn tools(levels: &[Level], depth: usize) -> Vec<Tool> {
             "Remember a note",
             "Keep a note for later sessions in this context: a decision, a fact, an open \
              question. Give an `id` to replace an earlier note.",
-            (input(levels, remember(), &["text"]), remembered()),
+            (input(levels, remember(), &["text"]), written(REMEMBERED)),
             writes().destructive(false).idempotent(false),
         ),
         tool(
@@ -149,21 +171,21 @@ pub(super) fn tools(levels: &[Level], depth: usize) -> Vec<Tool> {
             "Recall notes",
             "Find notes by words, best match first. A note need not have all of them, and a word \
              matches its inflections.",
-            (input(levels, across(paging(query()), has_narrower), &["query"]), notes()),
+            (input(levels, across(paging(query()), has_narrower), &["query"]), written(NOTES)),
             reads(),
         ),
         tool(
             "list_memories",
             "List notes",
             "List notes, most recently changed first.",
-            (input(levels, across(paging(tag()), has_narrower), &[]), notes()),
+            (input(levels, across(paging(tag()), has_narrower), &[]), written(NOTES)),
             reads(),
         ),
         tool(
             "forget",
             "Forget a note",
             "Remove one note for good.",
-            (input(levels, id(), &["id"]), forgotten()),
+            (input(levels, id(), &["id"]), written(FORGOTTEN)),
             writes().destructive(true).idempotent(true),
         ),
     ]
@@ -187,20 +209,6 @@ fn remember() -> Value {
     })
 }
 
-fn remembered() -> Arc<JsonObject> {
-    object(json!({
-        "type": "object",
-        "properties": {
-            "id": { "type": "string" },
-            "uri": { "type": "string" },
-            "shared": { "type": "boolean" },
-            "createdAt": { "type": "string", "format": "date-time" },
-            "updatedAt": { "type": "string", "format": "date-time" },
-        },
-        "required": ["id", "uri", "shared", "createdAt", "updatedAt"],
-    }))
-}
-
 fn query() -> Value {
     json!({ "query": { "type": "string", "minLength": 1, "maxLength": limits::QUERY_CHARS_MAX,
         "description": "Words to look for." } })
@@ -212,18 +220,6 @@ fn tag() -> Value {
 
 fn id() -> Value {
     json!({ "id": { "type": "string", "description": "The note's id." } })
-}
-
-fn forgotten() -> Arc<JsonObject> {
-    object(json!({
-        "type": "object",
-        "properties": {
-            "id": { "type": "string" },
-            "title": { "type": "string" },
-            "shared": { "type": "boolean" },
-        },
-        "required": ["id", "title", "shared"],
-    }))
 }
 
 /// Notes as resources.
@@ -248,4 +244,16 @@ pub(super) fn prompts() -> Vec<Prompt> {
         .with_required(false);
     let description = "Brief a new session with what earlier ones remembered in this context.";
     vec![Prompt::new("briefing", Some(description), Some(vec![topic])).with_title("Briefing")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for text in [NOTES, REMEMBERED, FORGOTTEN] {
+            assert!(written(text).contains_key("properties"), "{text}");
+        }
+    }
 }
