@@ -20,7 +20,10 @@ use crate::{
     toolsets,
     verbatim::Verbatim,
 };
-use futures_util::{StreamExt as _, future::join_all};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, LocalBoxFuture, join_all, select},
+};
 use rmcp::model::{
     ClientRequest, ErrorData, GetMeta as _, InitializeRequestParams, InputResponses,
     JsonRpcMessage, LoggingLevel, ProtocolVersion, RequestId,
@@ -161,7 +164,25 @@ impl Context {
             .map_err(|e| Error::new(Kind::Invalid, "no interest").with_detail(e.to_string()))?;
         let opened = self.open(&hop.key)?;
         self.listening.keep(&hop)?;
+        let (registry, platform) = (Rc::clone(&opened.registry), Rc::clone(&self.platform));
+        let learning: LocalBoxFuture<'static, ()> =
+            Box::pin(listening::learn(registry, hop.clone(), platform));
+        let pause = self.platform.sleep(limits::LEARN_MS);
+        let late = match select(learning, pause).await {
+            Either::Left(_) => None,
+            Either::Right((_, learning)) => Some(learning),
+        };
         listening::tell(&opened.registry, &hop);
+        if let Some(learning) = late {
+            // What is learnt later is told then, if it is wanted still.
+            let (listening, registry) = (self.listening.clone(), Rc::clone(&opened.registry));
+            self.platform.spawn(Box::pin(async move {
+                learning.await;
+                if let Ok(Some(hop)) = listening.kept() {
+                    listening::tell(&registry, &hop);
+                }
+            }));
+        }
         if !hop.is_none() {
             self.alarm.within(limits::LISTEN_CHECK_MS).await?;
         }

@@ -1,7 +1,12 @@
 //! What anybody wants to hear of, of this context: kept, so that an object which is made again
 //! listens again. It must not know who wants it, nor how anything is listened to.
 
-use crate::{registry::Registry, toolset::Claim};
+use crate::{
+    platform::Platform,
+    registry::Registry,
+    toolset::{Claim, ToolError},
+};
+use futures_util::future::join_all;
 use shared::{
     Error, Millis,
     database::{Database, has_table},
@@ -11,6 +16,7 @@ use shared::{
 use std::{collections::BTreeSet, fmt, rc::Rc};
 
 /// What is wanted of one context.
+#[derive(Clone)]
 pub struct Listening {
     database: Rc<dyn Database>,
 }
@@ -71,6 +77,20 @@ impl Listening {
         let is_kept = has_table(&*self.database, "listening")?
             && !self.database.run("SELECT 1 FROM listening", &[])?.is_empty();
         Ok(is_kept.then(|| now.after(limits::LISTEN_CHECK_MS)))
+    }
+}
+
+/// Asks for what tells inside from outside, wherever that matters and is not known.
+pub async fn learn(registry: Rc<Registry>, hop: InterestHop, platform: Rc<dyn Platform>) {
+    if hop.uris.is_empty() {
+        return;
+    }
+    let toolsets = registry.toolsets.iter().filter(|placed| placed.fence.depth() > 0);
+    let unknown = toolsets.filter(|placed| placed.toolset.known_templates().is_none());
+    for learned in join_all(unknown.map(|placed| placed.toolset.learn_templates())).await {
+        if let Err(ToolError::Below(error)) = learned {
+            platform.log(&error);
+        }
     }
 }
 

@@ -379,6 +379,11 @@ pub trait Toolset {
         Some(Vec::new())
     }
 
+    /// Asks for the templates of its resources, so that they are known.
+    fn learn_templates(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Whether these URIs are its own, each, by all that is known without asking anybody.
     fn claims(&self, uris: &[&str]) -> Vec<Claim> {
         vec![Claim::Nothing; uris.len()]

@@ -256,6 +256,9 @@ pub const INTEREST_MS: u64 = 10 * 1000;
 /// How long somebody waits who says what they want to hear of, until everything is listened to.
 pub const INTEREST_WAIT_MS: u64 = 2 * 1000;
 
+/// How long of that an Agent asks its upstreams which resources are inside of its scope.
+pub const LEARN_MS: u32 = 1_500;
+
 /// How often an Agent that listens is woken, in case it was evicted: the platform does so to one
 /// that nobody has asked for a while (70 to 140 s), whatever it is waiting for itself.
 pub const LISTEN_CHECK_MS: u64 = 60 * 1000;

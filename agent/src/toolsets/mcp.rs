@@ -212,6 +212,13 @@ impl Mcp {
         })
     }
 
+    /// The kind of clients whose stream is listened to for all.
+    fn listener(&self) -> String {
+        let known = self.peers.listener.borrow().clone();
+        let latest = || self.peers.all.borrow().last().map(|(kind, _)| kind.clone());
+        known.or_else(latest).unwrap_or_else(|| kind(&JsonObject::new()))
+    }
+
     /// The server, as whoever asks has it.
     fn of(&self, visit: &Visit) -> Rc<Peer> {
         self.peer(visit.kind.get_or_init(|| kind(&visit.client.capabilities())))
@@ -539,6 +546,13 @@ impl Toolset for Mcp {
         templates
     }
 
+    fn learn_templates(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let peer = self.peer(&self.listener());
+            peer.lists.listed(Kind::Templates, Need::Known).await.map(drop)
+        })
+    }
+
     fn claims(&self, uris: &[&str]) -> Vec<Claim> {
         let mut claims = vec![Claim::Nothing; uris.len()];
         for kind in Kind::OF_URIS {
@@ -568,11 +582,9 @@ impl Toolset for Mcp {
         // Without a client's word on what it can do: it is only listened to.
         let is_wanted = !interest.is_none();
         *self.interest.borrow_mut() = is_wanted.then(|| interest.clone());
-        let known = self.peers.listener.borrow().clone();
-        let latest = || self.peers.all.borrow().last().map(|(kind, _)| kind.clone());
         let listener = match is_wanted {
-            true => known.or_else(latest).or_else(|| Some(kind(&JsonObject::new()))),
-            false => known,
+            true => Some(self.listener()),
+            false => self.peers.listener.borrow().clone(),
         };
         if let Some(listener) = &listener {
             self.peers.listener.replace(is_wanted.then(|| listener.clone()));
