@@ -1,8 +1,6 @@
 //! The Agent as a Durable Object: reads a hop, lets the context serve it, writes the reply. Thin:
 //! nothing is decided here.
 
-mod outside;
-
 use crate::{
     context::{Context, stored},
     platform::Platform,
@@ -13,7 +11,8 @@ use serde::Serialize;
 use shared::{
     Error, Kind, Millis, Scope, UserId,
     cloudflare::{
-        Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm, variable,
+        Sqlite, config, failure, fetch, log, now, outside, queue_by_promise, random, set_alarm,
+        variable,
     },
     hop::{
         CHANGES_URL, Change, Changes, EFFECTIVE_URL, FAILED_HEADER, INTEREST_URL, LINES, NOTES_URL,

@@ -4,6 +4,7 @@
 mod edge;
 mod entry;
 mod object;
+mod pages;
 mod world;
 
 pub use object::McpRouter;

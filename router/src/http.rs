@@ -169,6 +169,28 @@ fn is_loopback(host: &str) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| host.eq_ignore_ascii_case(own))
 }
 
+/// Scheme and authority of a URL, if it addresses this machine's own loopback interface.
+#[must_use]
+pub fn loopback_origin(url: &str) -> Option<&str> {
+    let (base, authority, _) = split(url)?;
+    is_loopback(host(authority)).then_some(base)
+}
+
+/// Whether a URL's host is one that is served.
+///
+/// # Errors
+/// [`Refusal::ForeignHost`].
+pub fn check_host(url: &str, admission: &Admission) -> Result<(), Refusal> {
+    let (_, authority, _) = split(url).ok_or(Refusal::ForeignHost)?;
+    let host = host(authority);
+    // Hosts have no case (RFC 9110, 4.2.3).
+    let is_host = |served: &String| served.eq_ignore_ascii_case(host);
+    match admission.hosts.is_empty() || admission.hosts.iter().any(is_host) {
+        true => Ok(()),
+        false => Err(Refusal::ForeignHost),
+    }
+}
+
 /// Decides whether an arrival may go on.
 ///
 /// # Errors
@@ -181,12 +203,7 @@ pub fn admit(
 ) -> Result<Admitted, Refusal> {
     let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
     let (base, authority, _) = split(arrival.url).ok_or_else(nothing)?;
-    let host = host(authority);
-    // Hosts have no case (RFC 9110, 4.2.3).
-    let is_host = |served: &String| served.eq_ignore_ascii_case(host);
-    if !admission.hosts.is_empty() && !admission.hosts.iter().any(is_host) {
-        return Err(Refusal::ForeignHost);
-    }
+    check_host(arrival.url, admission)?;
     if let Some(origin) = arrival.origin {
         let own = origin.eq_ignore_ascii_case(base);
         if !own && !admission.origins.iter().any(|allowed| allowed == origin) {
@@ -200,7 +217,7 @@ pub fn admit(
     if length.is_none_or(|length| length > limits::BODY_BYTES_MAX as u64) {
         return Err(Refusal::TooLarge);
     }
-    Ok(Admitted { method, address, loopback: is_loopback(host) })
+    Ok(Admitted { method, address, loopback: is_loopback(host(authority)) })
 }
 
 /// What a McpRouter looks at. The values of headers as they came; absent ones are `None`.

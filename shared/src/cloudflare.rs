@@ -3,6 +3,8 @@
 
 pub mod fetch;
 
+pub mod outside;
+
 use crate::{
     Error, Millis,
     config::{Config, ConfigError, Written},

@@ -10,6 +10,7 @@
 //! - [`config`]: levels and toolsets, validated at start
 //! - [`header`]: values of headers that mirror a body
 //! - [`hop`]: the contract between the tiers
+//! - [`outside`]: HTTP to the world outside, as values
 //! - [`gathered()`]: maps and sets, made without sorting
 //! - [`database`]: the little of SQL that both tiers need
 //! - [`notes`]: durable notes, kept by an Agent for its context and by a McpRouter for its user
@@ -30,6 +31,8 @@ pub mod config;
 pub mod header;
 
 pub mod hop;
+
+pub mod outside;
 
 mod gathered;
 

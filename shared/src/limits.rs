@@ -4,6 +4,21 @@
 /// Bytes of a request body. A larger one is refused with HTTP 413.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Seconds that a user is signed in at this site's own pages.
+pub const SIGNED_IN_S: u64 = 12 * 60 * 60;
+
+/// Seconds that any cookie of ours is kept.
+pub const COOKIE_S_MAX: u64 = SIGNED_IN_S;
+
+/// Bytes of a form.
+pub const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an answer that is read whole: metadata, keys and tokens of authorization servers.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// How long an authorization server may take to answer.
+pub const ANSWER_MS_MAX: u64 = 10 * 1000;
+
 /// How long it is good that a user may enter a scope.
 pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
 

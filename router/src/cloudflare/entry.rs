@@ -2,13 +2,14 @@
 //! McpRouter. Holds nothing but what it read of the configuration. It must not know messages or
 //! sessions.
 
-use super::{edge, write};
+use super::{edge, pages, write};
 use crate::{
     auth::Keys,
     cors,
-    http::{Admission, Admitted, Arrival, Reply, admit, list},
+    http::{self, Admission, Admitted, Arrival, Reply, admit, check_host, list, loopback_origin},
     refusal::Refusal,
 };
+use identity::keyring::KeyRing;
 use shared::{
     Error,
     cloudflare::{
@@ -16,7 +17,7 @@ use shared::{
         fetch::{self, Stub},
         log, queue_by_promise, variable,
     },
-    config::Config,
+    config::{Address, Config},
     hop::{LISTEN_HEADER, LISTEN_URL},
 };
 use std::{cell::OnceCell, rc::Rc};
@@ -24,11 +25,15 @@ use worker::{Context, Env, ObjectNamespace, event, web_sys, worker_sys::ext::Res
 
 /// What the entry knows: read once per isolate, because nothing of it changes in one.
 #[derive(Debug)]
-struct Deployment {
-    config: Config,
+pub(super) struct Deployment {
+    pub(super) config: Config,
     keys: Keys,
     admission: Admission,
-    routers: ObjectNamespace,
+    pub(super) routers: ObjectNamespace,
+    /// The deployment's own keys; without them there are no pages and no tokens.
+    pub(super) ring: Option<KeyRing>,
+    /// Scheme and authority that clients and browsers know it by.
+    origin: Option<String>,
 }
 
 thread_local! {
@@ -47,11 +52,34 @@ impl Deployment {
         };
         let routers =
             env.durable_object("ROUTER").map_err(|error| failure("the binding ROUTER", &error))?;
-        Ok(Self { config: config(env)?, keys, admission, routers })
+        let ring = match text("KEYRING").as_str() {
+            "" => None,
+            text => Some(KeyRing::parse(text).map_err(|e| Error::internal(e.to_string()))?),
+        };
+        let origin = match text("ORIGIN").as_str() {
+            "" => None,
+            text => Some(read_origin(text)?),
+        };
+        Ok(Self { config: config(env)?, keys, admission, routers, ring, origin })
+    }
+
+    /// Scheme and authority that this deployment is known by, for a request to this URL: what the
+    /// operator says, or on this machine's loopback interface whatever was asked.
+    pub(super) fn origin_of(&self, url: &str) -> Option<String> {
+        self.origin.clone().or_else(|| loopback_origin(url).map(ToOwned::to_owned))
     }
 
     fn of(env: &Env) -> Result<Rc<Self>, Error> {
         DEPLOYMENT.with(|cell| cell.get_or_init(|| Self::read(env).map(Rc::new)).clone())
+    }
+}
+
+/// `ORIGIN`: `https://` and a host, perhaps a port.
+fn read_origin(text: &str) -> Result<String, Error> {
+    let address = Address::parse(text, false);
+    match address.ok().filter(|address| address.origin == text) {
+        Some(address) => Ok(address.origin),
+        None => Err(Error::internal("ORIGIN: it is https:// and a host in lower case, no more")),
     }
 }
 
@@ -61,6 +89,12 @@ async fn fetch(
     env: Env,
     _context: Context,
 ) -> worker::Result<web_sys::Response> {
+    if pages::is_page(http::path(&request.url())) {
+        return match visit(&request, &env).await {
+            Ok(response) => Ok(response),
+            Err(refusal) => refuse(&refusal),
+        };
+    }
     let origin = request.headers().get("origin")?;
     let response = match route(&request, origin.as_deref(), &env) {
         Ok(Way::Router { router, is_length_known }) => {
@@ -79,6 +113,13 @@ async fn fetch(
     let headers = cors::headers(&origin);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     fetch::with_headers(&response, &headers)
+}
+
+/// A browser asks for a page.
+async fn visit(request: &web_sys::Request, env: &Env) -> Result<web_sys::Response, Refusal> {
+    let deployment = Deployment::of(env)?;
+    check_host(&request.url(), &deployment.admission)?;
+    pages::serve(request, &deployment, env).await
 }
 
 /// Where a request goes.

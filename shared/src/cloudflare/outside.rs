@@ -1,8 +1,16 @@
 //! HTTP to the world outside, as the platform has it: redirects come back as they are, and whoever
 //! drops a request or a body ends the connection. It must not know what is asked.
 
-use futures_util::{StreamExt as _, stream};
-use upstream::{Body, Request, Response, world::HEADERS};
+use crate::{
+    limits,
+    outside::{Answer, Body, HEADERS, Request, Response},
+};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, select},
+    stream,
+};
+use std::{pin::pin, time::Duration};
 use worker::{
     js_sys::{self, Object, Reflect, Uint8Array, futures::JsFuture},
     wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen},
@@ -38,7 +46,7 @@ fn failed(error: impl Into<JsValue>) -> String {
 ///
 /// # Errors
 /// What the platform says, for the log.
-pub(super) async fn send(request: Request) -> Result<Response, String> {
+pub async fn send(request: Request) -> Result<Response, String> {
     let headers = Object::new();
     for (name, value) in &request.headers {
         Reflect::set(&headers, &JsValue::from_str(name), &JsValue::from_str(value))
@@ -89,4 +97,17 @@ fn body(response: &web_sys::Response, connection: Connection) -> Result<Body, St
         Some((Ok(bytes.unwrap_or_default()), Some((reader, connection))))
     });
     Ok(pieces.boxed_local())
+}
+
+/// Sends a request and reads the whole answer, which may take [`limits::ANSWER_MS_MAX`].
+///
+/// # Errors
+/// What went wrong, for the log.
+pub async fn ask(request: Request) -> Result<Answer, String> {
+    let answer = async { Answer::read(send(request).await?).await };
+    let late = worker::Delay::from(Duration::from_millis(limits::ANSWER_MS_MAX));
+    match select(pin!(answer), late).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err("it does not answer in time".to_owned()),
+    }
 }

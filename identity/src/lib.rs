@@ -1,0 +1,23 @@
+//! Who is calling, and with whose credentials: pure, like everything that decides. Time, randomness
+//! and what others answered are arguments. It must not know MCP messages, `worker`, or which tier
+//! asks.
+//!
+//! # Layout, in reading order
+//! - [`keyring`]: what is sealed under the deployment's own keys
+//! - [`caller`]: what a request proved, as the entry tells a McpRouter
+//! - [`key`]: personal keys, which say themselves what they are good for
+//! - [`account`]: what a user sees and ends on their own page, as the entry asks a McpRouter
+//! - [`page`]: what a browser asks and is shown
+//! - [`signed`]: who is signed in at this site
+
+pub mod keyring;
+
+pub mod caller;
+
+pub mod key;
+
+pub mod account;
+
+pub mod page;
+
+pub mod signed;
