@@ -8,6 +8,7 @@
 //! - [`key`]: personal keys, which say themselves what they are good for
 //! - [`account`]: what a user sees and ends on their own page, as the entry asks a McpRouter
 //! - [`page`]: what a browser asks and is shown
+//! - [`html`]: what all pages look like
 //! - [`signed`]: who is signed in at this site
 
 pub mod keyring;
@@ -19,5 +20,7 @@ pub mod key;
 pub mod account;
 
 pub mod page;
+
+pub mod html;
 
 pub mod signed;
