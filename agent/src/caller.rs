@@ -21,6 +21,8 @@ pub struct Caller {
     /// Its session, by which its requests are known for those of one client. The modern era has
     /// none.
     pub session: Option<SessionId>,
+    /// The toolset that its call is at now.
+    pub toolset: Option<String>,
 }
 
 /// The caller of a call that may be continued by a later request, which then says it anew.
@@ -37,6 +39,7 @@ impl Caller {
             is_resumable: false,
             is_heard,
             session: None,
+            toolset: None,
         }
     }
 

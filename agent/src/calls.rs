@@ -21,14 +21,14 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use shared::{
     AgentKey, Error,
-    hop::{CallId, Word},
+    hop::{CallId, Holder, Stop, Word},
 };
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fmt,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -43,6 +43,21 @@ pub struct Work {
     pub caller: SharedCaller,
     /// Its result, where that is no type of `rmcp`'s.
     pub verbatim: Verbatim,
+    /// Who asked for it.
+    pub holder: Holder,
+}
+
+impl Work {
+    /// Whether it is among what ends.
+    #[must_use]
+    pub fn is_of(&self, stop: &Stop) -> bool {
+        match stop {
+            Stop::Everything => true,
+            Stop::Client(client) => self.holder.client == *client,
+            Stop::Credential(credential) => self.holder.credential == *credential,
+            Stop::Toolset(name) => self.caller.borrow().toolset.as_ref() == Some(name),
+        }
+    }
 }
 
 /// What a call says.
@@ -73,6 +88,35 @@ pub struct Running {
     open: RefCell<BTreeSet<u32>>,
     waker: RefCell<Option<Waker>>,
     is_cancelled: Cell<bool>,
+    /// What it is answered with, once somebody else than its client has ended it.
+    ended: RefCell<Option<Error>>,
+}
+
+/// Every call that runs, whether or not a word can reach it.
+#[derive(Debug, Default)]
+pub struct Live(RefCell<Vec<Weak<Running>>>);
+
+impl Live {
+    /// Notes that a call runs.
+    pub fn add(&self, talk: &Talk) {
+        let mut all = self.0.borrow_mut();
+        if all.len() == all.capacity() {
+            all.retain(|running| running.strong_count() > 0);
+        }
+        all.push(Rc::downgrade(&talk.running));
+    }
+
+    /// Ends calls: their work stops here, and their clients are told.
+    pub fn stop(&self, stop: &Stop, error: &Error) {
+        let all: Vec<_> = self.0.borrow().iter().filter_map(Weak::upgrade).collect();
+        let is_of = |running: &Rc<Running>| {
+            running.work.borrow().as_ref().is_some_and(|work| work.is_of(stop))
+        };
+        for running in all.into_iter().filter(is_of) {
+            *running.ended.borrow_mut() = Some(error.clone());
+            running.leave();
+        }
+    }
 }
 
 impl Running {
@@ -85,11 +129,16 @@ impl Running {
     }
 
     fn cancel(&self) -> bool {
+        self.is_cancelled.set(true);
+        self.leave()
+    }
+
+    /// Lets the work go, which stops it, and has whoever waits for it look again. Whether there was
+    /// any.
+    fn leave(&self) -> bool {
         let work = self.work.borrow_mut().take();
         let was_running = work.is_some();
-        // The handler's work stops here.
         drop(work);
-        self.is_cancelled.set(true);
         let waker = self.waker.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -194,6 +243,7 @@ impl Talk {
             open: RefCell::default(),
             waker: RefCell::default(),
             is_cancelled: Cell::new(false),
+            ended: RefCell::default(),
         };
         Self { running: Rc::new(running), id, era }
     }
@@ -341,7 +391,10 @@ impl Stream for Talk {
         };
         let said = match polled {
             Poll::Ready(Some(message)) => Some(self.write(message)),
-            Poll::Ready(None) => None,
+            Poll::Ready(None) => {
+                let ended = self.running.ended.borrow_mut().take();
+                ended.map(|error| Ok(self.failed(&error)))
+            }
             Poll::Pending => match self.ask() {
                 Some(asked) => Some(asked),
                 None => {

@@ -16,7 +16,7 @@ use shared::{
     },
     hop::{
         CHANGES_URL, Change, Changes, EFFECTIVE_URL, FAILED_HEADER, INTEREST_URL, LINES, NOTES_URL,
-        NotesAnswer, NotesHop, VERIFY_URL, WORD_URL,
+        NotesAnswer, NotesHop, STOP_URL, VERIFY_URL, WORD_URL,
     },
     notes,
 };
@@ -99,6 +99,10 @@ impl Agent {
                 Ok(fetch::respond(status, &[], None))
             }
             VERIFY_URL => Ok(fetch::json(&context.verify(&hop).await?)),
+            STOP_URL => {
+                context.stop(&hop)?;
+                Ok(fetch::respond(204, &[], None))
+            }
             INTEREST_URL => {
                 context.interest(&hop).await?;
                 Ok(fetch::respond(204, &[], None))
@@ -130,6 +134,14 @@ fn open(state: &State, env: &Env) -> Result<Context, Error> {
 pub fn write(reply: Reply) -> worker::Result<web_sys::Response> {
     match reply {
         Reply::Json { status: 200, body } => fetch::json(&body),
+        // The entry says where such a credential is had.
+        Reply::Json { status: 403, body } => {
+            let headers = [
+                ("content-type", "application/json"),
+                ("www-authenticate", "Bearer error=\"insufficient_scope\""),
+            ];
+            fetch::respond(403, &headers, Some(&body))
+        }
         Reply::Json { status, body } => {
             fetch::respond(status, &[("content-type", "application/json")], Some(&body))
         }

@@ -5,7 +5,7 @@
 use crate::{
     alarm::Alarm,
     caller::Caller,
-    calls::{Asking, Calls, Talk, Work},
+    calls::{Asking, Calls, Live, Talk, Work},
     client::Rounds,
     decode::{self, Request, Undecodable},
     driver::{Driver, is_reply},
@@ -33,7 +33,7 @@ use shared::{
     AgentKey, Error, Kind, Millis,
     config::Config,
     database::{Database, has_table},
-    hop::{self, Access, CallId, Hop, InterestHop, Peer, VerifyHop, WordHop},
+    hop::{self, Access, CallId, Hop, InterestHop, Peer, Stop, StopHop, VerifyHop, WordHop},
     limits,
 };
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
@@ -46,6 +46,8 @@ pub struct Context {
     opened: RefCell<Option<Opened>>,
     /// The calls that can be reached while they run.
     calls: Calls,
+    /// Every call that runs.
+    live: Live,
     /// The calls that wait for another request.
     parking: Rc<Parking>,
     listening: Listening,
@@ -73,7 +75,8 @@ impl Context {
         let (opened, calls) = (RefCell::default(), Calls::default());
         let listening = Listening::new(Rc::clone(&database));
         let alarm = Rc::new(Alarm::new(Rc::clone(&platform)));
-        Self { config, database, platform, opened, calls, parking, listening, alarm }
+        let live = Live::default();
+        Self { config, database, platform, opened, calls, live, parking, listening, alarm }
     }
 
     /// Serves one hop.
@@ -108,6 +111,7 @@ impl Context {
                 }
             }
         };
+        self.live.add(&talk);
         match hop.is_part {
             true => reply::whole(talk).await,
             false => reply::reply(talk, &self.platform, hop.prefers_stream).await,
@@ -128,6 +132,30 @@ impl Context {
         check(&opened, &hop.key)?;
         let running = self.calls.borrow().get(&hop.call).map(Rc::clone);
         Ok(running.is_some_and(|running| running.hear(hop.word)))
+    }
+
+    /// Ends what a user has ended, wherever it runs or waits.
+    ///
+    /// # Errors
+    /// As for [`Self::serve`].
+    pub fn stop(&self, hop: &str) -> Result<(), Error> {
+        let hop: StopHop = serde_json::from_str(hop)
+            .map_err(|e| Error::new(Kind::Invalid, "nothing to stop").with_detail(e.to_string()))?;
+        let opened = self.opened.borrow().clone();
+        if let Some(opened) = &opened {
+            check(opened, &hop.key)?;
+        }
+        let error = Error::new(Kind::Cancelled, "this call was ended by its user");
+        self.live.stop(&hop.stop, &error);
+        self.parking.stop(&hop.stop);
+        if hop.stop == Stop::Everything {
+            // Tasks are there whether or not this object has been asked for anything yet.
+            let key = stored(&*self.database)?;
+            if let Some(key) = key {
+                self.open(&key)?.tasks.end()?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the user may enter this context, as JSON of an [`Access`]: every toolset must agree.
@@ -212,6 +240,8 @@ impl Context {
             prefers_stream: false,
             is_part: false,
             options: hop::Options::default(),
+            is_read_only: false,
+            holder: hop::Holder::default(),
             mirrors: Vec::new(),
             depth: 0,
             message: RawValue::NULL,
@@ -336,12 +366,13 @@ impl Context {
             is_task: false,
             began: self.platform.now(),
             options: hop.options.clone(),
+            is_read_only: hop.is_read_only,
             mirrors: hop.mirrors.clone(),
             depth: hop.depth,
             verbatim: verbatim.clone(),
         };
         let driver = Driver::start(handler, Some(client), request)?;
-        Ok(Work { driver, rounds, caller, verbatim })
+        Ok(Work { driver, rounds, caller, verbatim, holder: hop.holder.clone() })
     }
 
     /// This context's registry, made when it is first asked for anything.
@@ -564,6 +595,8 @@ mod tests {
             prefers_stream: false,
             is_part: false,
             options: hop::Options::default(),
+            is_read_only: false,
+            holder: hop::Holder::default(),
             mirrors: vec![],
             depth: 0,
             message: &message,

@@ -41,7 +41,7 @@ use shared::{
     AgentKey, Error, Kind, Millis,
     error::shown,
     gathered,
-    hop::{self, Options},
+    hop::{self, INSUFFICIENT_SCOPE, Options},
     limits,
 };
 use std::{
@@ -77,6 +77,8 @@ pub struct Handler {
     pub began: Millis,
     /// What the URL's query leaves of the tools.
     pub options: Options,
+    /// Whether the credential is good for tools only that say they only read.
+    pub is_read_only: bool,
     /// The headers that mirror the call's arguments, as they came.
     pub mirrors: Vec<(String, String)>,
     /// How many levels the client's URL pins.
@@ -203,6 +205,11 @@ impl Handler {
         all.filter(|placed| self.options.leave_toolset(&placed.config.name))
     }
 
+    /// Whether the client sees a tool.
+    fn shows(&self, placed: &Placed, tool: &Shown) -> bool {
+        self.leaves(placed, tool) && (tool.is_read_only || !self.is_read_only)
+    }
+
     fn leaves(&self, placed: &Placed, tool: &Shown) -> bool {
         self.options.leave_tool(&tool.name, &placed.config.name, tool.is_read_only)
     }
@@ -218,7 +225,7 @@ impl Handler {
                 Ok((current, view)) => {
                     whole.ttl = whole.ttl.min(self.ttl(current.until));
                     whole.lack(placed, current.lack.as_ref());
-                    for tool in view.tools.iter().filter(|tool| self.leaves(placed, tool)) {
+                    for tool in view.tools.iter().filter(|tool| self.shows(placed, tool)) {
                         if owners.get(&tool.name) == Some(&placed.config.name) {
                             whole.items.push(Text::Tool(Rc::clone(tool)));
                         }
@@ -474,6 +481,11 @@ impl ServerHandler for Handler {
         if !self.leaves(placed, &tool) {
             return Err(unknown());
         }
+        if !self.shows(placed, &tool) {
+            // Not as unknown: a client that hears of it asks for the scope.
+            let text = format!("{} changes things, and this credential only reads", shown(&name));
+            return Err(ErrorData::new(ErrorCode(INSUFFICIENT_SCOPE), text, None));
+        }
         // A task's headers were checked when it began.
         if self.is_modern() && !self.is_task {
             self.check_mirrors(placed, &tool, request.arguments.as_ref())?;
@@ -489,6 +501,7 @@ impl ServerHandler for Handler {
         let arguments = placed.fence.pin(&tool.schema, arguments)?;
         let (changed, background) = (visit.changed.clone(), Background::new(task.is_some()));
         let name = tool.inner.clone();
+        self.caller.borrow_mut().toolset = Some(placed.config.name.clone());
         let call = Call { name, arguments, visit, background: background.clone() };
         let outcome = background.run(placed.toolset.call(call)).await;
         self.tell(&changed).await;

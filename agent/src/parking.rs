@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use rmcp::model::{RequestStateCodec, SealOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::{Error, Millis, database::Database, limits};
+use shared::{Error, Millis, database::Database, hop::Stop, limits};
 use std::{
     cell::{OnceCell, RefCell},
     collections::{BTreeMap, VecDeque},
@@ -115,6 +115,17 @@ impl Parking {
         let now = self.platform.now();
         let mut parked = self.parked.borrow_mut();
         let (over, good) = std::mem::take(&mut *parked).into_iter().partition(|p| p.until < now);
+        *parked = good;
+        drop(parked);
+        let over: VecDeque<Parked> = over;
+        drop(over);
+    }
+
+    /// Lets go of calls that end.
+    pub fn stop(&self, stop: &Stop) {
+        let mut parked = self.parked.borrow_mut();
+        let all = std::mem::take(&mut *parked);
+        let (over, good) = all.into_iter().partition(|parked| parked.work.is_of(stop));
         *parked = good;
         drop(parked);
         let over: VecDeque<Parked> = over;

@@ -65,6 +65,7 @@ pub async fn reply(
     let first = match first(&mut talk, platform.as_ref()).await {
         First::Said(Said::Reply { text, error }) => {
             let status = match error {
+                Some(code) if code == i64::from(hop::INSUFFICIENT_SCOPE) => 403,
                 Some(code) if talk.is_modern() => hop::modern_status(code),
                 _ => 200,
             };

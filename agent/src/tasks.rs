@@ -196,6 +196,19 @@ impl Tasks {
         Ok(true)
     }
 
+    /// Stops every task that is not over.
+    ///
+    /// # Errors
+    /// Internal ones.
+    pub fn end(&self) -> Result<(), Error> {
+        let now = self.platform.now();
+        for id in self.store.open()? {
+            self.store.finish(&id, TaskStatus::Cancelled, None, now)?;
+            self.stop(&id);
+        }
+        Ok(())
+    }
+
     /// Does what is due, and says when it wants to be woken next.
     ///
     /// # Errors
@@ -274,6 +287,7 @@ impl Tasks {
             began: self.platform.now(),
             // Whoever began it could see the tool, and its headers were checked then.
             options: Options::default(),
+            is_read_only: false,
             mirrors: Vec::new(),
             depth: self.key.scope.depth(),
             verbatim: Verbatim::default(),

@@ -42,13 +42,17 @@ pub struct Caller {
     pub credential: Credential,
     /// How much that allows.
     pub access: Access,
+    /// The path of the scope that whoever gave it narrowed it to, where that is narrower than what
+    /// it is good for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowed: Option<String>,
 }
 
 impl Caller {
     /// Who has a key of the deployment's own configuration.
     #[must_use]
     pub const fn fixed() -> Self {
-        Self { credential: Credential::Static, access: Access::Write }
+        Self { credential: Credential::Static, access: Access::Write, narrowed: None }
     }
 
     /// The line that tells it. Nothing at all says what is said most: [`Self::fixed`].
@@ -90,8 +94,9 @@ mod tests {
         fn a_caller_is_told_in_one_line(
             credential in credential(),
             access in prop_oneof![Just(Access::Read), Just(Access::Write)],
+            narrowed in any::<Option<String>>(),
         ) {
-            let caller = Caller { credential, access };
+            let caller = Caller { credential, access, narrowed };
             prop_assert!(!caller.line().contains('\n'));
             prop_assert_eq!(Caller::read(&caller.line()), Some(caller));
         }

@@ -1,9 +1,15 @@
-//! A credential → a user, or a challenge. Static keys for now, each known by its SHA-256 only.
-//! It must not know scopes or messages; whoever calls it names the object by what it answers.
+//! A credential → a user and what it allows, or a challenge. Whether it is good where it came is known
+//! before any object is chosen. Static keys are known by their SHA-256 only. It must not know messages,
+//! nor how a token's signature or storage is looked at.
 
 use crate::refusal::Refusal;
+use identity::{
+    caller::{Access, Caller, Credential},
+    key,
+};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use shared::{UserId, limits};
+use shared::{Millis, Scope, UserId, config::Level, limits};
 use std::collections::HashMap;
 
 /// Who is calling, proven.
@@ -11,6 +17,118 @@ use std::collections::HashMap;
 pub struct Identity {
     /// The user, and so the McpRouter.
     pub user: UserId,
+    /// What let them in.
+    pub caller: Caller,
+}
+
+/// Scopes of tokens, by what they allow.
+pub const SCOPES: [(&str, Access); 2] = [("mcp:read", Access::Read), ("mcp:write", Access::Write)];
+
+/// What a token was found to say: one of ours, or of an authorization server that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Whose it is.
+    pub user: UserId,
+    /// What it is, for its user.
+    pub credential: Credential,
+    /// The resource that it was issued for (RFC 8707): the address of a scope.
+    pub audience: String,
+    /// The path of a narrower scope that its user left of that.
+    pub narrowed: Option<String>,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// From when on it is good no more.
+    pub expires: Millis,
+}
+
+/// Where and when a credential is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Scheme and authority that the deployment is known by.
+    pub origin: &'a str,
+    /// The scope of the address.
+    pub scope: &'a Scope,
+    /// The levels of a scope.
+    pub levels: &'a [Level],
+    /// The time.
+    pub now: Millis,
+}
+
+impl Shown<'_> {
+    /// Whether a path is that of this scope or of a wider one, letter by letter.
+    fn is_covered_by(&self, path: &str) -> bool {
+        let wider = Scope::parse_path(path, self.levels);
+        wider.is_ok_and(|wider| self.scope.is_within(&wider) && wider.to_string() == path)
+    }
+}
+
+impl Identity {
+    /// Who holds a personal key, if it is good here and now. Elsewhere it is as good as unknown.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`].
+    pub fn of_key(grant: &key::Grant, shown: Shown<'_>) -> Result<Self, Refusal> {
+        if !grant.is_good(shown.now) || !shown.is_covered_by(&grant.scope) {
+            return Err(Refusal::Unauthenticated);
+        }
+        let credential = Credential::Key(grant.id.clone());
+        let caller = Caller { credential, access: grant.access, narrowed: None };
+        Ok(Self { user: grant.user.clone(), caller })
+    }
+
+    /// Who holds a token, if it is good here and now: the audience is this address or a wider one
+    /// (RFC 8707, 2; MCP authorization: tokens for other resources must be rejected).
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`], and [`Refusal::InsufficientScope`] where it allows nothing.
+    pub fn of_token(token: Token, shown: Shown<'_>) -> Result<Self, Refusal> {
+        let path = token.audience.strip_prefix(shown.origin);
+        if token.expires <= shown.now || !path.is_some_and(|path| shown.is_covered_by(path)) {
+            return Err(Refusal::Unauthenticated);
+        }
+        let of = |scope: &String| SCOPES.iter().find(|(name, _)| name == scope);
+        let access = token.scopes.iter().filter_map(of).map(|(_, access)| *access).max();
+        let access = access.ok_or(Refusal::InsufficientScope)?;
+        let caller = Caller { credential: token.credential, access, narrowed: token.narrowed };
+        Ok(Self { user: token.user, caller })
+    }
+}
+
+/// The challenge to whoever shows no credential, a bad one, or one of too little (RFC 6750, 3; RFC 9728,
+/// 5.1). `metadata` is where the resource says how to get one.
+#[must_use]
+pub fn challenge(error: Option<&str>, metadata: Option<&str>) -> String {
+    let mut parts = Vec::new();
+    if let Some(error) = error {
+        parts.push(format!("error=\"{error}\""));
+    }
+    if let Some(metadata) = metadata {
+        let scopes = SCOPES.map(|(name, _)| name).join(" ");
+        parts.push(format!("scope=\"{scopes}\""));
+        parts.push(format!("resource_metadata=\"{metadata}\""));
+    }
+    match parts.is_empty() {
+        true => "Bearer".to_owned(),
+        false => format!("Bearer {}", parts.join(", ")),
+    }
+}
+
+/// Where the metadata of a resource is, after the origin (RFC 9728, 3.1).
+pub const METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// The metadata of the resource at a scope (RFC 9728, 2).
+#[must_use]
+pub fn metadata(origin: &str, scope: &Scope, issuers: &[String]) -> String {
+    let mut servers = vec![origin.to_owned()];
+    servers.extend(issuers.iter().cloned());
+    json!({
+        "resource": format!("{origin}{scope}"),
+        "resource_name": "Signalbox",
+        "authorization_servers": servers,
+        "scopes_supported": SCOPES.map(|(name, _)| name),
+        "bearer_methods_supported": ["header"],
+    })
+    .to_string()
 }
 
 /// The credentials a deployment knows.
@@ -93,12 +211,14 @@ impl Keys {
                 self.issued.get(&hash).or_else(development)
             }),
         };
-        user.map(|user| Identity { user: user.clone() }).ok_or(Refusal::Unauthenticated)
+        let user = user.ok_or(Refusal::Unauthenticated)?;
+        Ok(Identity { user: user.clone(), caller: Caller::fixed() })
     }
 }
 
 /// The token of a bearer credential (RFC 6750; the scheme is case-insensitive).
-fn bearer(value: &str) -> Option<&str> {
+#[must_use]
+pub fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
@@ -163,6 +283,87 @@ mod tests {
         check(Some("Bearer secret"), true, Some("carol@x"));
         check(Some("Bearer secret"), false, Some("carol@x"));
         check(None, true, Some("dev"));
+    }
+
+    fn shown<'a>(scope: &'a Scope, levels: &'a [Level]) -> Shown<'a> {
+        Shown { origin: "https://x.test", scope, levels, now: Millis(10) }
+    }
+
+    #[test]
+    fn a_token_is_good_at_its_audience_and_below() {
+        let levels = shared::config::default_levels();
+        let token = |audience: &str, scopes: &[&str], expires| Token {
+            user: UserId::parse("u").unwrap(),
+            credential: Credential::External { client: None },
+            audience: audience.to_owned(),
+            narrowed: None,
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            expires: Millis(expires),
+        };
+        let check = |path: &str, token: Token| {
+            let scope = Scope::parse_path(path, &levels).unwrap();
+            Identity::of_token(token, shown(&scope, &levels)).map(|found| found.caller.access)
+        };
+        let write = ["mcp:read", "mcp:write"];
+        let acme = "https://x.test/mcp/acme";
+        assert_eq!(check("/mcp/acme", token(acme, &write, 11)), Ok(Access::Write));
+        assert_eq!(check("/mcp/acme/web", token(acme, &["mcp:read"], 11)), Ok(Access::Read));
+        assert_eq!(check("/mcp/acme", token("https://x.test/mcp", &write, 11)), Ok(Access::Write));
+        let nobody = Err(Refusal::Unauthenticated);
+        assert_eq!(check("/mcp/acme", token(acme, &write, 10)), nobody);
+        for path in ["/mcp", "/mcp/other", "/mcp/acme-2", "/mcp/other/acme"] {
+            assert_eq!(check(path, token(acme, &write, 11)), nobody, "{path}");
+        }
+        for audience in [
+            "https://y.test/mcp/acme",
+            "https://x.test",
+            "https://x.test/",
+            "https://x.test/mcp/acme/",
+            "https://x.test/mcp/acme?a=b",
+            "https://x.test:443/mcp/acme",
+            "http://x.test/mcp/acme",
+            "https://x.testmcp/acme",
+            "",
+        ] {
+            assert_eq!(check("/mcp/acme", token(audience, &write, 11)), nobody, "{audience}");
+        }
+        let little = token(acme, &["openid"], 11);
+        assert_eq!(check("/mcp/acme", little), Err(Refusal::InsufficientScope));
+    }
+
+    #[test]
+    fn a_key_is_good_at_its_scope_and_below() {
+        let levels = shared::config::default_levels();
+        let grant = |expires| key::Grant {
+            id: "k".to_owned(),
+            user: UserId::parse("u").unwrap(),
+            scope: "/mcp/acme".to_owned(),
+            access: Access::Read,
+            expires,
+        };
+        let check = |path: &str, expires| {
+            let scope = Scope::parse_path(path, &levels).unwrap();
+            Identity::of_key(&grant(expires), shown(&scope, &levels)).is_ok()
+        };
+        assert!(check("/mcp/acme", None) && check("/mcp/acme/web", Some(Millis(11))));
+        assert!(!check("/mcp", None) && !check("/mcp/b", None));
+        assert!(!check("/mcp/acme", Some(Millis(10))));
+    }
+
+    #[test]
+    fn a_challenge_says_where_a_credential_is_had() {
+        assert_eq!(challenge(None, None), "Bearer");
+        assert_eq!(challenge(Some("invalid_token"), None), "Bearer error=\"invalid_token\"");
+        assert_eq!(
+            challenge(None, Some("https://x.test/m")),
+            "Bearer scope=\"mcp:read mcp:write\", resource_metadata=\"https://x.test/m\""
+        );
+        let levels = shared::config::default_levels();
+        let scope = Scope::parse_path("/mcp/acme", &levels).unwrap();
+        let document = metadata("https://x.test", &scope, &["https://idp.test".to_owned()]);
+        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(document["resource"], "https://x.test/mcp/acme");
+        assert_eq!(document["authorization_servers"][1], "https://idp.test");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod edge;
 mod entry;
 mod object;
 mod pages;
+mod proven;
 mod world;
 
 pub use object::McpRouter;

@@ -10,15 +10,15 @@ use shared::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::HashSet,
+    collections::HashMap,
 };
 
 /// The contexts of one user.
 #[derive(Debug)]
 pub struct Contexts<D> {
     database: D,
-    /// Those that are known to be there.
-    known: RefCell<HashSet<Scope>>,
+    /// Those that are known to be there, and when each was entered last.
+    known: RefCell<HashMap<Scope, Millis>>,
     /// How many there are; unknown until one is new, or while there is no table.
     count: Cell<Option<usize>>,
 }
@@ -37,13 +37,14 @@ impl<D: Database> Contexts<D> {
     /// # Errors
     /// [`Kind::Limit`] for one too many, and the database's own.
     pub fn enter(&self, scope: &Scope, now: Millis) -> Result<(), Error> {
-        if self.known.borrow().contains(scope) {
+        if let Some(last) = self.known.borrow_mut().get_mut(scope) {
+            *last = now;
             return Ok(());
         }
         if !self.is_stored(scope)? {
             self.store(scope, now)?;
         }
-        self.known.borrow_mut().insert(scope.clone());
+        self.known.borrow_mut().insert(scope.clone(), now);
         Ok(())
     }
 
@@ -102,6 +103,17 @@ impl<D: Database> Contexts<D> {
             row.text(0).map(|path| Scope::parse_path(path, levels).ok()).transpose()
         };
         rows.iter().filter_map(read).collect()
+    }
+
+    /// Every context that was entered, the last one first as far as memory goes.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn latest_first(&self, levels: &[Level]) -> Result<Vec<Scope>, Error> {
+        let mut all = self.within(&Scope::default(), levels)?;
+        let known = self.known.borrow();
+        all.sort_by_key(|scope| std::cmp::Reverse(known.get(scope).copied()));
+        Ok(all)
     }
 }
 

@@ -8,6 +8,7 @@
 //! without the prefix. What comes after is the body. `cloudflare/edge.js` writes it.
 
 use crate::http::Incoming;
+use identity::caller::Caller;
 
 /// The headers that a router looks at, in order.
 pub const HEADERS: [&str; 7] = [
@@ -27,6 +28,8 @@ pub struct Handover<'a> {
     pub method: &'a str,
     /// Its address.
     pub url: &'a str,
+    /// What it proved.
+    pub caller: Caller,
     /// The rest.
     pub incoming: Incoming,
 }
@@ -42,6 +45,7 @@ impl<'a> Handover<'a> {
             Some(line)
         };
         let (method, url) = (line()?, line()?);
+        let caller = Caller::read(line()?)?;
         let mut header = || line().map(|line| line.strip_prefix('=').map(ToOwned::to_owned));
         let incoming = Incoming {
             accept: header()?,
@@ -60,13 +64,14 @@ impl<'a> Handover<'a> {
             mirrors.push((name.to_owned(), value.to_owned()));
         }
         let incoming = Incoming { mirrors, body: rest.to_owned(), ..incoming };
-        Some(Self { method, url, incoming })
+        Some(Self { method, url, caller, incoming })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use identity::caller::Credential;
     use proptest::prelude::*;
 
     /// As `edge.js` does.
@@ -87,6 +92,7 @@ mod tests {
             None => String::new(),
         };
         let mut lines = vec![handover.method.to_owned(), handover.url.to_owned()];
+        lines.push(handover.caller.line());
         lines.extend(headers.map(header));
         lines.push(incoming.mirrors.len().to_string());
         lines.extend(incoming.mirrors.iter().map(|(name, value)| format!("{name}={value}")));
@@ -97,7 +103,7 @@ mod tests {
     #[test]
     fn each_header_is_where_its_name_is() {
         let headers = HEADERS.map(|name| format!("={name}\n")).concat();
-        let text = format!("GET\nhttps://x.test/mcp\n{headers}0\n");
+        let text = format!("GET\nhttps://x.test/mcp\n\n{headers}0\n");
         let incoming = Handover::read(&text).unwrap().incoming;
         for (value, name) in [
             (incoming.accept, "accept"),
@@ -121,6 +127,10 @@ mod tests {
         fn what_is_handed_over_arrives(
             url in "[^\r\n]{0,20}",
             values in proptest::collection::vec(value(), 7),
+            caller in prop_oneof![
+                Just(Caller::fixed()),
+                any::<String>().prop_map(|id| Caller { credential: Credential::Key(id), ..Caller::fixed() }),
+            ],
             mirrors in proptest::collection::vec(("[^=\r\n]{0,9}", "[^\r\n]{0,9}"), 0..4),
             body in any::<String>(),
         ) {
@@ -130,7 +140,7 @@ mod tests {
                 accept, content_type, session, revision, mcp_method, mcp_name, last_event,
                 mirrors, body,
             };
-            let handover = Handover { method: "POST", url: &url, incoming };
+            let handover = Handover { method: "POST", url: &url, caller, incoming };
             let text = write(&handover);
             prop_assert_eq!(Handover::read(&text), Some(handover));
         }

@@ -2,6 +2,7 @@
 //! a body is looked at. It must not know MCP messages, nor the platform's requests.
 
 use crate::{query::Query, refusal::Refusal};
+use identity::caller::Caller;
 use shared::{Scope, config::Level, hop::Options, limits, scope::ScopeError};
 use std::borrow::Cow;
 
@@ -93,6 +94,27 @@ impl Address {
         let Query { options, session } = Query::parse(url)?;
         let door = door.unwrap_or(Door::Messages { session });
         Ok(Self { door, scope, options })
+    }
+}
+
+impl Address {
+    /// The address as a credential is good for it: one that was narrowed works as if it had come to
+    /// the narrower address. What is no place inside of this one is none.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] for a credential that is good elsewhere only.
+    pub fn narrowed(self, caller: &Caller, levels: &[Level]) -> Result<Self, Refusal> {
+        let Some(path) = &caller.narrowed else {
+            return Ok(self);
+        };
+        let bound = Scope::parse_path(path, levels).map_err(|_| Refusal::Unauthenticated)?;
+        if self.scope.is_within(&bound) {
+            Ok(self)
+        } else if bound.is_within(&self.scope) {
+            Ok(Self { scope: bound, ..self })
+        } else {
+            Err(Refusal::Unauthenticated)
+        }
     }
 }
 

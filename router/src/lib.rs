@@ -20,6 +20,10 @@
 //! - [`calls`]: the requests of sessions that are running now
 //! - [`access`]: whether a user may enter a scope, as far as it is known
 //! - [`contexts`]: which contexts a user has entered
+//! - [`barred`]: what is not answered any more
+//! - [`keys`]: personal keys, as they are kept
+//! - [`clients`]: the client programs of a user
+//! - [`holders`]: who holds the streams that only wait
 //! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
@@ -61,6 +65,14 @@ pub mod calls;
 pub mod access;
 
 pub mod contexts;
+
+pub mod barred;
+
+pub mod keys;
+
+pub mod clients;
+
+pub mod holders;
 
 pub mod spread;
 

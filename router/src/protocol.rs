@@ -85,6 +85,8 @@ struct Meta<'a> {
     capabilities: Option<&'a RawValue>,
     #[serde(rename = "io.modelcontextprotocol/logLevel", borrow)]
     level: Option<&'a RawValue>,
+    #[serde(rename = "io.modelcontextprotocol/clientInfo", borrow)]
+    client: Option<&'a RawValue>,
 }
 
 fn meta<'a>(params: &Params<'a>) -> Option<Meta<'a>> {
@@ -111,12 +113,16 @@ pub fn era(incoming: &Incoming, method: &str, params: &Params<'_>) -> Era {
     if modern { Era::Modern } else { Era::Handshake }
 }
 
-/// Checks a modern request: `_meta`, then the headers against the body.
+/// Checks a modern request: `_meta`, then the headers against the body. Returns what the client says
+/// of itself, where it says anything.
 ///
 /// # Errors
 /// -32602 for `_meta`, -32020 for a header that is missing or contradicts the body, -32022 for a
 /// revision that is not served; all with HTTP 400.
-pub fn check_modern(incoming: &Incoming, request: &Request<'_>) -> Result<(), Refusal> {
+pub fn check_modern<'a>(
+    incoming: &Incoming,
+    request: &Request<'a>,
+) -> Result<Option<&'a RawValue>, Refusal> {
     let meta = meta(&request.params).unwrap_or_default();
     let lacking = |key: &str| {
         Refusal::InvalidMeta(format!("params._meta must have io.modelcontextprotocol/{key}"))
@@ -138,9 +144,10 @@ pub fn check_modern(incoming: &Incoming, request: &Request<'_>) -> Result<(), Re
         "tools/call" | "prompts/get" => params.name,
         "resources/read" => params.uri,
         "tasks/get" | "tasks/update" | "tasks/cancel" => params.task,
-        _ => return Ok(()),
+        _ => return Ok(meta.client),
     };
-    check_mirror("Mcp-Name", incoming.mcp_name.as_deref(), text(name).as_deref())
+    check_mirror("Mcp-Name", incoming.mcp_name.as_deref(), text(name).as_deref())?;
+    Ok(meta.client)
 }
 
 fn check_revision_header(header: Option<&str>, stated: &str) -> Result<(), Refusal> {
@@ -255,7 +262,7 @@ mod tests {
         let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
         let era = era(incoming, &request.method, &request.params);
         let checked = match era {
-            Era::Modern => check_modern(incoming, &request),
+            Era::Modern => check_modern(incoming, &request).map(drop),
             Era::Handshake => check_handshake(incoming),
         };
         let got = checked.map(|()| era).map_err(|refusal| {

@@ -216,7 +216,7 @@ mod tests {
         ) {
             let trimmed = |name: &String| name.trim() == name;
             prop_assume!(tools.iter().flatten().all(trimmed));
-            let options = Options { tools, toolsets: None, read_only };
+            let options = Options { tools, read_only, ..Options::default() };
             prop_assert_eq!(parse(&format!("?x{}", tail(&options))).unwrap().options, options);
         }
 

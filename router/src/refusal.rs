@@ -1,7 +1,7 @@
 //! Every way in which the edge refuses a request, and the one table to what the client is told:
 //! HTTP status, JSON-RPC code, text, data. It must not know how a rule was checked.
 
-use crate::http::Reply;
+use crate::{auth::challenge, http::Reply};
 use serde_json::{Value, json, value::RawValue};
 use shared::{Error, error::shown, hop, limits};
 
@@ -33,6 +33,12 @@ pub enum Refusal {
     /// No credential, or none that is valid.
     #[error("send a valid key as `Authorization: Bearer <key>`")]
     Unauthenticated,
+    /// A credential that allows nothing here.
+    #[error("this credential allows nothing here: it needs the scope mcp:read or mcp:write")]
+    InsufficientScope,
+    /// The user, or whoever may, has blocked it.
+    #[error("{0}; on your account's page you can end that")]
+    Blocked(String),
     /// The body is too large.
     #[error("a request body has at most {} bytes", limits::BODY_BYTES_MAX)]
     TooLarge,
@@ -92,7 +98,8 @@ impl Refusal {
             Self::NoSuchContext(_) => (if modern { 404 } else { 200 }, -32001),
             Self::BadScope(_) | Self::BadQuery(_) => (400, -32600),
             Self::MethodNotAllowed(_) => (405, -32600),
-            Self::ForeignOrigin | Self::ForeignHost => (403, -32001),
+            Self::ForeignOrigin | Self::ForeignHost | Self::Blocked(_) => (403, -32001),
+            Self::InsufficientScope => (403, hop::INSUFFICIENT_SCOPE as i64),
             Self::Unauthenticated => (401, -32001),
             Self::TooLarge => (413, -32600),
             Self::NotAcceptable | Self::StreamNotAcceptable => (406, -32600),
@@ -136,7 +143,11 @@ impl Refusal {
         let id = id.map(|id| format!("\"id\":{},", id.get())).unwrap_or_default();
         let reply = Reply::json(status, format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}"));
         match self {
+            // The entry says where a credential is had, where it knows.
             Self::Unauthenticated => reply.with_header("www-authenticate", "Bearer"),
+            Self::InsufficientScope => {
+                reply.with_header("www-authenticate", &challenge(Some("insufficient_scope"), None))
+            }
             Self::MethodNotAllowed(methods) => reply.with_header("allow", methods),
             Self::Below(error) if error.kind.row().retry => reply.with_header("retry-after", "1"),
             _ => reply,

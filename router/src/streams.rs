@@ -18,6 +18,12 @@ use std::{cell::Cell, collections::BTreeMap, fmt};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(i64);
 
+impl From<StreamId> for Value {
+    fn from(stream: StreamId) -> Self {
+        Self::Integer(stream.0)
+    }
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

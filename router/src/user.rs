@@ -7,9 +7,13 @@
 //! - [`streaming`]: what is said on streams, and who is connected to them
 //! - [`entering`]: who may enter a scope
 //! - [`listening`]: who listens, told to the Agents
+//! - [`account`]: what a user's own page shows and ends, and who is let in by it
+//! - [`stopping`]: the end of what runs, when a user ends it
 //! - [`reconfigured`]: another configuration, told to clients
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
+
+mod account;
 
 mod batch;
 
@@ -23,17 +27,23 @@ mod reconfigured;
 
 mod spreading;
 
+mod stopping;
+
 mod streaming;
 
 pub use streaming::{Attached, Events};
 
 use crate::{
     access::{Accesses, least_depth},
+    barred::Barred,
     calls::{Call, Calls, Running},
+    clients::{Clients, Info},
     configured::Configured,
     contexts::Contexts,
+    holders::Holders,
     http::{Address, Door, Incoming, Method, Reply},
     interest::of_filter,
+    keys::Keys,
     lines::lines,
     message::{Body, Message, Request, Unreadable},
     plan::{Note, Opening, Place, Plan, note, plan},
@@ -46,13 +56,19 @@ use crate::{
     world::{Form, World},
 };
 use entering::Checks;
+use identity::{
+    caller::{Access, Caller},
+    keyring::KeyRing,
+};
 use listening::Telling;
 use serde_json::value::RawValue;
 use shared::{
     AgentKey, Error, Kind, Millis, Scope, SessionId, UserId,
     config::Config,
     database::{Database, has_table},
-    hop::{CallId, Hop, NotesAnswer, NotesHop, Options, Peer, Word, WordHop},
+    hop::{
+        CallId, Holder, Hop, MODERN_REVISION, NotesAnswer, NotesHop, Options, Peer, Word, WordHop,
+    },
     notes,
 };
 use std::{borrow::Cow, cell::Cell, rc::Rc};
@@ -136,6 +152,14 @@ pub struct User<D> {
     telling: Telling,
     configured: Configured<Rc<D>>,
     contexts: Contexts<Rc<D>>,
+    /// The deployment's own keys, where it has any.
+    ring: Option<KeyRing>,
+    barred: Barred<Rc<D>>,
+    keys: Keys<Rc<D>>,
+    clients: Clients<Rc<D>>,
+    holders: Holders<Rc<D>>,
+    /// When the last request was counted.
+    counted: Cell<Millis>,
     notes: notes::Store<Rc<D>>,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
@@ -163,12 +187,15 @@ struct Visit<'a> {
     scope: &'a Scope,
     options: &'a Options,
     incoming: &'a Incoming,
+    caller: &'a Caller,
+    /// Who asks, as far as that is known by now.
+    holder: &'a Holder,
     moment: &'a Moment,
 }
 
 impl<D: Database + 'static> User<D> {
     /// A user over their database.
-    pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>) -> Self {
+    pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>, ring: Option<KeyRing>) -> Self {
         Self {
             verified_depth: least_depth(&config),
             accesses: Accesses::new(Rc::clone(&database)),
@@ -176,6 +203,12 @@ impl<D: Database + 'static> User<D> {
             interest_matters: crate::interest::matters(&config),
             telling: Telling::default(),
             contexts: Contexts::new(Rc::clone(&database)),
+            ring,
+            barred: Barred::new(Rc::clone(&database)),
+            keys: Keys::new(Rc::clone(&database)),
+            clients: Clients::new(Rc::clone(&database)),
+            holders: Holders::new(Rc::clone(&database)),
+            counted: Cell::default(),
             configured: Configured::new(Rc::clone(&database), Rc::clone(&config)),
             config,
             id,
@@ -196,9 +229,14 @@ impl<D: Database + 'static> User<D> {
         method: Method,
         address: &Address,
         incoming: &Incoming,
+        caller: &Caller,
         moment: Moment,
     ) -> Outgoing<W::Response> {
         let Address { scope, options, .. } = address;
+        let good = self.check_credential(caller, moment.now);
+        if let Err(refusal) = good.and_then(|()| self.check_scope(scope)) {
+            return Outgoing::taken(Err(refusal));
+        }
         let entered = self.enter(world.as_ref(), scope).await;
         if let Err(refusal) = entered.and_then(|()| query::check(options, &self.config)) {
             return Outgoing::taken(Err(refusal));
@@ -206,7 +244,8 @@ impl<D: Database + 'static> User<D> {
         if let Err(error) = self.look_at_config(world.as_ref()) {
             world.log(&error);
         }
-        let visit = Visit { scope, options, incoming, moment: &moment };
+        let holder = &Holder::default();
+        let visit = Visit { scope, options, incoming, caller, holder, moment: &moment };
         match (&address.door, method) {
             (Door::Mcp, Method::Post) => self.post(world, visit).await,
             (Door::Mcp, Method::Delete) => {
@@ -243,6 +282,25 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
+    /// Lets a request of a session in: who asks was said when it began.
+    fn admit_session<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        visit: Visit<'_>,
+        session: &Session,
+    ) -> Result<Holder, Refusal> {
+        let info = Info::of_initialize(&session.client);
+        self.admit(world, visit, &info, &session.revision)
+    }
+
+    /// Notes who holds a stream that waits.
+    fn keep_holder(&self, event: EventId, holder: &Holder) -> Result<(), Error> {
+        match holder.is_nobody() {
+            true => Ok(()),
+            false => self.holders.keep(event.stream, holder),
+        }
+    }
+
     async fn message<W: World>(
         self: &Rc<Self>,
         world: &Rc<W>,
@@ -276,17 +334,25 @@ impl<D: Database + 'static> User<D> {
         request: &Request<'_>,
         era: Era,
     ) -> Result<Outgoing<W::Response>, Refusal> {
-        let session = match era {
+        let (session, holder) = match era {
             Era::Modern => {
-                protocol::check_modern(visit.incoming, request)?;
-                None
+                let info = Info::read(protocol::check_modern(visit.incoming, request)?);
+                (None, self.admit(world, visit, &info, MODERN_REVISION)?)
             }
             Era::Handshake => {
                 protocol::check_handshake(visit.incoming)?;
                 let begins = request.method == "initialize" && visit.incoming.session.is_none();
-                if begins { None } else { Some(self.session(visit)?) }
+                if begins {
+                    let info = request.raw_params.map(Info::of_initialize).unwrap_or_default();
+                    (None, self.admit(world, visit, &info, "")?)
+                } else {
+                    let session = self.session(visit)?;
+                    let holder = self.admit_session(world, visit, &session)?;
+                    (Some(session), holder)
+                }
             }
         };
+        let visit = Visit { holder: &holder, ..visit };
         let call = visit.moment.call(0);
         match self.planned(world, visit, session.as_ref(), request, era, &call).await? {
             Planned::Done(outgoing) => Ok(outgoing),
@@ -327,12 +393,14 @@ impl<D: Database + 'static> User<D> {
                 self.before_interest_changes()?;
                 let scopes = of_filter(&self.config, visit.scope, &filter);
                 let event = self.hear(world, visit.scope, request.id, filter)?;
+                self.keep_holder(event, visit.holder)?;
                 // Once it is acknowledged nothing is missed.
                 self.tell_interest(world, scopes).await;
                 Ok(Planned::Done(Outgoing::Listen(event)))
             }
             Plan::Forward(key, peer) => {
                 if key.scope != *visit.scope {
+                    self.check_scope(&key.scope)?;
                     self.enter_named(world.as_ref(), &key.scope).await?;
                 }
                 self.contexts.enter(&key.scope, visit.moment.now)?;
@@ -577,7 +645,10 @@ impl<D: Database + 'static> User<D> {
         message: &RawValue,
         is_part: bool,
     ) -> Result<String, Error> {
-        let Visit { scope, incoming, options, .. } = visit;
+        let Visit { scope, incoming, options, caller, holder, .. } = visit;
+        // A session that began with less never gets more.
+        let mut options = session.map_or_else(|| options.clone(), |s| s.options.and(options));
+        options.blocked = self.barred.all()?.toolsets();
         let hop = Hop {
             key: key.clone(),
             peer,
@@ -585,8 +656,9 @@ impl<D: Database + 'static> User<D> {
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
             is_part,
-            // A session that began with less never gets more.
-            options: session.map_or_else(|| options.clone(), |s| s.options.and(options)),
+            options,
+            is_read_only: caller.access < Access::Write,
+            holder: holder.clone(),
             mirrors: incoming.mirrors.clone(),
             depth: scope.depth(),
             message,

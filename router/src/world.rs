@@ -49,6 +49,9 @@ pub trait World: 'static {
     /// Tells an Agent what anybody wants to hear of.
     fn interest(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<(), Error>>;
 
+    /// Has an Agent end what a user has ended.
+    fn stop(&self, key: &AgentKey, hop: String) -> impl Future<Output = Result<(), Error>>;
+
     /// Whether a response has HTTP status 200.
     fn is_ok(response: &Self::Response) -> bool;
 

@@ -74,6 +74,17 @@ impl Row {
             _ => Err(Error::internal(format!("column {column} is no integer"))),
         }
     }
+
+    /// The integer in a column that may have none.
+    ///
+    /// # Errors
+    /// An internal error if there is something else.
+    pub fn optional_integer(&self, column: usize) -> Result<Option<i64>, Error> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.integer(column).map(Some),
+        }
+    }
 }
 
 /// One object's own database.

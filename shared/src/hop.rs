@@ -29,6 +29,9 @@ pub const VERIFY_URL: &str = "https://agent/hop/verify";
 /// Path of an [`InterestHop`], on an Agent. 204 once it is known.
 pub const INTEREST_URL: &str = "https://agent/hop/interest";
 
+/// Path of a [`StopHop`], on an Agent. 204 once what it names has ended.
+pub const STOP_URL: &str = "https://agent/hop/stop";
+
 /// Path of an `AgentKey`, on an Agent: 200 with everything that it serves and does not serve, and
 /// why, for the operator. No object asks for it.
 pub const EFFECTIVE_URL: &str = "https://agent/hop/effective";
@@ -79,6 +82,12 @@ pub struct Hop<'a> {
     /// What the URL's query leaves of the tools.
     #[serde(default, skip_serializing_if = "Options::is_empty")]
     pub options: Options,
+    /// Whether the credential is good for tools only that say they only read.
+    #[serde(default)]
+    pub is_read_only: bool,
+    /// Who asks, for whoever ends what runs.
+    #[serde(default, skip_serializing_if = "Holder::is_nobody")]
+    pub holder: Holder,
     /// The `Mcp-Param-*` headers of a modern tool call: the name's tail in lower case, and the
     /// value as it came. Only the Agent knows which parameters are to be mirrored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -102,6 +111,9 @@ pub struct Options {
     /// `?read_only=true`: those that say they only read.
     #[serde(default)]
     pub read_only: bool,
+    /// None of these toolsets, by name: their user has blocked them. No query says this.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub blocked: BTreeSet<String>,
 }
 
 impl Options {
@@ -123,6 +135,7 @@ impl Options {
             tools: both(&self.tools, &other.tools),
             toolsets: both(&self.toolsets, &other.toolsets),
             read_only: self.read_only || other.read_only,
+            blocked: gathered(self.blocked.union(&other.blocked).cloned()),
         }
     }
 
@@ -138,8 +151,53 @@ impl Options {
     #[must_use]
     pub fn leave_toolset(&self, toolset: &str) -> bool {
         self.toolsets.as_ref().is_none_or(|toolsets| toolsets.contains(toolset))
+            && !self.blocked.contains(toolset)
     }
 }
+
+/// Who asks: what a user ends is named by these.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The client program, by the id that its user knows it by.
+    pub client: String,
+    /// The personal key or the grant that let it in, by a name that no other of either kind has.
+    pub credential: String,
+}
+
+impl Holder {
+    /// Whether nothing is known of it.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Router → Agent: something ends now, with what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopHop {
+    /// Which Agent this is meant for.
+    pub key: AgentKey,
+    /// What ends.
+    pub stop: Stop,
+}
+
+/// What can be ended in an Agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// Everything that runs, tasks too.
+    Everything,
+    /// What a client asked for.
+    Client(String),
+    /// What a personal key or a grant let in.
+    Credential(String),
+    /// What runs at a toolset.
+    Toolset(String),
+}
+
+/// The code of a JSON-RPC error that is answered with HTTP 403 in every era: the credential does not
+/// allow this call, and one with more scopes would (all revisions, authorization: insufficient scope).
+pub const INSUFFICIENT_SCOPE: i32 = -32003;
 
 /// Router → Agent: may this user enter this context?
 #[derive(Debug, Serialize, Deserialize)]

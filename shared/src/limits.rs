@@ -4,6 +4,41 @@
 /// Bytes of a request body. A larger one is refused with HTTP 413.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Things that one user may have blocked at once.
+pub const BLOCKS_MAX: usize = 200;
+
+/// How long it is kept that a grant was ended: longer than any token of it is good.
+pub const GRANT_ENDED_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Personal keys of one user.
+pub const KEYS_PER_USER_MAX: usize = 100;
+
+/// Client programs of one user of which it is known that they were here.
+pub const CLIENTS_MAX: usize = 200;
+
+/// Grants of one client that are known. Older ones are listed by the authorization server only.
+pub const GRANTS_PER_CLIENT_MAX: usize = 20;
+
+/// How long no request may come until what was counted is written. The object is awake that long
+/// after its last request anyway.
+pub const COUNTED_QUIET_MS: u64 = 5_000;
+
+/// How long what was counted may wait to be written, however many requests come.
+pub const COUNTED_MS_MAX: u64 = 60_000;
+
+/// Agents that are told at once that something ends.
+pub const STOPS_AT_ONCE: usize = 64;
+
+/// Bytes of a credential.
+pub const CREDENTIAL_BYTES_MAX: usize = 16 * 1024;
+
+/// Credentials of which an isolate knows what they are.
+pub const CREDENTIALS_CACHED_MAX: usize = 2_000;
+
+/// How long it knows that. A credential that is revoked is refused at once all the same: by its user's
+/// McpRouter, which is asked anyway.
+pub const CREDENTIAL_CACHED_MS: u64 = 5_000;
+
 /// Seconds that a user is signed in at this site's own pages.
 pub const SIGNED_IN_S: u64 = 12 * 60 * 60;
 

@@ -15,7 +15,7 @@ use rmcp::model::{
     ErrorData, GetMeta as _, InitializeRequestParams, JsonRpcMessage, ProtocolVersion,
 };
 use serde_json::{Map, Value, value::RawValue};
-use shared::{Error, limits};
+use shared::{Error, hop::Holder, limits};
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
@@ -115,7 +115,7 @@ pub(super) fn start(mut handler: Handler, call: &str) -> Result<Work, Error> {
     let (rounds, caller) = (Rc::clone(&handler.rounds), Rc::clone(&handler.caller));
     let verbatim = handler.verbatim.clone();
     let driver = Driver::start(handler, Some(client), request)?;
-    Ok(Work { driver, rounds, caller, verbatim })
+    Ok(Work { driver, rounds, caller, verbatim, holder: Holder::default() })
 }
 
 /// Runs work to its end; `None` if it was stopped. Whenever it can only wait, `waits` is told.

@@ -179,6 +179,13 @@ impl Store {
         self.run(statement, &arguments).map(|_| ())
     }
 
+    /// The tasks that are not over.
+    pub(super) fn open(&self) -> Result<Vec<String>, Error> {
+        let statement = "SELECT id FROM task WHERE status IN ('working', 'input_required')";
+        let rows = self.run(statement, &[])?;
+        rows.iter().map(|row| row.text(0).map(ToOwned::to_owned)).collect()
+    }
+
     /// The tasks that should be at work.
     pub(super) fn working(&self) -> Result<Vec<String>, Error> {
         let rows = self.run("SELECT id FROM task WHERE status = 'working'", &[])?;

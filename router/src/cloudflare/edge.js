@@ -40,9 +40,9 @@ export function hold(socket, keepAliveMs, comment, backlog) {
 
 // Hands a request over to its router: what a router looks at, as one text (see `handover.rs`).
 // Returns the router's response, null for a body that is too large, or why it broke off.
-export async function handOver(router, url, request, names, isLengthKnown, bytesMax) {
+export async function handOver(router, url, request, caller, names, isLengthKnown, bytesMax) {
   const { headers, method } = request;
-  let head = `${method}\n${request.url}\n`;
+  let head = `${method}\n${request.url}\n${caller}\n`;
   for (const name of names) {
     const value = headers.get(name);
     head += value === null ? "\n" : `=${value}\n`;

@@ -23,6 +23,7 @@ extern "C" {
         router: &Stub,
         url: &str,
         request: &Request,
+        caller: &str,
         names: &Array,
         is_length_known: bool,
         bytes_max: f64,
@@ -41,11 +42,13 @@ thread_local! {
 pub(super) async fn hand_over(
     router: &Stub,
     request: &Request,
+    caller: &str,
     is_length_known: bool,
 ) -> Result<Response, Refusal> {
     let most = limits::BODY_BYTES_MAX as f64;
-    let answer = NAMES
-        .with(|names| hand_over_with(router, REQUEST_URL, request, names, is_length_known, most));
+    let answer = NAMES.with(|names| {
+        hand_over_with(router, REQUEST_URL, request, caller, names, is_length_known, most)
+    });
     let answer = JsFuture::from(answer.map_err(unavailable)?).await.map_err(unavailable)?;
     if answer.is_null() {
         return Err(Refusal::TooLarge);

@@ -2,22 +2,25 @@
 //! McpRouter. Holds nothing but what it read of the configuration. It must not know messages or
 //! sessions.
 
-use super::{edge, pages, write};
+use super::{edge, pages, proven::proven, write};
 use crate::{
-    auth::Keys,
+    auth::{Keys, METADATA, bearer, challenge},
     cors,
-    http::{self, Admission, Admitted, Arrival, Reply, admit, check_host, list, loopback_origin},
+    http::{
+        self, Address, Admission, Admitted, Arrival, Reply, admit, check_host, list,
+        loopback_origin,
+    },
     refusal::Refusal,
 };
 use identity::keyring::KeyRing;
 use shared::{
     Error,
     cloudflare::{
-        config, failure,
+        config as read_config, failure,
         fetch::{self, Stub},
         log, queue_by_promise, variable,
     },
-    config::{Address, Config},
+    config::{self, Config},
     hop::{LISTEN_HEADER, LISTEN_URL},
 };
 use std::{cell::OnceCell, rc::Rc};
@@ -60,7 +63,7 @@ impl Deployment {
             "" => None,
             text => Some(read_origin(text)?),
         };
-        Ok(Self { config: config(env)?, keys, admission, routers, ring, origin })
+        Ok(Self { config: read_config(env)?, keys, admission, routers, ring, origin })
     }
 
     /// Scheme and authority that this deployment is known by, for a request to this URL: what the
@@ -76,7 +79,7 @@ impl Deployment {
 
 /// `ORIGIN`: `https://` and a host, perhaps a port.
 fn read_origin(text: &str) -> Result<String, Error> {
-    let address = Address::parse(text, false);
+    let address = config::Address::parse(text, false);
     match address.ok().filter(|address| address.origin == text) {
         Some(address) => Ok(address.origin),
         None => Err(Error::internal("ORIGIN: it is https:// and a host in lower case, no more")),
@@ -89,16 +92,20 @@ async fn fetch(
     env: Env,
     _context: Context,
 ) -> worker::Result<web_sys::Response> {
+    let deployment = match Deployment::of(&env) {
+        Ok(deployment) => deployment,
+        Err(error) => return refuse(&Refusal::Below(error)),
+    };
     if pages::is_page(http::path(&request.url())) {
-        return match visit(&request, &env).await {
+        return match visit(&request, &deployment, &env).await {
             Ok(response) => Ok(response),
             Err(refusal) => refuse(&refusal),
         };
     }
     let origin = request.headers().get("origin")?;
-    let response = match route(&request, origin.as_deref(), &env) {
-        Ok(Way::Router { router, is_length_known }) => {
-            match send(&router, &request, is_length_known).await {
+    let response = match route(&request, origin.as_deref(), &deployment, &env).await {
+        Ok(Way::Router { router, caller, is_length_known }) => {
+            match send(&router, &request, &caller, is_length_known).await {
                 Ok(response) => response,
                 Err(refusal) => refuse(&refusal)?,
             }
@@ -106,6 +113,10 @@ async fn fetch(
         Ok(Way::Preflight(reply)) => return write(&reply),
         Err(refusal @ (Refusal::ForeignOrigin | Refusal::ForeignHost)) => return refuse(&refusal),
         Err(refusal) => refuse(&refusal)?,
+    };
+    let response = match response.status() {
+        401 | 403 => challenged(&request, response, &deployment)?,
+        _ => response,
     };
     let Some(origin) = origin else {
         return Ok(response);
@@ -116,10 +127,37 @@ async fn fetch(
 }
 
 /// A browser asks for a page.
-async fn visit(request: &web_sys::Request, env: &Env) -> Result<web_sys::Response, Refusal> {
-    let deployment = Deployment::of(env)?;
+async fn visit(
+    request: &web_sys::Request,
+    deployment: &Deployment,
+    env: &Env,
+) -> Result<web_sys::Response, Refusal> {
     check_host(&request.url(), &deployment.admission)?;
-    pages::serve(request, &deployment, env).await
+    pages::serve(request, deployment, env).await
+}
+
+/// Says in a refusal where a credential is had that would be good.
+fn challenged(
+    request: &web_sys::Request,
+    response: web_sys::Response,
+    deployment: &Deployment,
+) -> worker::Result<web_sys::Response> {
+    let url = request.url();
+    let origin = deployment.origin_of(&url).filter(|_| deployment.ring.is_some());
+    let address = Address::parse(&url, &deployment.config.levels);
+    // Other refusals have no such header.
+    let (Some(origin), Ok(address), Some(_)) =
+        (origin, address, response.headers().get("www-authenticate")?)
+    else {
+        return Ok(response);
+    };
+    let metadata = format!("{origin}{METADATA}{}", address.scope);
+    let error = match response.status() {
+        403 => Some("insufficient_scope"),
+        _ => request.headers().get("authorization")?.map(|_| "invalid_token"),
+    };
+    let challenge = challenge(error, Some(&metadata));
+    fetch::with_headers(&response, &[("www-authenticate", &challenge)])
 }
 
 /// Where a request goes.
@@ -128,6 +166,8 @@ enum Way {
     Router {
         /// It.
         router: Stub,
+        /// What the request proved, as a line.
+        caller: String,
         /// Whether the client says how long the body is.
         is_length_known: bool,
     },
@@ -136,8 +176,12 @@ enum Way {
 }
 
 /// Decides whose request this is and finds their McpRouter.
-fn route(request: &web_sys::Request, origin: Option<&str>, env: &Env) -> Result<Way, Refusal> {
-    let deployment = Deployment::of(env)?;
+async fn route(
+    request: &web_sys::Request,
+    origin: Option<&str>,
+    deployment: &Deployment,
+    env: &Env,
+) -> Result<Way, Refusal> {
     let headers = request.headers();
     let header = |name| headers.get(name).ok().flatten();
     let (url, method) = (request.url(), request.method());
@@ -153,16 +197,24 @@ fn route(request: &web_sys::Request, origin: Option<&str>, env: &Env) -> Result<
         origin,
         content_length: length.as_deref(),
     };
-    let Admitted { loopback, .. } =
+    let Admitted { loopback, address, .. } =
         admit(&arrival, &deployment.admission, &deployment.config.levels)?;
     if let (Some(_), Some(origin)) = (announced, origin) {
         let requested = header("access-control-request-headers").unwrap_or_default();
         return Ok(Way::Preflight(cors::preflight(origin, &requested)));
     }
-    let identity = deployment.keys.identify(header("authorization").as_deref(), loopback)?;
+    let authorization = header("authorization");
+    let identity = match deployment.keys.identify(authorization.as_deref(), loopback) {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            let token = authorization.as_deref().and_then(bearer).ok_or(refusal)?;
+            proven(token, &url, &address.scope, deployment, env).await?
+        }
+    };
     let stub = deployment.routers.get_by_name(&identity.user.object_name());
     let router = stub.map_err(edge::unavailable)?.into_rpc();
-    Ok(Way::Router { router, is_length_known: length.is_some() })
+    let caller = identity.caller.line();
+    Ok(Way::Router { router, caller, is_length_known: length.is_some() })
 }
 
 /// Hands the request over, and the response back as it came, or holds the stream that the router
@@ -170,9 +222,10 @@ fn route(request: &web_sys::Request, origin: Option<&str>, env: &Env) -> Result<
 async fn send(
     router: &Stub,
     request: &web_sys::Request,
+    caller: &str,
     is_length_known: bool,
 ) -> Result<web_sys::Response, Refusal> {
-    let response = edge::hand_over(router, request, is_length_known).await?;
+    let response = edge::hand_over(router, request, caller, is_length_known).await?;
     if response.status() == 204
         && let Ok(Some(event)) = response.headers().get(LISTEN_HEADER)
     {

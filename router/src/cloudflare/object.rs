@@ -10,10 +10,13 @@ use crate::{
     streams::{EventId, forgotten_after},
     user::{Moment, Outgoing, User, owner},
 };
+use identity::{account::ACCOUNT_URL, keyring::KeyRing};
 use serde::de::DeserializeOwned;
 use shared::{
     Error, Kind, Millis, UserId,
-    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm},
+    cloudflare::{
+        Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm, variable,
+    },
     config::Config,
     hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, NOTES_URL, REQUEST_URL},
 };
@@ -130,6 +133,17 @@ impl McpRouter {
                 fetch::respond(204, &[], None)
                     .map_err(|error| failure("writing a reply", &error).into())
             }
+            ACCOUNT_URL => {
+                let hop = read_hop(request).await?;
+                let answer = opened.user.account(&opened.world, hop, random()?).await;
+                if let Err(error) = &answer {
+                    log("router", error);
+                }
+                opened.user.keep_owner()?;
+                let body = serde_json::to_string(&answer);
+                let body = body.map_err(|error| Error::internal(error.to_string()))?;
+                fetch::json(&body).map_err(|error| failure("writing an account", &error).into())
+            }
             LISTEN_URL => {
                 let response = self.connect(opened, request).await;
                 response.map_err(Refusal::Below)
@@ -143,12 +157,14 @@ impl McpRouter {
         // What comes before the body is.
         let text =
             String::from_utf8(bytes).map_err(|_| Refusal::Parse("it is not UTF-8".to_owned()))?;
-        let Handover { method, url, incoming } = Handover::read(&text)
+        let Handover { method, url, caller, incoming } = Handover::read(&text)
             .ok_or_else(|| Error::internal("the entry handed over what is no request"))?;
-        let address = Address::parse(url, &opened.config.levels)?;
+        let levels = &opened.config.levels;
+        let address = Address::parse(url, levels)?.narrowed(&caller, levels)?;
         let method = Method::parse(method)?;
         let moment = Moment::new(now(), random()?);
-        let served = opened.user.serve(&opened.world, method, &address, &incoming, moment).await;
+        let served =
+            opened.user.serve(&opened.world, method, &address, &incoming, &caller, moment).await;
         let written = match served {
             Outgoing::Own(reply) => write(&reply),
             Outgoing::Failed(reply, error) => {
@@ -233,7 +249,10 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
     let agents =
         env.durable_object("AGENT").map_err(|error| failure("the binding AGENT", &error))?;
     let config = Rc::new(config(env)?);
-    let user = Rc::new(User::new(Rc::clone(&config), user, database));
+    let ring = variable(env, "KEYRING").filter(|text| !text.is_empty());
+    let ring = ring.map(|text| KeyRing::parse(&text)).transpose();
+    let ring = ring.map_err(|error| Error::internal(error.to_string()))?;
+    let user = Rc::new(User::new(Rc::clone(&config), user, database, ring));
     let state: &JsValue = state.as_raw().as_ref();
     let state = state.clone().unchecked_into();
     Ok(Opened { config, user, world: Rc::new(Platform { agents, state }) })

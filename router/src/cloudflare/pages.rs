@@ -7,7 +7,10 @@ mod connect;
 mod login;
 
 use super::entry::Deployment;
-use crate::refusal::Refusal;
+use crate::{
+    auth::{METADATA, metadata},
+    refusal::Refusal,
+};
 use identity::{
     account::{ACCOUNT_URL, Hop, Reply, Request},
     keyring::{Fresh, KeyRing},
@@ -15,7 +18,7 @@ use identity::{
     signed::SignedIn,
 };
 use shared::{
-    Error, Kind, Millis, UserId,
+    Error, Kind, Millis, Scope, UserId,
     cloudflare::{failure, fetch, log, now, random},
     limits,
 };
@@ -70,7 +73,8 @@ pub(super) fn is_page(path: &str) -> bool {
     let at = |root: &str| {
         path.strip_prefix(root).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
     };
-    path == "/" || ["/account", "/authorize", "/connect", "/login", "/logout"].into_iter().any(at)
+    path == "/"
+        || [METADATA, "/account", "/authorize", "/connect", "/login", "/logout"].into_iter().any(at)
 }
 
 /// Answers a visit.
@@ -99,6 +103,9 @@ async fn answer(
     env: &Env,
 ) -> Result<Page, Refusal> {
     let url = request.url();
+    if let Some(path) = crate::http::path(&url).strip_prefix(METADATA) {
+        return resource(&url, path, request, deployment);
+    }
     let nothing = || Refusal::NoSuchPath("there is nothing at this address".to_owned());
     // Without keys nobody can be signed in, and without an address of its own there is no site.
     let (Some(ring), Some(origin)) = (&deployment.ring, deployment.origin_of(&url)) else {
@@ -115,6 +122,25 @@ async fn answer(
         "login" | "logout" => login::serve(&visited).await,
         _ => Err(nothing()),
     }
+}
+
+/// The metadata of a resource. What is no scope is no resource.
+fn resource(
+    url: &str,
+    path: &str,
+    request: &web_sys::Request,
+    deployment: &Deployment,
+) -> Result<Page, Refusal> {
+    let nothing = || Refusal::NoSuchPath("there is no resource at this address".to_owned());
+    let origin = deployment.origin_of(url).filter(|_| deployment.ring.is_some());
+    // Clients that look at the root look for what is at the root.
+    let path = if path.is_empty() { "/mcp" } else { path };
+    let scope = Scope::parse_path(path, &deployment.config.levels).map_err(|_| nothing())?;
+    match request.method().as_str() {
+        "GET" | "HEAD" => {}
+        _ => return Err(Refusal::MethodNotAllowed("GET")),
+    }
+    Ok(Page::document(metadata(&origin.ok_or_else(nothing)?, &scope, &[])))
 }
 
 async fn read(request: &web_sys::Request, url: &str, origin: String) -> Result<Visit, Refusal> {

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, future::LocalBoxFuture};
 use shared::{
     AgentKey, Error, Kind, Millis,
     cloudflare::{failure, fetch, log, now},
-    hop::{AGENT_URL, Access, FAILED_HEADER, INTEREST_URL, LINES, VERIFY_URL, WORD_URL},
+    hop::{AGENT_URL, Access, FAILED_HEADER, INTEREST_URL, LINES, STOP_URL, VERIFY_URL, WORD_URL},
 };
 use std::time::Duration;
 use worker::{
@@ -63,6 +63,14 @@ impl Platform {
         Ok(response)
     }
 
+    /// Tells an Agent what wants no answer.
+    async fn tell(&self, key: &AgentKey, url: &str, hop: &str) -> Result<(), Error> {
+        match self.post(key, url, hop).await?.status() {
+            204 => Ok(()),
+            status => Err(Error::internal(format!("an Agent answers with {status}"))),
+        }
+    }
+
     /// An Agent's answer, to its end.
     async fn answer(&self, key: &AgentKey, url: &str, hop: &str) -> Result<String, Error> {
         let response = self.post(key, url, hop).await?;
@@ -100,10 +108,11 @@ impl World for Platform {
     }
 
     async fn interest(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
-        match self.post(key, INTEREST_URL, &hop).await?.status() {
-            204 => Ok(()),
-            status => Err(Error::internal(format!("an Agent answers with {status}"))),
-        }
+        self.tell(key, INTEREST_URL, &hop).await
+    }
+
+    async fn stop(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        self.tell(key, STOP_URL, &hop).await
     }
 
     fn is_ok(response: &Response) -> bool {

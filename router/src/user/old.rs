@@ -4,6 +4,7 @@
 
 use super::{Outgoing, Planned, User, Visit, streaming::Outlet};
 use crate::{
+    clients::Info,
     http::{Incoming, Reply},
     lines::lines,
     message::{Body, Message, Request, Unreadable},
@@ -16,11 +17,12 @@ use crate::{
     streams::{EventId, Purpose, StreamId},
     world::World,
 };
+use identity::caller::Caller;
 use serde_json::value::RawValue;
 use shared::{
     Error, Millis, Scope, SessionId,
     database::Database,
-    hop::{OLDEST_REVISION, Options},
+    hop::{Holder, OLDEST_REVISION, Options},
 };
 use std::rc::Rc;
 
@@ -29,6 +31,8 @@ struct Taken {
     scope: Scope,
     options: Options,
     incoming: Incoming,
+    caller: Caller,
+    holder: Holder,
     moment: super::Moment,
     session: Session,
     stream: StreamId,
@@ -58,7 +62,10 @@ impl<D: Database + 'static> User<D> {
         self.before_interest_changes()?;
         self.sessions.begin(session, visit.moment.now)?;
         self.hang_up_orphans(world)?;
-        Ok(EventId::start(self.open(world.as_ref(), visit.scope, &purpose)?))
+        let event = EventId::start(self.open(world.as_ref(), visit.scope, &purpose)?);
+        // Which client it is, its first message says.
+        self.keep_holder(event, &Self::holder(&Info::default(), visit.caller))?;
+        Ok(event)
     }
 
     /// The first thing that a stream says: where to post to.
@@ -105,12 +112,23 @@ impl<D: Database + 'static> User<D> {
                 self.note(world, &session, note(&method, &params)).await?;
             }
             Ok(Message::Response { id, raw }) => self.answered(world, &session, id, raw).await?,
-            Ok(Message::Request(_)) => {
+            Ok(Message::Request(request)) => {
+                let begins = session.client.get() == "null";
+                let info = match request.raw_params {
+                    Some(params) if begins => Info::of_initialize(params),
+                    _ => Info::of_initialize(&session.client),
+                };
+                let holder = self.admit(world, visit, &info, OLDEST_REVISION)?;
+                if begins {
+                    self.keep_holder(EventId::start(stream), &holder)?;
+                }
                 let (user, near) = (Rc::clone(self), Rc::clone(world));
                 let taken = Taken {
                     scope: visit.scope.clone(),
                     options: visit.options.clone(),
                     incoming: visit.incoming.clone(),
+                    caller: visit.caller.clone(),
+                    holder,
                     moment: visit.moment.clone(),
                     session,
                     stream,
@@ -140,9 +158,9 @@ impl<D: Database + 'static> User<D> {
         taken: &Taken,
         request: &Request<'_>,
     ) -> Result<(), Refusal> {
-        let Taken { scope, options, incoming, moment, session, stream } = taken;
+        let Taken { scope, options, incoming, caller, holder, moment, session, stream } = taken;
         let options = &session.options.and(options);
-        let visit = Visit { scope, options, incoming, moment };
+        let visit = Visit { scope, options, incoming, caller, holder, moment };
         let begins = request.method == "initialize" && session.client.get() == "null";
         let outgoing = if begins {
             Outgoing::Piped(self.begin_old(world, visit, session, request).await?)

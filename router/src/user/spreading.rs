@@ -28,10 +28,13 @@ impl<D: Database + 'static> User<D> {
     ) -> Result<Planned<'a, W>, Refusal> {
         let (visit, session, request) = visited;
         if key.scope != *visit.scope {
+            self.check_scope(&key.scope)?;
             self.enter_named(world, &key.scope).await?;
         }
         self.contexts.enter(&key.scope, visit.moment.now)?;
-        let scopes = self.contexts_within(&key.scope)?;
+        let mut scopes = self.contexts_within(&key.scope)?;
+        let bars = self.barred.all()?;
+        scopes.retain(|scope| bars.bar(scope, visit.holder).is_none());
         let left_out = scopes.len().saturating_sub(limits::SPREAD_MAX);
         let user = &key.user;
         let asked = scopes.into_iter().take(limits::SPREAD_MAX).map(|scope| {

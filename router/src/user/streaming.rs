@@ -307,7 +307,7 @@ impl<D: Database + 'static> User<D> {
 
     /// A client asks for the stream of its session, or for the rest of one.
     pub(super) fn listen<W: World>(
-        &self,
+        self: &Rc<Self>,
         world: &Rc<W>,
         visit: Visit<'_>,
     ) -> Result<EventId, Refusal> {
@@ -317,10 +317,13 @@ impl<D: Database + 'static> User<D> {
         visit.incoming.check_stream()?;
         crate::protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
+        let holder = self.admit_session(world, visit, &session)?;
         let Some(last) = visit.incoming.last_event.as_deref() else {
             self.keep_config(world.as_ref())?;
             let purpose = Purpose::Session(session.id);
-            return Ok(EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?));
+            let event = EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?);
+            self.keep_holder(event, &holder)?;
+            return Ok(event);
         };
         let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
         match self.streams.find(last.stream)?.map(|stream| stream.purpose) {

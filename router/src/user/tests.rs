@@ -28,6 +28,9 @@ use std::{
     future::Future,
 };
 
+/// Whoever asks has a key of the configuration.
+static FIXED: Caller = Caller::fixed();
+
 /// What an Agent answers with.
 enum Response {
     Whole(String),
@@ -49,6 +52,8 @@ struct Fake {
     is_deaf: Cell<bool>,
     /// What the next ones wait for before they take it.
     slow: RefCell<VecDeque<oneshot::Receiver<()>>>,
+    /// What Agents were told to stop.
+    stops: RefCell<Vec<String>>,
     timers: RefCell<Vec<(u64, oneshot::Sender<()>)>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
@@ -154,6 +159,11 @@ impl World for Fake {
         }
     }
 
+    async fn stop(&self, _key: &AgentKey, hop: String) -> Result<(), Error> {
+        self.stops.borrow_mut().push(hop);
+        Ok(())
+    }
+
     fn is_ok(_response: &Response) -> bool {
         true
     }
@@ -236,7 +246,7 @@ impl Home {
 
     fn wake(config: &Rc<Config>, database: &Rc<Embedded>) -> Rc<User<Embedded>> {
         let id = UserId::parse("u").unwrap();
-        Rc::new(User::new(Rc::clone(config), id, Rc::clone(database)))
+        Rc::new(User::new(Rc::clone(config), id, Rc::clone(database), None))
     }
 
     /// Everything in memory is lost, and every connection.
@@ -253,7 +263,7 @@ impl Home {
         let moment = Moment { now, random: [count as u8; 32], call: count << 32 };
         let url = format!("http://host{url}");
         let address = Address::parse(&url, &self.config.levels).unwrap();
-        now_of(self.user.serve(&self.world, method, &address, &incoming, moment))
+        now_of(self.user.serve(&self.world, method, &address, &incoming, &FIXED, moment))
     }
 
     fn post(&self, session: &str, body: &Value) -> Back {

@@ -6,6 +6,7 @@ use crate::{
     world::{Response, Ways, World},
 };
 use futures_util::{StreamExt as _, task::noop_waker_ref};
+use identity::caller::Caller;
 use router::{
     http::{Address, Door, Incoming, Method},
     user::{Moment, Outgoing},
@@ -19,6 +20,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     task,
 };
+
+/// Whoever asks has a key of the configuration.
+static FIXED: Caller = Caller::fixed();
 
 /// Requests of one schedule.
 const REQUESTS: usize = 24;
@@ -293,7 +297,7 @@ impl Client {
         let future = Box::pin(async move {
             let user = world.user(&id);
             let ways = Rc::new(Ways(world));
-            read(user.serve(&ways, method, &address, &incoming, moment).await).await
+            read(user.serve(&ways, method, &address, &incoming, &FIXED, moment).await).await
         });
         let from = self.step;
         self.under_way.push(Request { user, context, url, purpose, session, from, future });

@@ -133,7 +133,7 @@ impl World {
     pub(crate) fn user(&self, id: &UserId) -> Rc<User<Embedded>> {
         let mut routers = self.routers.borrow_mut();
         let object = routers.entry(id.clone()).or_insert_with(Object::new);
-        object.wake(|database| User::new(Rc::clone(&self.config), id.clone(), database))
+        object.wake(|database| User::new(Rc::clone(&self.config), id.clone(), database, None))
     }
 
     fn context(self: &Rc<Self>, key: &AgentKey) -> Rc<Context> {
@@ -246,6 +246,10 @@ impl Surroundings for Ways {
     async fn verify(&self, key: &AgentKey, hop: String) -> Result<Access, Error> {
         let access = self.0.context(key).verify(&hop).await?;
         serde_json::from_str(&access).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    async fn stop(&self, key: &AgentKey, hop: String) -> Result<(), Error> {
+        self.0.context(key).stop(&hop)
     }
 
     async fn word(&self, _key: &AgentKey, _word: String) -> Result<bool, Error> {

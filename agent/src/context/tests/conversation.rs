@@ -37,6 +37,8 @@ struct World {
     user: &'static str,
     revision: &'static str,
     is_heard: bool,
+    is_read_only: bool,
+    holder: hop::Holder,
     mirrors: Vec<(String, String)>,
     capabilities: Value,
 }
@@ -57,6 +59,8 @@ fn world() -> World {
         user: "u",
         revision: "2025-11-25",
         is_heard: false,
+        is_read_only: false,
+        holder: hop::Holder::default(),
         mirrors: vec![],
         capabilities: json!({ "elicitation": {}, "sampling": {}, "roots": {} }),
     }
@@ -114,6 +118,8 @@ impl World {
             prefers_stream: false,
             is_part: false,
             options: hop::Options::default(),
+            is_read_only: self.is_read_only,
+            holder: self.holder.clone(),
             mirrors: self.mirrors.clone(),
             depth: 0,
             message: &to_raw_value(&message).unwrap(),

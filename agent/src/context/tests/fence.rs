@@ -133,6 +133,8 @@ impl Place {
             prefers_stream: false,
             is_part: true,
             options: hop::Options::default(),
+            is_read_only: false,
+            holder: hop::Holder::default(),
             mirrors: mirrors.to_vec(),
             depth: one.depth.unwrap_or(self.key.scope.depth()),
             message: &message,

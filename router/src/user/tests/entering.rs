@@ -127,7 +127,7 @@ fn requests_at_once_share_one_check() {
     let moment = Moment::new(Millis(0), [1; 40]);
     let serve = || {
         let (user, world) = (&home.user, &home.world);
-        Box::pin(user.serve(world, Method::Post, &address, &incoming, moment.clone()))
+        Box::pin(user.serve(world, Method::Post, &address, &incoming, &FIXED, moment.clone()))
     };
     let said = home.world.check_later();
     let (mut first, mut second, mut third) = (serve(), serve(), serve());

@@ -24,7 +24,7 @@ impl Home {
         let (user, world) = (Rc::clone(&self.user), Rc::clone(&self.world));
         Box::pin(async move {
             let moment = Moment::new(Millis(0), [1; 40]);
-            user.serve(&world, Method::Post, &address, &incoming, moment).await;
+            user.serve(&world, Method::Post, &address, &incoming, &FIXED, moment).await;
         })
     }
 
@@ -226,6 +226,6 @@ fn where_no_agent_listens_to_anything_none_is_told() {
     home.subscribe(&session, "resources/subscribe", "a:b");
     let event = listening(home.get(&session, None));
     home.attach(event);
-    assert!(home.world.tasks.borrow().is_empty());
+    home.world.run();
     assert_eq!(home.told(), Vec::<String>::new());
 }

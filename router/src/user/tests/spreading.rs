@@ -52,7 +52,7 @@ fn whether_a_context_may_be_entered_has_no_more_time_than_its_answer() {
     let incoming = modern_incoming("tools/call", &across);
     let moment = Moment::new(Millis(0), [1; 40]);
     let mut asked =
-        Box::pin(home.user.serve(&home.world, Method::Post, &address, &incoming, moment));
+        Box::pin(home.user.serve(&home.world, Method::Post, &address, &incoming, &FIXED, moment));
     assert!((&mut asked).now_or_never().is_none());
     home.world.pass(shared::limits::SPREAD_MS);
     let answer = show((&mut asked).now_or_never().unwrap());

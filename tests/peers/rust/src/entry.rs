@@ -65,6 +65,8 @@ async fn one(env: &Env, key: AgentKey, peer: Peer<'_>, body: &str) -> Result<Res
         prefers_stream: false,
         is_part: false,
         options: shared::hop::Options::default(),
+        is_read_only: false,
+        holder: shared::hop::Holder::default(),
         mirrors: Vec::new(),
         depth,
         message,

@@ -264,6 +264,8 @@ impl Agent {
             is_part: true,
             depth: 1,
             options: hop::Options::default(),
+            is_read_only: false,
+            holder: hop::Holder::default(),
             mirrors: Vec::new(),
             message: &to_raw_value(&message).unwrap(),
         };

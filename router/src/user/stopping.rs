@@ -1,0 +1,84 @@
+//! The end of what runs, when a user ends what it runs by: in the Agents, and on the streams that wait.
+//! It must not know why it ends.
+
+use super::User;
+use crate::{barred::is_within, streams::Stream, world::World};
+use futures_util::future::join_all;
+use identity::account::Target;
+use shared::{
+    AgentKey, Error, Scope,
+    database::Database,
+    hop::{Stop, StopHop},
+    limits,
+};
+use std::rc::Rc;
+
+/// What ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// What was blocked.
+    Target(Target),
+    /// What a key or a grant let in, by its name in a `Holder`.
+    Credential(String),
+}
+
+impl Ending {
+    /// What ends in an Agent of this scope, if anything.
+    fn within(&self, scope: &Scope) -> Option<Stop> {
+        Some(match self {
+            Self::Target(Target::User) => Stop::Everything,
+            Self::Target(Target::Context(path)) if !is_within(scope, path) => return None,
+            Self::Target(Target::Context(_)) => Stop::Everything,
+            Self::Target(Target::Client(client)) => Stop::Client(client.clone()),
+            Self::Target(Target::Upstream(name)) => Stop::Toolset(name.clone()),
+            Self::Credential(name) => Stop::Credential(name.clone()),
+        })
+    }
+}
+
+impl<D: Database + 'static> User<D> {
+    /// Ends it, everywhere. What is refused from now on must be known before.
+    pub(super) async fn stop<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        ending: &Ending,
+    ) -> Result<(), Error> {
+        // Streams first: nothing waits for them.
+        for stream in self.streams.hearing()? {
+            if self.is_ending(ending, &stream)? {
+                world.hang_up(stream.id);
+            }
+        }
+        // Calls run only in contexts that were entered, the last ones most likely.
+        let contexts = self.contexts.latest_first(&self.config.levels)?;
+        let hops = contexts.into_iter().filter_map(|scope| {
+            let stop = ending.within(&scope)?;
+            Some(StopHop { key: AgentKey { user: self.id.clone(), scope }, stop })
+        });
+        let hops: Vec<StopHop> = hops.collect();
+        for some in hops.chunks(limits::STOPS_AT_ONCE) {
+            let told = some.iter().map(|hop| async {
+                let text = serde_json::to_string(hop);
+                let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
+                world.stop(&hop.key, text).await
+            });
+            for result in join_all(told).await {
+                // One that cannot be reached keeps no other alive.
+                if let Err(error) = result {
+                    world.log(&error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ending(&self, ending: &Ending, stream: &Stream) -> Result<bool, Error> {
+        Ok(match ending {
+            Ending::Target(Target::User) => true,
+            Ending::Target(Target::Context(path)) => is_within(&stream.scope, path),
+            Ending::Target(Target::Upstream(_)) => false,
+            Ending::Target(Target::Client(client)) => self.holders.of(stream.id)?.client == *client,
+            Ending::Credential(name) => self.holders.of(stream.id)?.credential == *name,
+        })
+    }
+}
