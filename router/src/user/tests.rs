@@ -1,6 +1,8 @@
 //! One user's state in a world that does as it is told: what is said on streams, who hears it, and
 //! what is left of it after the router has gone. It must not know the platform.
 
+mod account;
+
 mod entering;
 
 mod listening;
@@ -336,10 +338,8 @@ fn modern(home: &Home, url: &str, method: &str, params: &Value) -> (u16, String)
 
 fn modern_incoming(method: &str, params: &Value) -> Incoming {
     let mut params = params.clone();
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
     Incoming {
         revision: Some("2026-07-28".to_owned()),
         mcp_method: Some(method.to_owned()),

@@ -315,6 +315,70 @@ fn a_cancelled_call_stops_and_says_nothing_more() {
     assert_eq!(world.still.waiting(), NO_TIMERS);
 }
 
+fn stop(world: &World, stop: hop::Stop) {
+    let hop = hop::StopHop { key: world.key(), stop };
+    world.context.stop(&serde_json::to_string(&hop).unwrap()).unwrap();
+}
+
+#[test]
+fn what_a_user_ends_is_answered_and_stops() {
+    let held = |mut world: World, client: &str| {
+        world.holder = hop::Holder { client: client.to_owned(), credential: "key k".to_owned() };
+        world
+    };
+    let client = |name: &str| hop::Stop::Client(name.to_owned());
+    for world in [held(world(), "c"), held(modern(), "c")] {
+        for ends in [
+            client("c"),
+            hop::Stop::Credential("key k".to_owned()),
+            hop::Stop::Toolset("fixture".to_owned()),
+            hop::Stop::Everything,
+        ] {
+            let mut serving = world.call("test_wait");
+            assert!((&mut serving).now_or_never().is_none());
+            for others in [
+                client("d"),
+                hop::Stop::Credential(String::new()),
+                hop::Stop::Toolset(String::new()),
+            ] {
+                stop(&world, others);
+                assert!((&mut serving).now_or_never().is_none());
+            }
+            stop(&world, ends.clone());
+            let Reply::Json { body, .. } = (&mut serving).now_or_never().unwrap().unwrap() else {
+                panic!("no answer");
+            };
+            assert!(body.contains("this call was ended by its user"), "{ends:?}: {body}");
+        }
+    }
+    // One that its client is asked in the middle of runs no more either.
+    let world = held(modern(), "c");
+    let asked = world.round(1, "test_elicitation", &json!({}), None);
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    assert!(world.context.parking.latest().is_some());
+    stop(&world, client("c"));
+    assert!(world.context.parking.latest().is_none());
+}
+
+#[test]
+fn a_credential_that_only_reads_calls_nothing_that_changes_things() {
+    let seen = |world: &World| {
+        let (_, body) = world.json(1, "tools/list", json!({}));
+        body["result"]["tools"].as_array().unwrap().len()
+    };
+    for make in [world, modern] {
+        let mut world = make();
+        let all = seen(&world);
+        world.is_read_only = true;
+        assert!(seen(&world) < all);
+        let call = json!({ "name": "test_simple_text", "arguments": {} });
+        let (status, body) = world.json(2, "tools/call", call);
+        assert_eq!((status, &body["error"]["code"]), (403, &json!(hop::INSUFFICIENT_SCOPE)));
+        let (_, unknown) = world.json(3, "tools/call", json!({ "name": "none", "arguments": {} }));
+        assert_eq!(unknown["error"]["code"], -32602);
+    }
+}
+
 #[test]
 fn a_call_is_known_as_long_as_somebody_listens() {
     let world = world();
