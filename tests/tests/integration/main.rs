@@ -1,5 +1,6 @@
 //! The real bundle on real workerd, driven from outside.
 //!
+//! - `account`: a user's own page, personal keys, and the end of what runs
 //! - `edge`: what is refused, with its exact status and code
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
 //! - `memory`: the toolset through two tiers, and routing by argument
@@ -26,6 +27,7 @@
     reason = "test code: what fails is a failing test"
 )]
 
+mod account;
 mod behind;
 mod bundle;
 mod clients;
