@@ -1,5 +1,5 @@
 // Runs the dev bundle under `wrangler dev`, which rebuilds it on change, and says how to connect a
-// client. Owns the development key of this checkout and the wrangler process.
+// client. Owns the development key and the key ring of this checkout, and the wrangler process.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,15 +10,15 @@ import { readSettings, secretsOf } from "./settings.mjs";
 const PORT = process.env.PORT || "8787";
 const URL_MCP = `http://127.0.0.1:${PORT}/mcp`;
 const KEY_FILE = ".state/dev-key";
+const RING_FILE = ".state/dev-keyring";
 const ENV_FILE = ".state/dev.env";
 const GRACE_MS = 3000;
 
-function developmentKey() {
+// A secret of this checkout: what was made the first time.
+function secret(file, make) {
   mkdirSync(".state", { recursive: true, mode: 0o700 });
-  if (!existsSync(KEY_FILE)) {
-    writeFileSync(KEY_FILE, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
-  }
-  return readFileSync(KEY_FILE, "utf8").trim();
+  if (!existsSync(file)) writeFileSync(file, `${make()}\n`, { mode: 0o600 });
+  return readFileSync(file, "utf8").trim();
 }
 
 // The secrets that toolsets name and this environment has, as wrangler reads them back: it would put
@@ -33,12 +33,13 @@ function secrets() {
 }
 
 // A file rather than arguments, which every user of the machine could read.
-function writeEnvironment(user, key) {
+function writeEnvironment(user, key, ring) {
   rmSync(ENV_FILE, { force: true });
   const lines = [
     `DEV_KEYS="${user}=${key}"`,
     `ALLOWED_HOSTS="localhost,127.0.0.1,[::1]"`,
     `DEVELOPMENT="1"`,
+    `KEYRING="${ring}"`,
     ...secrets(),
   ];
   writeFileSync(ENV_FILE, `${lines.join("\n")}\n`, { mode: 0o600 });
@@ -87,13 +88,14 @@ if (await isTaken()) {
   process.exit(1);
 }
 const user = /^[\w.-]+$/.test(process.env.USER ?? "") ? process.env.USER : "dev";
-const key = developmentKey();
-writeEnvironment(user, key);
+const key = secret(KEY_FILE, () => randomBytes(32).toString("base64url"));
+const ring = process.env.KEYRING || secret(RING_FILE, () => `dev=${randomBytes(32).toString("base64")}`);
+writeEnvironment(user, key, ring);
 
 // In a process group of its own: Ctrl-C reaches it once, from here, and nothing of it stays.
 const wrangler = spawn(
   process.execPath,
-  ["node_modules/wrangler/bin/wrangler.js", "dev", "build/dev/index.js"].concat(
+  ["node_modules/wrangler/bin/wrangler.js", "dev", "build/dev/worker.js"].concat(
     ["--config", "wrangler.toml", "--ip", "127.0.0.1", "--port", PORT],
     ["--env-file", ENV_FILE, "--show-interactive-dev-session=false"],
   ),

@@ -120,7 +120,7 @@ function reason(text, log) {
 }
 
 if (!user) fail("name a user: make effective USER=alice SCOPE=/mcp/acme/web");
-if (!existsSync(join(bundle, "index.js"))) fail(`no bundle in ${bundle}: run scripts/bundle`);
+if (!existsSync(join(bundle, "worker.js"))) fail(`no bundle in ${bundle}: run scripts/bundle`);
 const folder = mkdtempSync(join(tmpdir(), "signalbox-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 // The server has them too, and ends; what waits for it then does.

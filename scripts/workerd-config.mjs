@@ -11,10 +11,10 @@ import { fail as failed, readSettings, secretsOf } from "./settings.mjs";
 
 // Set by the environment of `scripts/serve`; null in the Worker where the variable is unset.
 const FROM_ENVIRONMENT = [
-  "API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT",
+  "API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT", "KEYRING", "ORIGIN",
 ];
 
-// What is understood here. `main`, `build` and `observability` mean nothing to workerd.
+// What is understood here. `build` and `observability` mean nothing to workerd; of `main` only the name counts.
 const KEYS = [
   "name", "main", "build", "observability",
   "compatibility_date", "compatibility_flags", "durable_objects", "migrations", "vars",
@@ -22,7 +22,7 @@ const KEYS = [
 
 const [bundle, file = "wrangler.toml", over, out = join(bundle, "workerd.capnp")] = process.argv.slice(2);
 const settings = readSettings(file, over);
-const { name, compatibility_date, compatibility_flags = [], migrations = [], vars = {} } = settings;
+const { name, main, compatibility_date, compatibility_flags = [], migrations = [], vars = {} } = settings;
 const objects = settings.durable_objects?.bindings ?? [];
 const environment = [...new Set([...FROM_ENVIRONMENT, ...secretsOf(settings)])];
 
@@ -48,8 +48,9 @@ const list = (items) => `[\n${items.map((item) => `    ${item},\n`).join("")}  ]
 // Found from where the configuration is: workerd takes no absolute path.
 const embed = (module) => `embed ${text(join(relative(dirname(out), bundle), module))}`;
 
+const script = basename(main);
 const modules = [
-  `(name = "index.js", esModule = ${embed("index.js")})`,
+  `(name = ${text(script)}, esModule = ${embed(script)})`,
   ...readdirSync(bundle)
     .filter((module) => module.endsWith(".wasm"))
     .map((module) => `(name = ${text(module)}, wasm = ${embed(module)})`),

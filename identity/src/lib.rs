@@ -10,6 +10,8 @@
 //! - [`page`]: what a browser asks and is shown
 //! - [`html`]: what all pages look like
 //! - [`signed`]: who is signed in at this site
+//! - [`grant`]: what the authorization server keeps
+//! - [`consent`]: whether a client may act for a user
 
 pub mod keyring;
 
@@ -24,3 +26,7 @@ pub mod page;
 pub mod html;
 
 pub mod signed;
+
+pub mod grant;
+
+pub mod consent;

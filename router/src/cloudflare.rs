@@ -3,6 +3,7 @@
 
 mod edge;
 mod entry;
+mod oauth;
 mod object;
 mod pages;
 mod proven;
