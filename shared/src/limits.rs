@@ -19,6 +19,14 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// How long an authorization server may take to answer.
 pub const ANSWER_MS_MAX: u64 = 10 * 1000;
 
+/// Identity providers, and authorization servers, that a deployment may name.
+pub const ISSUERS_MAX: usize = 16;
+
+/// Characters of a text in the configuration of one, and texts in a list of it.
+pub const SETTING_CHARS_MAX: usize = 512;
+/// See [`SETTING_CHARS_MAX`].
+pub const SETTING_TEXTS_MAX: usize = 32;
+
 /// How long it is good that a user may enter a scope.
 pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
 
