@@ -10,6 +10,9 @@
 //! - [`page`]: what a browser asks and is shown
 //! - [`html`]: what all pages look like
 //! - [`signed`]: who is signed in at this site
+//! - [`person`]: a person, as whoever vouches for them says
+//! - [`jwt`]: signed tokens of others
+//! - [`documents`]: what others publish about themselves, kept for a while
 
 pub mod keyring;
 
@@ -24,3 +27,9 @@ pub mod page;
 pub mod html;
 
 pub mod signed;
+
+pub mod person;
+
+pub mod jwt;
+
+pub mod documents;
