@@ -12,6 +12,9 @@
 //! - [`signed`]: who is signed in at this site
 //! - [`person`]: a person, as whoever vouches for them says
 //! - [`jwt`]: signed tokens of others
+//! - [`issuer`]: what an issuer says of itself
+//! - [`login`]: signing in
+//! - [`external`]: access tokens of authorization servers that the operator trusts
 //! - [`documents`]: what others publish about themselves, kept for a while
 
 pub mod keyring;
@@ -33,3 +36,9 @@ pub mod person;
 pub mod jwt;
 
 pub mod documents;
+
+pub mod issuer;
+
+pub mod login;
+
+pub mod external;

@@ -57,6 +57,15 @@ pub const DOCUMENT_FLIGHT_MS: u64 = 3 * 1000;
 /// How often they look.
 pub const DOCUMENT_LOOK_MS: u64 = 20;
 
+/// Seconds that a login may take.
+pub const LOGIN_S_MAX: u64 = 10 * 60;
+
+/// Logins that are begun in one browser at a time.
+pub const LOGINS_MAX: usize = 8;
+
+/// Bytes of the path that a login leads to in the end. It is kept in a cookie, of 4,096 bytes.
+pub const LOGIN_THEN_BYTES_MAX: usize = 2_400;
+
 /// Characters of what a person is called.
 pub const PERSON_CHARS_MAX: usize = 100;
 
