@@ -15,6 +15,7 @@
 //! - [`issuer`]: what an issuer says of itself
 //! - [`login`]: signing in
 //! - [`external`]: access tokens of authorization servers that the operator trusts
+//! - [`pages`]: pages with something on them
 //! - [`documents`]: what others publish about themselves, kept for a while
 
 pub mod keyring;
@@ -42,3 +43,5 @@ pub mod issuer;
 pub mod login;
 
 pub mod external;
+
+pub mod pages;

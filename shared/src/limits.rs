@@ -66,6 +66,15 @@ pub const LOGINS_MAX: usize = 8;
 /// Bytes of the path that a login leads to in the end. It is kept in a cookie, of 4,096 bytes.
 pub const LOGIN_THEN_BYTES_MAX: usize = 2_400;
 
+/// Rows of a table on a page.
+pub const PAGE_ROWS_MAX: usize = 200;
+
+/// Characters of what a user calls a personal key.
+pub const KEY_NAME_CHARS_MAX: usize = 64;
+
+/// Days that a personal key may be good for.
+pub const KEY_DAYS_MAX: u64 = 365;
+
 /// Characters of what a person is called.
 pub const PERSON_CHARS_MAX: usize = 100;
 
