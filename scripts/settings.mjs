@@ -25,11 +25,15 @@ export function readSettings(file, over) {
   return { ...settings, ...own, vars: { ...settings.vars, ...own.vars } };
 }
 
-// Names of the secrets that toolsets send: `auth = { secret = "NAME" }`, and the same of a header.
-// What is no toolset or no name is left for the Worker to refuse, which says what is wrong with it.
+// Names of the secrets that toolsets send, `auth = { secret = "NAME" }` and the same of a header, and of
+// those that logins prove this deployment with, `client_secret`. What is no table or no name is left for
+// the Worker to refuse, which says what is wrong with it.
 export function secretsOf({ vars }) {
-  const toolsets = Array.isArray(vars?.toolsets) ? vars.toolsets : [];
-  const sources = toolsets.flatMap((toolset) => [toolset?.auth, ...Object.values(toolset?.headers ?? {})]);
+  const tables = (name) => (Array.isArray(vars?.[name]) ? vars[name] : []);
+  const sources = [
+    ...tables("toolsets").flatMap((toolset) => [toolset?.auth, ...Object.values(toolset?.headers ?? {})]),
+    ...tables("logins").map((login) => login?.client_secret),
+  ];
   const names = sources.map((source) => source?.secret).filter((name) => /^[A-Z0-9_]+$/.test(name ?? ""));
   return [...new Set(names)];
 }

@@ -12,6 +12,7 @@ import { fail as failed, readSettings, secretsOf } from "./settings.mjs";
 // Set by the environment of `scripts/serve`; null in the Worker where the variable is unset.
 const FROM_ENVIRONMENT = [
   "API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT", "KEYRING", "ORIGIN",
+  "DEV_LOGIN",
 ];
 
 // What is understood here. `build` and `observability` mean nothing to workerd; of `main` only the name counts.

@@ -1,6 +1,7 @@
 //! What the authorization server keeps, as the rest of the product knows it: tokens, grants, and a
 //! user's name inside of it. It must not know how they are asked for.
 
+use crate::account::{Client, Overview};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use shared::{Millis, UserId};
@@ -125,6 +126,31 @@ impl Grant {
     }
 }
 
+/// Shows grants with the clients that have them: one that has never been used, too. A grant that the
+/// authorization server does not know any more is none.
+pub fn join(overview: &mut Overview, grants: &[Grant]) {
+    for client in &mut overview.clients {
+        client.grants.retain(|id| grants.iter().any(|grant| grant.id == *id));
+    }
+    for grant in grants {
+        let known = overview.clients.iter_mut().find(|client| client.id == grant.client);
+        match known {
+            Some(client) if client.grants.contains(&grant.id) => {}
+            Some(client) => client.grants.push(grant.id.clone()),
+            None => overview.clients.push(Client {
+                id: grant.client.clone(),
+                name: grant.client_name.clone(),
+                version: String::new(),
+                revision: String::new(),
+                first: grant.created,
+                last: grant.created,
+                calls: 0,
+                grants: vec![grant.id.clone()],
+            }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,5 +245,28 @@ mod tests {
         fn nothing_is_a_panic(text in any::<String>()) {
             let _ = holder(&text);
         }
+    }
+
+    #[test]
+    fn grants_are_shown_with_the_clients_that_have_them() {
+        let grant = |id: &str, client: &str| Grant {
+            id: id.to_owned(),
+            client: client.to_owned(),
+            client_name: format!("The {client}"),
+            scopes: Vec::new(),
+            scope: "/mcp".to_owned(),
+            created: Millis(5),
+            expires: Millis(9),
+        };
+        let mut overview = Overview::default();
+        join(&mut overview, &[grant("g1", "a")]);
+        let a = &overview.clients[0];
+        assert_eq!(
+            (a.name.as_str(), a.first, &a.grants),
+            ("The a", Millis(5), &vec!["g1".to_owned()])
+        );
+        join(&mut overview, &[grant("g2", "a"), grant("g3", "b"), grant("g4", "b")]);
+        let of = |n: usize| overview.clients[n].grants.join(" ");
+        assert_eq!((of(0).as_str(), of(1).as_str(), overview.clients.len()), ("g2", "g3 g4", 2));
     }
 }

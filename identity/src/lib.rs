@@ -12,6 +12,13 @@
 //! - [`signed`]: who is signed in at this site
 //! - [`grant`]: what the authorization server keeps
 //! - [`consent`]: whether a client may act for a user
+//! - [`person`]: a person, as whoever vouches for them says
+//! - [`jwt`]: signed tokens of others
+//! - [`issuer`]: what an issuer says of itself
+//! - [`login`]: signing in
+//! - [`external`]: access tokens of authorization servers that the operator trusts
+//! - [`pages`]: pages with something on them
+//! - [`documents`]: what others publish about themselves, kept for a while
 
 pub mod keyring;
 
@@ -30,3 +37,16 @@ pub mod signed;
 pub mod grant;
 
 pub mod consent;
+pub mod person;
+
+pub mod jwt;
+
+pub mod documents;
+
+pub mod issuer;
+
+pub mod login;
+
+pub mod external;
+
+pub mod pages;

@@ -27,6 +27,12 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
+    /// What they are called on a page: by their name, or whatever they are known by.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        if self.name.is_empty() { self.user.as_str() } else { &self.name }
+    }
+
     /// Whoever a visit's cookie says.
     #[must_use]
     pub fn read(ring: &KeyRing, visit: &Visit, now: Millis) -> Option<Self> {

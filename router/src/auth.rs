@@ -31,8 +31,9 @@ pub struct Token {
     pub user: UserId,
     /// What it is, for its user.
     pub credential: Credential,
-    /// The resource that it was issued for (RFC 8707): the address of a scope.
-    pub audience: String,
+    /// The resource that it was issued for (RFC 8707): the address of a scope. None where the operator
+    /// trusts its issuer with the whole deployment.
+    pub audience: Option<String>,
     /// The path of a narrower scope that its user left of that.
     pub narrowed: Option<String>,
     /// Its scopes.
@@ -82,8 +83,10 @@ impl Identity {
     /// # Errors
     /// [`Refusal::Unauthenticated`], and [`Refusal::InsufficientScope`] where it allows nothing.
     pub fn of_token(token: Token, shown: Shown<'_>) -> Result<Self, Refusal> {
-        let path = token.audience.strip_prefix(shown.origin);
-        if token.expires <= shown.now || !path.is_some_and(|path| shown.is_covered_by(path)) {
+        let is_for_this = token.audience.as_ref().is_none_or(|audience| {
+            audience.strip_prefix(shown.origin).is_some_and(|path| shown.is_covered_by(path))
+        });
+        if token.expires <= shown.now || !is_for_this {
             return Err(Refusal::Unauthenticated);
         }
         let of = |scope: &String| SCOPES.iter().find(|(name, _)| name == scope);
@@ -295,7 +298,7 @@ mod tests {
         let token = |audience: &str, scopes: &[&str], expires| Token {
             user: UserId::parse("u").unwrap(),
             credential: Credential::External { client: None },
-            audience: audience.to_owned(),
+            audience: Some(audience.to_owned()),
             narrowed: None,
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             expires: Millis(expires),

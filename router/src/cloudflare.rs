@@ -1,8 +1,11 @@
 //! The Worker's side of the platform: the entry, and the McpRouter as a Durable Object. The only
 //! place in this crate that names `worker`.
 
+mod crypto;
 mod edge;
 mod entry;
+mod external;
+mod issuers;
 mod oauth;
 mod object;
 mod pages;

@@ -7,7 +7,7 @@ pub mod outside;
 
 use crate::{
     Error, Millis,
-    config::{Config, ConfigError, Written},
+    config::{Config, ConfigError, Written, people::WrittenPeople},
     database::{Database, Row, Value},
 };
 use std::time::Duration;
@@ -74,12 +74,19 @@ pub fn variable(env: &Env, name: &str) -> Option<String> {
 /// # Errors
 /// An internal error whose detail names the key and the rule.
 pub fn config(env: &Env) -> Result<Config, Error> {
-    let [scope, toolsets, development] =
-        ["scope", "toolsets", "DEVELOPMENT"].map(|name| variable(env, name));
+    let [scope, toolsets, development, logins, issuers, dev_login, origin] =
+        ["scope", "toolsets", "DEVELOPMENT", "logins", "issuers", "DEV_LOGIN", "ORIGIN"]
+            .map(|name| variable(env, name));
     let written = Written {
         scope: scope.as_deref(),
         toolsets: toolsets.as_deref(),
         development: development.as_deref(),
+        people: WrittenPeople {
+            logins: logins.as_deref(),
+            issuers: issuers.as_deref(),
+            dev_login: dev_login.as_deref(),
+            origin: origin.as_deref(),
+        },
     };
     let config = Config::parse(written).map_err(|error| Error::internal(error.to_string()))?;
     for (key, name) in config.secrets() {

@@ -7,14 +7,17 @@
 //! - [`template`]: texts with levels in them
 //! - `web`: where a URI leads, however it is written
 //! - [`address`]: where an upstream may be
+//! - [`people`]: who lets people in
 //! - `written`: the configuration as it is written, and every rule of it
 
 mod address;
+pub mod people;
 mod template;
 mod web;
 mod written;
 
 pub use address::{Address, AddressError};
+pub use people::People;
 pub use template::{Piece, Template, climbs, strip};
 pub use web::resolved;
 pub use written::Written;
@@ -263,13 +266,20 @@ pub struct Config {
     pub toolsets: Vec<Toolset>,
     /// Whether this is somebody's own machine: upstreams may be on private addresses, without TLS.
     pub is_development: bool,
+    /// Who lets people in.
+    pub people: People,
 }
 
 impl Default for Config {
     /// Organization and project, and the memory toolset.
     fn default() -> Self {
         let toolsets = vec![Toolset::new(ToolsetKind::Memory)];
-        Self { levels: default_levels(), toolsets, is_development: false }
+        Self {
+            levels: default_levels(),
+            toolsets,
+            is_development: false,
+            people: People::default(),
+        }
     }
 }
 
@@ -284,9 +294,9 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// The secrets that upstreams need, each with the key that names it.
+    /// The secrets that upstreams and logins need, each with the key that names it.
     pub fn secrets(&self) -> impl Iterator<Item = (String, String)> {
-        self.toolsets.iter().enumerate().flat_map(|(index, toolset)| {
+        let of_toolsets = self.toolsets.iter().enumerate().flat_map(|(index, toolset)| {
             let ToolsetKind::Mcp(upstream) = &toolset.kind else {
                 return Vec::new();
             };
@@ -298,7 +308,8 @@ impl Config {
                 Source::Text(_) | Source::Credential(_) => None,
             };
             auth.chain(headers).filter_map(named).collect()
-        })
+        });
+        of_toolsets.chain(self.people.secrets())
     }
 
     /// The toolset that a tool of this name belongs to, as clients see the name, if that can be
@@ -324,7 +335,7 @@ mod tests {
     use super::*;
 
     fn parse(scope: Option<&str>, toolsets: Option<&str>) -> Result<Config, ConfigError> {
-        Config::parse(Written { scope, toolsets, development: None })
+        Config::parse(Written { scope, toolsets, ..Written::default() })
     }
 
     fn check(scope: Option<&str>, toolsets: Option<&str>, expected: &str) {

@@ -54,6 +54,65 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// How long an authorization server may take to answer.
 pub const ANSWER_MS_MAX: u64 = 10 * 1000;
 
+/// Identity providers, and authorization servers, that a deployment may name.
+pub const ISSUERS_MAX: usize = 16;
+
+/// Characters of a text in the configuration of one, and texts in a list of it.
+pub const SETTING_CHARS_MAX: usize = 512;
+/// See [`SETTING_CHARS_MAX`].
+pub const SETTING_TEXTS_MAX: usize = 32;
+
+/// Bytes of a token of another authorization server.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// How far two clocks may be apart.
+pub const CLOCK_SKEW_MS: u64 = 60 * 1000;
+
+/// Keys of a set that are looked at.
+pub const KEY_SET_MAX: usize = 64;
+
+/// Keys that are kept ready for use, in each isolate.
+pub const KEYS_READY_MAX: usize = 64;
+
+/// Documents of issuers that an isolate keeps: metadata and keys of each that may be named.
+pub const DOCUMENTS_MAX: usize = 4 * ISSUERS_MAX;
+
+/// How long such a document is kept.
+pub const DOCUMENT_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// How soon a document is asked for again that has not what it is wanted for.
+pub const DOCUMENT_AGAIN_MS: u64 = 30 * 1000;
+
+/// How soon a document is asked for again that could not be had.
+pub const DOCUMENT_FAILED_MS: u64 = 2 * 1000;
+
+/// How long others wait for whoever asks for a document, before one of them asks, too.
+pub const DOCUMENT_FLIGHT_MS: u64 = 3 * 1000;
+
+/// How often they look.
+pub const DOCUMENT_LOOK_MS: u64 = 20;
+
+/// Seconds that a login may take.
+pub const LOGIN_S_MAX: u64 = 10 * 60;
+
+/// Logins that are begun in one browser at a time.
+pub const LOGINS_MAX: usize = 8;
+
+/// Bytes of the path that a login leads to in the end. It is kept in a cookie, of 4,096 bytes.
+pub const LOGIN_THEN_BYTES_MAX: usize = 2_400;
+
+/// Rows of a table on a page.
+pub const PAGE_ROWS_MAX: usize = 200;
+
+/// Characters of what a user calls a personal key.
+pub const KEY_NAME_CHARS_MAX: usize = 64;
+
+/// Days that a personal key may be good for.
+pub const KEY_DAYS_MAX: u64 = 365;
+
+/// Characters of what a person is called.
+pub const PERSON_CHARS_MAX: usize = 100;
+
 /// How long it is good that a user may enter a scope.
 pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
 

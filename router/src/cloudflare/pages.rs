@@ -140,7 +140,9 @@ fn resource(
         "GET" | "HEAD" => {}
         _ => return Err(Refusal::MethodNotAllowed("GET")),
     }
-    Ok(Page::document(metadata(&origin.ok_or_else(nothing)?, &scope, &[])))
+    let issuers = deployment.config.people.issuers.iter().map(|issuer| issuer.issuer.clone());
+    let issuers: Vec<_> = issuers.collect();
+    Ok(Page::document(metadata(&origin.ok_or_else(nothing)?, &scope, &issuers)))
 }
 
 async fn read(request: &web_sys::Request, url: &str, origin: String) -> Result<Visit, Refusal> {

@@ -2,12 +2,12 @@
 //! an authorization server that is trusted. What was found is good for some seconds in this isolate;
 //! that it was revoked meanwhile its user's McpRouter knows. It must not know requests.
 
-use super::entry::Deployment;
+use super::{entry::Deployment, external, oauth};
 use crate::{
     auth::{Identity, Shown, Token},
     refusal::Refusal,
 };
-use identity::key;
+use identity::{caller::Credential, external::External, grant, key};
 use sha2::{Digest as _, Sha256};
 use shared::{Error, Millis, Scope, cloudflare::now, limits};
 use std::{cell::RefCell, collections::HashMap};
@@ -43,7 +43,8 @@ pub(super) async fn proven(
     }
     let origin = deployment.origin_of(url).ok_or(Refusal::Unauthenticated)?;
     let now = now();
-    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    // A token may be for several resources, and is looked at as one for this.
+    let digest: [u8; 32] = Sha256::digest(format!("{text}\n{scope}").as_bytes()).into();
     let kept = FOUND.with_borrow(|all| all.get(&digest).cloned());
     let found = match kept {
         Some((found, until)) if now < until => found,
@@ -73,16 +74,28 @@ fn keep(all: &mut Cache, digest: [u8; 32], found: &Found, now: Millis) {
 /// Finds out what a credential is; `None` for what is none.
 async fn find(
     text: &str,
-    _origin: &str,
-    _scope: &Scope,
+    origin: &str,
+    scope: &Scope,
     deployment: &Deployment,
-    _env: &Env,
+    env: &Env,
 ) -> Result<Option<Found>, Error> {
-    let Some(ring) = &deployment.ring else {
-        return Ok(None);
-    };
-    if text.starts_with(key::PREFIX) {
-        return Ok(key::read(ring, text).map(Found::Key));
+    if let Some(ring) = &deployment.ring {
+        if text.starts_with(key::PREFIX) {
+            return Ok(key::read(ring, text).map(Found::Key));
+        }
+        if let Some(token) = oauth::token(env, origin, text).await? {
+            let grant::Token { user, client, grant, audience, narrowed, scopes, expires } = token;
+            let credential = Credential::Grant { client, grant };
+            let audience = Some(audience);
+            let token = Token { user, credential, audience, narrowed, scopes, expires };
+            return Ok(Some(Found::Token(token)));
+        }
     }
-    Ok(None)
+    let token = external::token(deployment, text, origin, &scope.to_string()).await?;
+    Ok(token.map(|External { user, client, audience, scopes, expires }| {
+        let credential = Credential::External { client };
+        // What is no address here is what the operator says this deployment is called.
+        let audience = Some(audience).filter(|audience| audience.starts_with(origin));
+        Found::Token(Token { user, credential, audience, narrowed: None, scopes, expires })
+    }))
 }

@@ -2,8 +2,8 @@
 //! It must not know what a value is used for once it is valid.
 
 use super::{
-    Address, Bounds, Config, ConfigError, Era, Level, MEMORY_TOOLS, Piece, Source, Template,
-    Toolset, ToolsetKind, Upstream,
+    Address, Bounds, Config, ConfigError, Era, Level, MEMORY_TOOLS, People, Piece, Source,
+    Template, Toolset, ToolsetKind, Upstream, people::WrittenPeople,
 };
 use crate::gathered;
 use crate::limits;
@@ -15,14 +15,17 @@ fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
 }
 
 /// Variables that have a meaning of their own.
-const OWN_VARIABLES: [&str; 8] = [
+const OWN_VARIABLES: [&str; 11] = [
     "AGENT",
     "ALLOWED_HOSTS",
     "ALLOWED_ORIGINS",
     "API_KEYS",
     "DEVELOPMENT",
     "DEV_KEYS",
+    "DEV_LOGIN",
     "DEV_USER",
+    "KEYRING",
+    "ORIGIN",
     "ROUTER",
 ];
 
@@ -122,6 +125,8 @@ pub struct Written<'a> {
     pub toolsets: Option<&'a str>,
     /// `DEVELOPMENT`.
     pub development: Option<&'a str>,
+    /// Who lets people in.
+    pub people: WrittenPeople<'a>,
 }
 
 impl Config {
@@ -144,7 +149,9 @@ impl Config {
             Some(text) => Reader { levels: &levels, is_development }.toolsets(text)?,
             None => default.toolsets,
         };
-        Ok(Self { levels, toolsets, is_development })
+        let is_own = |name: &str| OWN_VARIABLES.contains(&name);
+        let people = People::parse(written.people, is_development, is_own)?;
+        Ok(Self { levels, toolsets, is_development, people })
     }
 }
 
