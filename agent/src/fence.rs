@@ -197,22 +197,14 @@ impl Fence {
             let text = "`uri`: it must not have `.` or `..` as a step";
             return Err(ErrorData::invalid_params(text, None));
         }
-        for template in templates {
-            // Servers read a URI as it is, or as it is without what readers drop.
-            let resolved = config::resolved(uri, template);
-            let resolved = resolved
-                .map_err(|rule| ErrorData::invalid_params(format!("`uri`: {rule}"), None))?;
-            for uri in [Some(uri), resolved.as_deref()].into_iter().flatten() {
-                self.check_said(template, uri)?;
-            }
-        }
-        Ok(())
+        templates.iter().try_for_each(|template| self.check_said(template, uri))
     }
 
     /// Checks what a URI says for the variables of a template that mean what is fixed.
     fn check_said(&self, template: &str, uri: &str) -> Result<(), ErrorData> {
         let said = pattern::said(template, uri, &|name| self.pin_like(name).is_some());
-        said.into_iter().flatten().try_for_each(|(name, got)| match self.pin_like(name) {
+        let said = said.map_err(|rule| ErrorData::invalid_params(format!("`uri`: {rule}"), None))?;
+        said.into_iter().try_for_each(|(name, got)| match self.pin_like(name) {
             Some(pin) => pin.check(name, &Value::String(got)).map_err(contradiction),
             None => Ok(()),
         })

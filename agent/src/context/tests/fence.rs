@@ -7,7 +7,7 @@ mod outside;
 
 use super::super::*;
 use crate::fence::pattern;
-use attacks::{BY_TEMPLATE, NAMES, OUTSIDE, likenesses, slugs, strange};
+use attacks::{BY_TEMPLATE, NAMES, OTHER_PROJECT, OUTSIDE, likenesses, slugs, strange};
 use futures_executor::block_on;
 use futures_util::FutureExt as _;
 use outside::{Outside, SESSION, TASK, TEMPLATES};
@@ -31,7 +31,8 @@ fn config() -> Config {
         json!({
             "kind": "mcp", "name": prefix, "prefix": prefix, "url": url,
             "pins": { "org": ["owner"], "project": ["repo"] },
-            "uris": ["https://x.test/{org}/{project}", "repo://{org}/{project}/"],
+            "uris": ["https://x.test/{org}/{project}", "repo://{org}/{project}/",
+                "https://s.test/orgs/{org}/projects/{project}", "https://q.test/issues?org={org}"],
             "hide": { "org": ["hidden"] },
             "headers": { "x-own": { "secret": "OWN" } }, "auth": { "secret": "TOKEN" },
             "verify": { "org": "https://check.test/{org}",
@@ -449,7 +450,8 @@ fn no_uri_in_an_argument_leads_outside() {
     for path in PATHS {
         let place = place(path);
         for (method, name, names) in callables(&place) {
-            for payload in OUTSIDE {
+            // Where no project is pinned, the router would have found another place for these.
+            for payload in OUTSIDE.iter().chain(OTHER_PROJECT) {
                 for arguments in spots(&names, &Value::from(*payload)) {
                     let (method, params) = call(method, &name, &arguments);
                     // Who has no URIs has nowhere to reach.
@@ -634,6 +636,9 @@ fn what_is_inside_is_read_and_listed() {
         "file:/data/acme/y",
         "https://y.test/acme/y",
         "case://acme/y",
+        "res://x/orgs/acme/file",
+        "res://x/docs/evil%20%C3%A9",
+        "res://q/find?owner=acme",
     ] {
         let params = format!(r#""uri":"{uri}""#);
         let (said, sent) = place.attack(&Try::new("resources/read", &params), None);

@@ -286,7 +286,7 @@ fn resources() -> Vec<Value> {
 
 /// Templates that have a level first, behind something else, in a query, and in every other way
 /// that RFC 6570 knows.
-pub(super) const TEMPLATES: [&str; 10] = [
+pub(super) const TEMPLATES: [&str; 12] = [
     "repo://{owner}/{repo}/{+path}",
     "host://{host}/{owner}/{name}",
     "find://x{?owner,text}",
@@ -297,6 +297,8 @@ pub(super) const TEMPLATES: [&str; 10] = [
     "file:///data/{owner}/{name}",
     "https://y.test/{owner}/{name}",
     "case://{Owner}/{name}",
+    "res://x/orgs/{owner}/file",
+    "res://q/find{?owner}",
 ];
 
 fn templates() -> Vec<Value> {
