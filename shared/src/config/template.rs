@@ -148,10 +148,12 @@ impl Like {
                 Piece::Level(level) => like.put(Piece::Level(*level)),
                 Piece::Text(text) => {
                     let (path, mut query) = match like.members.is_empty() {
-                        true => text.split_once('?').map_or((text.as_str(), None), |(path, query)| {
-                            like.members.push(Member::default());
-                            (path, Some(query))
-                        }),
+                        true => {
+                            text.split_once('?').map_or((text.as_str(), None), |(path, query)| {
+                                like.members.push(Member::default());
+                                (path, Some(query))
+                            })
+                        }
                         false => ("", Some(text.as_str())),
                     };
                     if !path.is_empty() {
@@ -223,7 +225,7 @@ const SEPARATORS: &[char] = &['&', ';', '?', '#'];
 pub fn members(uri: &str) -> impl Iterator<Item = (String, String)> {
     uri.split(SEPARATORS).skip(1).map(|member| {
         let (name, value) = member.split_once('=').unwrap_or((member, ""));
-        (key(name), decoded(value))
+        (key(name), decoded(value).into_owned())
     })
 }
 

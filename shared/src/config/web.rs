@@ -7,6 +7,7 @@
 //! A template is written in the same way ([`Form::piece`]) and compared with that.
 
 use super::template::{climbs, strip};
+use std::borrow::Cow;
 
 /// How URIs are read that may be like one template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,25 +80,22 @@ impl Form {
     /// A text that may lead where the template does, and is written so that it cannot be compared.
     pub fn readings(&self, text: &str) -> Result<Vec<String>, String> {
         let decoded = decoded(text);
-        let mut texts = vec![text];
-        if decoded != text {
-            texts.push(&decoded);
-        }
         let mut readings = Vec::new();
-        for written in texts {
-            let all: &[Steps] = match climbs(written) {
-                true => &[Steps::Stay, Steps::Before, Steps::Both, Steps::After],
-                false => &[Steps::Stay],
+        for written in [Some(text), (decoded != text).then_some(&*decoded)].into_iter().flatten() {
+            // Most texts lead nowhere, whatever their steps.
+            let Some(reading) = self.plain(written, Steps::Stay, false)? else {
+                continue;
             };
-            for steps in all {
-                if let Some(reading) = self.plain(written, *steps, false)?
-                    && !readings.contains(&reading)
-                {
-                    self.check(text, &reading)?;
-                    readings.push(reading);
+            self.check(text, &reading)?;
+            readings.push(reading);
+            if climbs(written) {
+                for steps in [Steps::Before, Steps::Both, Steps::After] {
+                    readings.extend(self.plain(written, steps, false)?);
                 }
             }
         }
+        readings.sort_unstable();
+        readings.dedup();
         Ok(readings)
     }
 
@@ -143,9 +141,19 @@ impl Form {
             Some((_, rest)) if rest.starts_with("//") => {
                 Ok(self.of_host(own, rest, steps, is_piece).unwrap_or_default())
             }
-            _ if self.has_host => Ok(self.of_host(own, &text, steps, is_piece).unwrap_or_default()),
+            _ if self.is_at_host(&text) => {
+                Ok(self.of_host(own, &text, steps, is_piece).unwrap_or_default())
+            }
             _ => Ok(None),
         }
+    }
+
+    /// Whether an address without its scheme begins with the host of the template.
+    fn is_at_host(&self, text: &str) -> bool {
+        let host = self.origin.split_once(":/").map_or("", |(_, host)| host);
+        let authority = text.get(..end_of(text, is_slash)).unwrap_or_default();
+        let own = authority.rsplit('@').next().unwrap_or(authority);
+        self.has_host && strip(own, host).is_some()
     }
 
     /// A URI of which a reader knows no more than its form.
@@ -246,7 +254,7 @@ impl Form {
         let mut steps: Vec<&str> = Vec::new();
         let mut is_open = path.ends_with(is_slash);
         for step in all {
-            let plain = if is_taken { decoded(step) } else { String::new() };
+            let plain = if is_taken { decoded(step) } else { "".into() };
             let is_up = plain == "..";
             if is_up {
                 steps.pop();
@@ -264,23 +272,27 @@ impl Form {
 }
 
 /// What people and parsers see of a text.
-fn seen(text: &str) -> String {
+fn seen(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(|c: char| c <= ' ' || c == '\u{feff}');
     let is_hidden = |c: char| {
         c.is_control() || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
     };
-    text.chars().filter(|c| !is_hidden(*c)).collect()
+    match text.contains(is_hidden) {
+        true => text.chars().filter(|c| !is_hidden(*c)).collect(),
+        false => text.into(),
+    }
 }
 
 /// A text with the letters of ASCII that others are taken for.
-fn like(text: &str) -> String {
+fn like(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
     let letter = |c: char| match c {
         'ſ' => 's',
         '\u{212a}' => 'k',
         'ı' | 'İ' => 'i',
-        '\u{ff01}'..='\u{ff5e}' => {
-            char::from_u32(u32::from(c).saturating_sub(0xfee0)).unwrap_or(c)
-        }
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c).saturating_sub(0xfee0)).unwrap_or(c),
         other => other,
     };
     text.chars().map(letter).collect()
@@ -336,9 +348,9 @@ fn is_broken(text: &str) -> bool {
 /// be encoded is the same encoded). A blank stays encoded, because a plain one ends a URI, and so
 /// do braces, because they are those of templates.
 #[must_use]
-pub fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
-        return text.to_owned();
+        return text.into();
     }
     let mut bytes = Vec::with_capacity(text.len());
     for byte in text.bytes() {
@@ -349,7 +361,7 @@ pub fn decoded(text: &str) -> String {
             bytes.push(byte);
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 /// The byte that is encoded at the end.
