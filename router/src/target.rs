@@ -590,7 +590,7 @@ mod tests {
                 "/mcp",
                 "gh_issue",
                 r#"{"u":"https://github.com//acme"}"#,
-                "`u`: the org begins and ends with a letter or a digit",
+                "`u`: the org must not be empty",
             ),
             ("/mcp", "gh_issue", r#"{"url":"https://example.com/acme"}"#, "/mcp"),
             ("/mcp", "gh_issue", r#"{"url":"desk://acme/1","n":[1,-1,1.5,true,null]}"#, "/mcp"),

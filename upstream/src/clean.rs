@@ -213,8 +213,9 @@ mod tests {
         assert_ne!(fingerprint(&one), fingerprint(&other));
         assert_eq!(fingerprint(&one).len(), 32);
         let known = |kept: &str| is_fingerprint(kept, &fingerprint(&one));
-        assert!(known(&fingerprint(&one)) && known(&fingerprint(&one)[..16]));
-        assert!(!known(&fingerprint(&other)) && !known(&fingerprint(&other)[..16]));
-        assert!(!known("") && !known(&fingerprint(&one)[..8]) && !known(&fingerprint(&one)[..31]));
+        let cut = |of: &JsonObject, n: usize| fingerprint(of).chars().take(n).collect::<String>();
+        assert!(known(&fingerprint(&one)) && known(&cut(&one, 16)));
+        assert!(!known(&fingerprint(&other)) && !known(&cut(&other, 16)));
+        assert!(!known("") && !known(&cut(&one, 8)) && !known(&cut(&one, 31)));
     }
 }
