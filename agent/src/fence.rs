@@ -3,7 +3,9 @@
 //!
 //! - this file: arguments and URIs
 //! - [`pattern`]: templates of resources
+//! - `answer`: questions to a client, its answers, and what it says beside a request
 
+mod answer;
 pub(crate) mod pattern;
 
 use narrow::{Conflict, Pin, pin};
@@ -84,7 +86,7 @@ impl Fence {
             return Err(unreached(parameter));
         }
         let whole = |(name, value): (&String, &Value)| {
-            self.check_member(&Member { name, above: None }, value, 0)
+            self.check_member(&Member { name, above: None, may_narrow: false }, value, 0)
         };
         arguments.iter().try_for_each(whole)?;
         Ok(arguments)
@@ -105,7 +107,7 @@ impl Fence {
                 pin.check(&path, value).map_err(contradiction)?;
             }
         }
-        self.check_uri(member.name, member.name)?;
+        self.check_text(member, member.name)?;
         self.check_value(member, value, depth)
     }
 
@@ -124,14 +126,22 @@ impl Fence {
         }
         let below = depth.saturating_add(1);
         match value {
-            Value::String(text) => self.check_uri(member.name, text),
+            Value::String(text) => self.check_text(member, text),
             Value::Array(items) => {
                 items.iter().try_for_each(|item| self.check_value(member, item, below))
             }
             Value::Object(object) => object.iter().try_for_each(|(name, item)| {
-                self.check_member(&Member { name, above: Some(member) }, item, below)
+                let may_narrow = member.may_narrow;
+                self.check_member(&Member { name, above: Some(member), may_narrow }, item, below)
             }),
             _ => Ok(()),
+        }
+    }
+
+    fn check_text(&self, member: &Member<'_>, text: &str) -> Result<(), ErrorData> {
+        match member.may_narrow {
+            true => self.check_uri_inside(member.name, text),
+            false => self.check_uri(member.name, text),
         }
     }
 
@@ -140,16 +150,30 @@ impl Fence {
     /// # Errors
     /// -32602 for one that leads outside, or that names a narrower context.
     pub fn check_uri(&self, name: &str, uri: &str) -> Result<(), ErrorData> {
+        match self.check_levels(name, uri)? {
+            true => Err(unreached(name)),
+            false => Ok(()),
+        }
+    }
+
+    /// The same where what is narrower is inside.
+    fn check_uri_inside(&self, name: &str, uri: &str) -> Result<(), ErrorData> {
+        self.check_levels(name, uri).map(|_| ())
+    }
+
+    /// Checks the levels that a URI names, and says whether any is narrower.
+    fn check_levels(&self, name: &str, uri: &str) -> Result<bool, ErrorData> {
+        let mut is_narrower = false;
         for (level, slug) in self.levels_of(name, uri)? {
             match self.scope.slug(level) {
                 Some(fixed) if *fixed != slug => {
                     return Err(elsewhere(name, fixed.as_str(), slug.as_str()));
                 }
                 Some(_) => {}
-                None => return Err(unreached(name)),
+                None => is_narrower = true,
             }
         }
-        Ok(())
+        Ok(is_narrower)
     }
 
     /// Checks a text that is being written: it may become a URI inside, and be of somewhere
@@ -197,22 +221,15 @@ impl Fence {
             let text = "`uri`: it must not have `.` or `..` as a step";
             return Err(ErrorData::invalid_params(text, None));
         }
-        for template in templates {
-            // Servers read a URI as it is, or as it is without what readers drop.
-            let resolved = config::resolved(uri, template);
-            let resolved = resolved
-                .map_err(|rule| ErrorData::invalid_params(format!("`uri`: {rule}"), None))?;
-            for uri in [Some(uri), resolved.as_deref()].into_iter().flatten() {
-                self.check_said(template, uri)?;
-            }
-        }
-        Ok(())
+        templates.iter().try_for_each(|template| self.check_said(template, uri))
     }
 
     /// Checks what a URI says for the variables of a template that mean what is fixed.
     fn check_said(&self, template: &str, uri: &str) -> Result<(), ErrorData> {
         let said = pattern::said(template, uri, &|name| self.pin_like(name).is_some());
-        said.into_iter().flatten().try_for_each(|(name, got)| match self.pin_like(name) {
+        let said =
+            said.map_err(|rule| ErrorData::invalid_params(format!("`uri`: {rule}"), None))?;
+        said.into_iter().try_for_each(|(name, got)| match self.pin_like(name) {
             Some(pin) => pin.check(name, &Value::String(got)).map_err(contradiction),
             None => Ok(()),
         })
@@ -315,9 +332,16 @@ impl Fence {
 struct Member<'a> {
     name: &'a str,
     above: Option<&'a Self>,
+    /// Whether a URI in it may name what is narrower than the scope.
+    may_narrow: bool,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// One of something that routes nothing.
+    const fn inside(name: &'a str) -> Self {
+        Self { name, above: None, may_narrow: true }
+    }
+
     /// Its name, behind the names of what it is in.
     fn path(&self) -> String {
         match self.above {
@@ -352,7 +376,7 @@ mod tests {
     use super::*;
     use shared::config::{ToolsetKind, default_levels};
 
-    fn fence(path: &str) -> Fence {
+    pub(super) fn fence(path: &str) -> Fence {
         let levels = default_levels();
         let mut toolset = config::Toolset::new(ToolsetKind::Memory);
         toolset.pins.insert(0, vec!["owner".to_owned()]);
@@ -362,7 +386,7 @@ mod tests {
         Fence::new(&toolset, &Scope::parse_path(path, &levels).unwrap(), &levels)
     }
 
-    fn object(value: Value) -> JsonObject {
+    pub(super) fn object(value: Value) -> JsonObject {
         value.as_object().unwrap().clone()
     }
 

@@ -1119,7 +1119,30 @@ fn text_of<'a>(item: &'a JsonObject, member: &str) -> Option<&'a str> {
 fn for_others(meta: &RequestMetaObject) -> JsonObject {
     let own = |key: &str| key == "progressToken" || key.starts_with("io.modelcontextprotocol/");
     let others = meta.iter().filter(|(key, _)| !own(key));
-    gathered(others.map(|(key, value)| (key.clone(), value.clone())))
+    without_credentials(gathered(others.map(|(key, value)| (key.clone(), value.clone()))))
+}
+
+/// Members without those that are called like a header of ours or one with a credential, however
+/// deep they are: whoever copies `_meta` into headers has none of them from here.
+fn without_credentials(members: JsonObject) -> JsonObject {
+    fn cleaned(value: Value) -> Value {
+        match value {
+            Value::Object(members) => without_credentials(members).into(),
+            Value::Array(items) => items.into_iter().map(cleaned).collect(),
+            value => value,
+        }
+    }
+    let is_credential = |name: &str| {
+        let name = name.rsplit(['/', '.']).next().unwrap_or(name).trim();
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        let words = ["authorization", "cookie", "api-key", "apikey", "secret", "password"];
+        let tokens = ["token", "access-token", "auth-token", "accesstoken", "authtoken"];
+        name.starts_with("mcp-")
+            || tokens.contains(&name.as_str())
+            || words.iter().any(|word| name.ends_with(word))
+    };
+    let left = members.into_iter().filter(|(name, _)| !is_credential(name));
+    gathered(left.map(|(name, value)| (name, cleaned(value))))
 }
 
 fn no_task(id: &str) -> ErrorData {

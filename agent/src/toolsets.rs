@@ -8,6 +8,7 @@ pub mod mcp;
 pub mod fixture;
 
 use crate::{
+    fence::Fence,
     platform::Platform,
     registry::{Placed, Registry},
     toolset::Toolset,
@@ -44,6 +45,7 @@ pub fn place(
                     remote,
                     address: &address,
                     is_development: config.is_development,
+                    fence: Fence::new(toolset, &key.scope, &config.levels),
                     key,
                     database,
                     platform,

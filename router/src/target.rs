@@ -576,6 +576,22 @@ mod tests {
             ),
             ("/mcp", "gh_issue", r#"{"url":"HTTPS://GitHub.com/acme"}"#, "/mcp/acme"),
             ("/mcp", "gh_issue", r#"{"a":[{"b":["repo://acme/web/x"]}]}"#, "/mcp/acme/web"),
+            // Whatever a server may read is read here, too.
+            ("/mcp", "gh_issue", r#"{"u":"github.com/acme/web"}"#, "/mcp/acme/web"),
+            ("/mcp", "gh_issue", r#"{"u":"git@github.com:acme/web"}"#, "/mcp/acme/web"),
+            ("/mcp", "gh_issue", r#"{"u":"rep%6f://acme/web/x"}"#, "/mcp/acme/web"),
+            (
+                "/mcp",
+                "gh_issue",
+                r#"{"owner":"acme","u":"rep%6f://other/web/x"}"#,
+                "`owner` says `acme` and `u` says `other`; name one org",
+            ),
+            (
+                "/mcp",
+                "gh_issue",
+                r#"{"u":"https://github.com//acme"}"#,
+                "`u`: the org must not be empty",
+            ),
             ("/mcp", "gh_issue", r#"{"url":"https://example.com/acme"}"#, "/mcp"),
             ("/mcp", "gh_issue", r#"{"url":"desk://acme/1","n":[1,-1,1.5,true,null]}"#, "/mcp"),
             ("/mcp", "recall", r#"{"query":"https://github.com/acme/web"}"#, "/mcp"),

@@ -18,8 +18,8 @@ mod written;
 
 pub use address::{Address, AddressError};
 pub use people::People;
-pub use template::{Piece, Template, climbs, strip};
-pub use web::resolved;
+pub use template::{Piece, Template, climbs, key, members, strip};
+pub use web::{Form, decoded};
 pub use written::Written;
 
 use serde::{Deserialize, Serialize};

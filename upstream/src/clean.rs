@@ -119,13 +119,20 @@ fn clean_value(value: &mut Value, depth: usize, is_named: bool) {
 }
 
 /// What an offer is known by: it is another if anything of it is that a model reads or that says
-/// what it does.
+/// what it does. Who writes an offer may look for two that are known by the same, so it is long
+/// enough that nobody finds them.
 #[must_use]
 pub fn fingerprint(offer: &JsonObject) -> String {
     // Members are in the order of their names, whatever order they came in.
     let written = Value::Object(offer.clone()).to_string();
     let digest = Sha256::digest(written.as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a fingerprint that was kept is this one: what was kept once had half of its length.
+#[must_use]
+pub fn is_fingerprint(kept: &str, fingerprint: &str) -> bool {
+    kept == fingerprint || (kept.len() == 16 && fingerprint.starts_with(kept))
 }
 
 #[cfg(test)]
@@ -204,6 +211,11 @@ mod tests {
         let other = object(json!({ "name": "t", "description": "reads, and deletes" }));
         assert_eq!(fingerprint(&one), fingerprint(&same));
         assert_ne!(fingerprint(&one), fingerprint(&other));
-        assert_eq!(fingerprint(&one).len(), 16);
+        assert_eq!(fingerprint(&one).len(), 32);
+        let known = |kept: &str| is_fingerprint(kept, &fingerprint(&one));
+        let cut = |of: &JsonObject, n: usize| fingerprint(of).chars().take(n).collect::<String>();
+        assert!(known(&fingerprint(&one)) && known(&cut(&one, 16)));
+        assert!(!known(&fingerprint(&other)) && !known(&cut(&other, 16)));
+        assert!(!known("") && !known(&cut(&one, 8)) && !known(&cut(&one, 31)));
     }
 }

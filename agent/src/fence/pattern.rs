@@ -1,13 +1,13 @@
 //! Templates of resources (RFC 6570): with some variables filled in, and read backwards, as far as
 //! it must be known what a URI says for those. It must not know which variables are fixed, nor why.
 
-use super::fold;
-use shared::config::strip;
+use shared::config::{Form, key, members, strip};
+use std::borrow::Cow;
 
 /// One part of a template.
 #[derive(Debug, PartialEq)]
 enum Part<'a> {
-    Text(&'a str),
+    Text(Cow<'a, str>),
     /// `{?a,b}`: an operator, if there is one, and variables as they are written.
     Variables(Option<char>, Vec<&'a str>),
 }
@@ -30,7 +30,7 @@ fn parts(template: &str) -> Option<Vec<Part<'_>>> {
     while let Some((before, after)) = rest.split_once('{') {
         let (expression, after) = after.split_once('}')?;
         if !before.is_empty() {
-            parts.push(Part::Text(before));
+            parts.push(Part::Text(before.into()));
         }
         let operator = expression.chars().next().filter(|c| "+#./;?&".contains(*c));
         let variables = expression.trim_start_matches(|c| Some(c) == operator);
@@ -38,7 +38,7 @@ fn parts(template: &str) -> Option<Vec<Part<'_>>> {
         rest = after;
     }
     if !rest.is_empty() {
-        parts.push(Part::Text(rest));
+        parts.push(Part::Text(rest.into()));
     }
     Some(parts)
 }
@@ -59,7 +59,7 @@ pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>
         return template.to_owned();
     };
     parts.into_iter().fold(String::new(), |text, part| match part {
-        Part::Text(part) => text + part,
+        Part::Text(part) => text + &part,
         Part::Variables(operator, mut variables) => {
             if variables.iter().all(|variable| value(name(variable)).is_none()) {
                 let operator = operator.map(String::from).unwrap_or_default();
@@ -93,22 +93,48 @@ pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>
     })
 }
 
-/// What a URI says for some variables of a template, with an empty text where it says nothing;
-/// `None` for one that does not begin like the template.
+/// What a URI says for some variables of a template, with an empty text where it says nothing, as
+/// it is written and as anybody reads it; nothing for one that does not begin like the template.
+///
+/// # Errors
+/// That it may be one of the template's, and cannot be compared.
 pub(super) fn said<'t>(
     template: &'t str,
     uri: &str,
     is_wanted: &dyn Fn(&str) -> bool,
-) -> Option<Vec<(&'t str, String)>> {
-    let parts = parts(template)?;
+) -> Result<Vec<(&'t str, String)>, String> {
+    let Some(mut parts) = parts(template) else {
+        return Ok(Vec::new());
+    };
     if !parts.iter().flat_map(Part::names).any(is_wanted) {
-        return None;
+        return Ok(Vec::new());
     }
+    let mut all = along(&parts, uri, is_wanted).unwrap_or_default();
+    let form = Form::of(template);
+    for (n, part) in parts.iter_mut().enumerate() {
+        if let Part::Text(text) = part {
+            *text = form.piece(text, n == 0).into();
+        }
+    }
+    for reading in form.readings(uri)? {
+        all.extend(along(&parts, &reading, is_wanted).unwrap_or_default());
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// What one reading of a URI says along the parts of a template.
+fn along<'t>(
+    parts: &[Part<'t>],
+    uri: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Option<Vec<(&'t str, String)>> {
     let begins = matches!(parts.first(), Some(Part::Text(_)));
     let path_end = uri.find('?').unwrap_or(uri.len());
     let (rest, query) = uri.split_at_checked(path_end)?;
     let mut reading = Reading { rest, query, is_wanted, found: Vec::new() };
-    let mut left = parts.as_slice();
+    let mut left = parts;
     while let Some((part, after)) = left.split_first() {
         match reading.part(part, after)? {
             Read::On => left = after,
@@ -136,7 +162,7 @@ pub(crate) fn likeness(template: &str, uri: &str) -> Option<usize> {
             Part::Text(text) => {
                 // Members of a query are in no order.
                 let (path, has_query) =
-                    text.split_once('?').map_or((*text, false), |t| (t.0, true));
+                    text.split_once('?').map_or((&**text, false), |t| (t.0, true));
                 is_open = has_query;
                 texts.push(path);
                 if has_query {
@@ -220,12 +246,12 @@ impl<'t, 'u> Reading<'t, 'u> {
 
     /// Reads the rest of a template, whose variables are members with a name each.
     fn members(&mut self, parts: &[Part<'t>]) -> Read {
-        let mut key = "";
+        let mut named = "";
         for part in parts {
             match part {
                 Part::Text(text) => {
                     let last = text.rsplit(['?', '&', ';']).next().unwrap_or_default();
-                    key = last.split('=').next().unwrap_or_default();
+                    named = last.split('=').next().unwrap_or_default();
                     // What is before the query belongs to the path.
                     let path = text.split('?').next().unwrap_or_default();
                     if text.contains('?') && strip(self.rest, path).is_none() {
@@ -234,7 +260,7 @@ impl<'t, 'u> Reading<'t, 'u> {
                 }
                 Part::Variables(operator, variables) => {
                     for name in variables.iter().map(|variable| name(variable)) {
-                        self.member(name, if operator.is_some() { name } else { key });
+                        self.member(name, if operator.is_some() { name } else { named });
                     }
                 }
             }
@@ -243,14 +269,11 @@ impl<'t, 'u> Reading<'t, 'u> {
     }
 
     /// Finds the values of a member, wherever it is.
-    fn member(&mut self, name: &'t str, key: &str) {
-        let in_path = self.rest.split(';').skip(1);
-        let members = in_path.chain(self.query.split(['?', '&', ';', '#']));
-        let values = members.filter_map(|member| {
-            let (own, value) = member.split_once('=').unwrap_or((member, ""));
-            (fold(&decoded(own)) == fold(key)).then(|| decoded(value))
-        });
-        let values: Vec<String> = values.collect();
+    fn member(&mut self, name: &'t str, named: &str) {
+        let named = key(named);
+        let text = format!("{}{}", self.rest, self.query);
+        let values: Vec<String> =
+            members(&text).filter_map(|(own, value)| (own == named).then_some(value)).collect();
         values.iter().for_each(|value| self.find(name, value));
         let is_whole = self.rest.is_empty() || self.rest.starts_with([';', '#']);
         if values.is_empty() && is_whole {
@@ -277,25 +300,6 @@ fn before(operator: Option<char>, n: usize) -> &'static str {
         (_, 0) => "",
         _ => ",",
     }
-}
-
-/// A text without percent-encoding, as far as it is one.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let mut digit = || ahead.next().and_then(|byte| char::from(byte).to_digit(16));
-        match (byte, digit(), digit()) {
-            (b'%', Some(high), Some(low)) => {
-                let value = high.saturating_mul(16).saturating_add(low);
-                bytes.push(u8::try_from(value).unwrap_or_default());
-                rest = ahead;
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -369,13 +373,47 @@ mod tests {
             ("x{;owner}", "x;owner=evil", Some("evil")),
             ("{owner}/readme", "evil/readme", Some("evil")),
             ("{owner}/readme", "https://x.test/", None),
-            ("x:{n}", "x:1", None),
         ] {
-            let found = said(template, uri, &|name| name == "owner");
+            let found = parts(template).and_then(|parts| along(&parts, uri, &|n| n == "owner"));
             let found = found.map(|found| {
                 found.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" ")
             });
             assert_eq!(found.as_deref(), expected, "{template} {uri}");
         }
+        assert_eq!(said("x:{n}", "x:1", &|name| name == "owner"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_uri_says_what_anybody_reads() {
+        for (template, uri) in [
+            ("res://x/orgs/{owner}/file", "res://x/%6frgs/evil/file"),
+            ("res://x/orgs/{owner}/file", "res://x/%256frgs/evil/file"),
+            ("res://x/orgs/{owner}/file", "res://x//orgs/evil/file"),
+            ("res://x/orgs/{owner}/file", "res://x/orgs//evil/file"),
+            ("res://x/orgs/{owner}/file", "res:/x/orgs/evil/file"),
+            ("res://x/orgs/{owner}/file", "res://%78/orgs/evil/file"),
+            ("res://x/orgs/{owner}/file", "res://u@x:1/orgs/evil/file"),
+            ("res://x/orgs/{owner}/file", "res://x./orgs;v=1/evil;w/file"),
+            ("res://x/orgs/{owner}/file", "res://x\\orgs\\evil"),
+            ("res://x/orgs/{owner}/file", "res%3a//x/orgs/evil"),
+            ("res://x/orgs/{owner}/file", "res://x/orgs%2fevil%2ffile"),
+            ("res://x/%6frgs//{owner}/file", "res://x/orgs/evil/file"),
+            ("res://q/find{?owner}", "res://q/%66ind?owner=evil"),
+            ("res://q/find{?owner}", "res://q/find%3fowner=evil"),
+            ("res://q/find{?owner}", "res://q//find?a=1%26owner=evil"),
+            ("res://q/find{?owner}", "res://q/find?%256fwner[]=evil"),
+            ("res://q/find?owner={owner}", "res://q/find;x?a=1&OWNER=evil"),
+            ("res://q{;owner}", "res://%71;owner=evil"),
+            ("res://q{#owner}", "res://%71?x#evil"),
+        ] {
+            let found = said(template, uri, &|name| name == "owner").unwrap();
+            assert!(found.iter().any(|(_, value)| value == "evil"), "{template} {uri}: {found:?}");
+        }
+        for uri in ["res://x/orgs/%ff", "res://x/%c1%af", "res://x/%zz"] {
+            let found = said("res://x/orgs/{owner}", uri, &|name| name == "owner");
+            assert!(found.is_err(), "{uri}: {found:?}");
+        }
+        let found = said("res://x/orgs/{owner}", "res://y/%ff", &|name| name == "owner");
+        assert_eq!(found, Ok(vec![]));
     }
 }

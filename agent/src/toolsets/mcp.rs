@@ -8,8 +8,10 @@
 //! - [`shelf`]: what is kept of an upstream
 //! - [`lists`]: its lists, fresh or not
 //! - [`passing`]: what is passed on between it and a client
+//! - [`asking`]: what a task of its asks
 //! - [`awaiting`]: tools that run only as tasks
 
+mod asking;
 mod awaiting;
 mod lists;
 mod outside;
@@ -21,6 +23,7 @@ mod shelf;
 mod tests;
 
 use crate::{
+    fence::Fence,
     mirror,
     platform::Platform,
     tasks,
@@ -32,7 +35,7 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 use lists::{Kind, Lists};
 use outside::Outside;
-use passing::{Passing, failed, failed_if_there};
+use passing::{Passing, failed, failed_if_there, object_of};
 use rmcp::model::{
     CallToolResult, CompleteResult, GetPromptResult, JsonObject, ReadResourceResult,
     SKILLS_EXTENSION_ID, TASKS_EXTENSION_ID,
@@ -64,6 +67,7 @@ use upstream::{
 /// A remote MCP server.
 pub struct Mcp {
     key: Rc<AgentKey>,
+    fence: Fence,
     platform: Rc<dyn Platform>,
     world: Rc<dyn World>,
     guard: Rc<Guard>,
@@ -110,6 +114,8 @@ pub struct Parts<'a> {
     pub address: &'a str,
     /// Whether it may be somewhere private.
     pub is_development: bool,
+    /// What the scope fixes of it.
+    pub fence: Fence,
     /// The context.
     pub key: &'a Rc<AgentKey>,
     /// Its database.
@@ -122,7 +128,8 @@ impl Mcp {
     /// A server that may have been met before.
     #[must_use]
     pub fn new(parts: Parts<'_>) -> Self {
-        let Parts { toolset, remote, address, is_development, key, database, platform } = parts;
+        let Parts { toolset, remote, address, is_development, fence, key, database, platform } =
+            parts;
         let world: Rc<dyn World> = Rc::new(Outside(Rc::clone(platform)));
         let name = toolset.name.clone();
         let guard = Rc::new(Guard::new(name.clone(), Rc::clone(&world), remote.bounds));
@@ -133,6 +140,7 @@ impl Mcp {
         let shelf = Rc::new(Shelf::new(Rc::clone(database), format!("{name} {address}")));
         Self {
             announce: announcer(key, platform),
+            fence,
             key: Rc::clone(key),
             platform: Rc::clone(platform),
             world,
@@ -225,11 +233,14 @@ impl Mcp {
     }
 
     fn passing<'a>(&'a self, visit: &'a Visit, peer: &'a Peer) -> Passing<'a> {
-        Passing { toolset: self.guard.name(), visit, hearing: &peer.hearing }
+        let (toolset, hearing) = (self.guard.name(), &peer.hearing);
+        Passing { toolset, visit, hearing, fence: &self.fence }
     }
 
     /// Asks the server for something on behalf of a client.
     async fn ask(&self, visit: &Visit, ask: Ask) -> Result<Fields, Failure> {
+        let beside = self.fence.check_beside(&visit.meta);
+        beside.map_err(|error| Failure::Error(object_of(error)))?;
         let peer = self.of(visit);
         let ask = Ask {
             wants_progress: visit.reporter.wants_progress(),
@@ -255,6 +266,7 @@ impl Mcp {
         let id = tasks::fresh_id(&self.key, &*self.platform)?;
         self.shelf.keep_task(&id, &peer.kind, &remote, self.platform.now())?;
         rename(&mut fields, &id);
+        self.narrow_questions(&mut fields)?;
         Ok(fields)
     }
 
@@ -390,6 +402,9 @@ impl Toolset for Mcp {
                 return Ok(None);
             };
             let peer = self.peer(&kind);
+            if let Some(Value::Object(answers)) = params.get_mut("inputResponses") {
+                self.answered(&peer, &remote, answers).await?;
+            }
             params.insert("taskId".to_owned(), remote.clone().into());
             let may_repeat = method == "tasks/get";
             // A look at a task waits for no call, and its end for nothing.
@@ -401,6 +416,7 @@ impl Toolset for Mcp {
             if fields.contains_key("taskId") {
                 rename(&mut fields, id);
             }
+            self.narrow_questions(&mut fields)?;
             Ok(Some(fields))
         })
     }

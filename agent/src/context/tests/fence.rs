@@ -7,7 +7,7 @@ mod outside;
 
 use super::super::*;
 use crate::fence::pattern;
-use attacks::{BY_TEMPLATE, NAMES, OUTSIDE, likenesses, slugs, strange};
+use attacks::{BY_TEMPLATE, NAMES, OTHER_PROJECT, OUTSIDE, likenesses, slugs, strange};
 use futures_executor::block_on;
 use futures_util::FutureExt as _;
 use outside::{Outside, SESSION, TASK, TEMPLATES};
@@ -31,7 +31,8 @@ fn config() -> Config {
         json!({
             "kind": "mcp", "name": prefix, "prefix": prefix, "url": url,
             "pins": { "org": ["owner"], "project": ["repo"] },
-            "uris": ["https://x.test/{org}/{project}", "repo://{org}/{project}/"],
+            "uris": ["https://x.test/{org}/{project}", "repo://{org}/{project}/",
+                "https://s.test/orgs/{org}/projects/{project}", "https://q.test/issues?org={org}"],
             "hide": { "org": ["hidden"] },
             "headers": { "x-own": { "secret": "OWN" } }, "auth": { "secret": "TOKEN" },
             "verify": { "org": "https://check.test/{org}",
@@ -451,7 +452,8 @@ fn no_uri_in_an_argument_leads_outside() {
     for path in PATHS {
         let place = place(path);
         for (method, name, names) in callables(&place) {
-            for payload in OUTSIDE {
+            // Where no project is pinned, the router would have found another place for these.
+            for payload in OUTSIDE.iter().chain(OTHER_PROJECT) {
                 for arguments in spots(&names, &Value::from(*payload)) {
                     let (method, params) = call(method, &name, &arguments);
                     // Who has no URIs has nowhere to reach.
@@ -636,6 +638,9 @@ fn what_is_inside_is_read_and_listed() {
         "file:/data/acme/y",
         "https://y.test/acme/y",
         "case://acme/y",
+        "res://x/orgs/acme/file",
+        "res://x/docs/evil%20%C3%A9",
+        "res://q/find?owner=acme",
     ] {
         let params = format!(r#""uri":"{uri}""#);
         let (said, sent) = place.attack(&Try::new("resources/read", &params), None);
@@ -770,7 +775,169 @@ fn cursors_tasks_headers_and_what_is_said_beside_reach_nothing() {
             for tool in ["w_headed", "o_headed", "d_headed", "test_header_parameters"] {
                 let params = format!(r#""name":"{tool}","arguments":{{}},"_meta":{meta}"#);
                 let one = Try { mirrors: &mirrors, ..Try::new("tools/call", &params) };
-                place.attack(&one, None);
+                let (_, sent) = place.attack(&one, None);
+                let asked = sent.iter().filter_map(|sent| sent.body.as_deref());
+                for body in asked.filter(|body| body.contains("tools/call")) {
+                    let body: Value = serde_json::from_str(body).unwrap();
+                    let meta = &body["params"]["_meta"];
+                    for name in ["authorization", "Mcp-Session-Id", "mcp-param-owner"] {
+                        assert!(meta.get(name).is_none(), "{meta}");
+                    }
+                    // What means nothing here goes on as it came.
+                    assert_eq!(meta["x"], json!({ (&text): text }), "{meta}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_said_beside_a_request_contradicts_nothing() {
+    let meta = |more: &Value| {
+        let mut meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {}, "traceparent": "00-a-b-01",
+            "tracestate": "x=y", "baggage": "a=b" });
+        let all = meta.as_object_mut().unwrap();
+        all.extend(more.as_object().unwrap().clone());
+        meta
+    };
+    let place = place("/mcp/acme");
+    let tries = [
+        ("tools/call", r#""name":"w_plain","arguments":{}"#),
+        ("prompts/get", r#""name":"w_review","arguments":{}"#),
+        ("resources/read", r#""uri":"plain://x""#),
+    ];
+    for (method, params) in tries {
+        for more in [
+            json!({ "org": "evil" }),
+            json!({ "OWNER": "evil" }),
+            json!({ "com.x/owner": "evil" }),
+            json!({ "x": [{ "organization_slug": "evil" }] }),
+            json!({ "x": "https://x.test/evil/web" }),
+            json!({ "x": "https://s.test/%6frgs/evil" }),
+        ] {
+            let params = format!(r#"{params},"_meta":{}"#, meta(&more));
+            let (said, sent) = place.attack(&Try::new(method, &params), None);
+            let (code, text) = said.error().unwrap_or_else(|| panic!("{params}: {said:?}"));
+            assert_eq!(code, -32602, "{params}");
+            assert!(text.contains("fixed to `acme` by this URL; got `evil`"), "{params}: {text}");
+            let is_asked = |sent: &Sent| {
+                sent.body.as_deref().unwrap_or_default().contains(&format!(r#""{method}""#))
+            };
+            assert!(!sent.iter().any(is_asked), "{params}");
+        }
+        let more = json!({ "org": "acme", "com.x/tenant": "t", "authorization": "s",
+            "x": { "Cookie": "s", "kept": 1 }, "com.x/mcp-y": 1, "access_token": "s" });
+        let params = format!(r#"{params},"_meta":{}"#, meta(&more));
+        let (said, sent) = place.attack(&Try::new(method, &params), None);
+        assert!(matches!(said, Said::Result(_)), "{params}: {said:?}");
+        let body: Value =
+            serde_json::from_str(sent.last().unwrap().body.as_ref().unwrap()).unwrap();
+        let mut passed = body["params"]["_meta"].as_object().unwrap().clone();
+        passed.retain(|name, _| !name.starts_with("io.modelcontextprotocol/"));
+        let expected = json!({ "traceparent": "00-a-b-01", "tracestate": "x=y", "baggage": "a=b",
+            "org": "acme", "com.x/tenant": "t", "x": { "kept": 1 } });
+        assert_eq!(Value::Object(passed), expected, "{method}");
+    }
+}
+
+/// Calls a tool that asks, up to its question, and says what the client is asked.
+fn question(place: &Place, tool: &str) -> (String, Value) {
+    let (said, _) = place.attack(&Try::new("tools/call", &asking(tool, "")), None);
+    let Said::Result(asked) = said else { panic!("{tool}: {said:?}") };
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let questions = asked["inputRequests"].as_object().unwrap();
+    let (key, question) = questions.iter().next().unwrap();
+    let state = asked["requestState"].clone();
+    let more = format!(r#","requestState":{state},"inputResponses":{{"{key}":ANSWER}}"#);
+    (asking(tool, &more), question["params"]["requestedSchema"].clone())
+}
+
+fn asking(tool: &str, more: &str) -> String {
+    format!(
+        r#""name":"{tool}","arguments":{{}}{more},"_meta":{{
+            "io.modelcontextprotocol/protocolVersion":"2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{"form":{{}}}}}}}}"#
+    )
+}
+
+#[test]
+fn an_answer_stays_inside() {
+    // A server of either era.
+    for tool in ["w_asks", "o_asks"] {
+        for (content, expected) in [
+            (json!({ "why": "x" }), Some(json!({ "owner": "acme", "why": "x" }))),
+            (
+                json!({ "why": "x", "repo": "web" }),
+                Some(json!({ "owner": "acme", "repo": "web", "why": "x" })),
+            ),
+            (json!({ "why": "x", "owner": "evil" }), None),
+            (json!({ "why": "x", "Org": "evil" }), None),
+            (json!({ "why": "https://x.test/evil/web" }), None),
+            (json!({ "why": "https://s.test//orgs/evil" }), None),
+        ] {
+            let place = place("/mcp/acme");
+            let (again, form) = question(&place, tool);
+            assert_eq!(form["required"], json!(["why"]), "{form}");
+            assert!(form["properties"].get("owner").is_none(), "{form}");
+            let answer = json!({ "action": "accept", "content": content });
+            let params = again.replace("ANSWER", &answer.to_string());
+            let (said, sent) = place.attack(&Try::new("tools/call", &params), None);
+            match (&said, expected) {
+                (Said::Result(result), Some(expected)) => {
+                    assert_eq!(result["structuredContent"]["q"]["content"], expected, "{result}");
+                }
+                // A server of the handshake era is told, and says what it likes.
+                (Said::Result(result), None) => {
+                    let told = &result["structuredContent"];
+                    assert_eq!(told["q"], Value::Null, "{told}");
+                    assert!(told["error"].to_string().contains("got `evil`"), "{told}");
+                }
+                (_, Some(_)) | (Said::Nothing, _) => panic!("{tool} {content}: {said:?}"),
+                (Said::Error(code, text), None) => {
+                    assert_eq!(*code, -32602, "{text}");
+                    assert!(text.contains("is fixed to `acme` by this URL; got `evil`"), "{text}");
+                    assert_eq!(sent, []);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_a_task_stays_inside() {
+    let place = place("/mcp/acme");
+    let (said, _) =
+        place.attack(&Try::new("tools/call", r#""name":"o_long","arguments":{}"#), None);
+    let Said::Result(made) = said else { panic!("{said:?}") };
+    let id = made["taskId"].as_str().unwrap();
+    place.outside.is_asking.set(true);
+    let (said, _) = place.attack(&Try::new("tasks/get", &format!(r#""taskId":"{id}""#)), None);
+    let Said::Result(looked) = said else { panic!("{said:?}") };
+    let form = &looked["inputRequests"]["q"]["params"]["requestedSchema"];
+    assert_eq!(form["required"], json!(["why"]), "{looked}");
+    assert!(form["properties"].get("owner").is_none(), "{looked}");
+    for (content, is_good) in [
+        (json!({ "why": "x" }), true),
+        (json!({ "why": "x", "owner": "evil" }), false),
+        (json!({ "why": "https://x.test/evil" }), false),
+    ] {
+        let answer = json!({ "q": { "action": "accept", "content": content } });
+        let params = format!(r#""taskId":"{id}","inputResponses":{answer}"#);
+        let (said, sent) = place.attack(&Try::new("tasks/update", &params), None);
+        let body =
+            |sent: &Sent| -> Option<Value> { serde_json::from_str(sent.body.as_ref()?).ok() };
+        let updates = sent.iter().filter_map(body).filter(|body| body["method"] == "tasks/update");
+        let updates: Vec<Value> = updates.collect();
+        match is_good {
+            true => {
+                let content = &updates[0]["params"]["inputResponses"]["q"]["content"];
+                assert_eq!(*content, json!({ "owner": "acme", "why": "x" }), "{said:?}");
+            }
+            false => {
+                let (code, text) = said.error().unwrap_or_else(|| panic!("{said:?}"));
+                assert!(code == -32602 && text.contains("got `evil`"), "{text}");
+                assert_eq!(updates, Vec::<Value>::new());
             }
         }
     }

@@ -464,7 +464,7 @@ impl Lists {
                         self.shelf.mark(name, mark)?;
                         self.warn(name, mark, &fingerprint);
                     }
-                    mark.first != fingerprint
+                    !mark.is_first(&fingerprint)
                 }
                 None if is_full => false,
                 None => {

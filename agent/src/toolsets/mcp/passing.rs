@@ -4,6 +4,7 @@
 use crate::{
     client::Question,
     context::OWN_KEYS,
+    fence::Fence,
     toolset::{ToolError, Visit},
 };
 use futures_util::future::LocalBoxFuture;
@@ -23,6 +24,8 @@ pub(super) struct Passing<'a> {
     pub(super) toolset: &'a str,
     pub(super) visit: &'a Visit,
     pub(super) hearing: &'a Hearing,
+    /// What the client may answer.
+    pub(super) fence: &'a Fence,
 }
 
 impl Passing<'_> {
@@ -47,22 +50,22 @@ impl Relay for Passing<'_> {
         &'a self,
         questions: Vec<Asked>,
     ) -> LocalBoxFuture<'a, Result<Vec<Value>, ErrorObject>> {
-        let questions = questions
-            .into_iter()
-            .map(|asked| {
+        Box::pin(async move {
+            let (mut asked, mut forms) = (Vec::new(), Vec::new());
+            for Asked { key, method, mut params } in questions {
+                forms.push(self.fence.ask(&mut params).map_err(object_of)?);
                 // Where others may ask, too, the same name is not the same question.
                 let key = match self.visit.is_shared {
-                    true => format!("{}.{}", self.toolset, asked.key),
-                    false => asked.key,
+                    true => format!("{}.{key}", self.toolset),
+                    false => key,
                 };
-                (key, Question::of(asked.method, asked.params))
-            })
-            .collect();
-        Box::pin(async move {
-            self.visit.client.ask_all(questions).await.map_err(|error| {
-                let ErrorData { code, message, data, .. } = error.into_protocol();
-                ErrorObject { code: code.0.into(), message: message.into_owned(), data }
-            })
+                asked.push((key, Question::of(method, params)));
+            }
+            let answers = self.visit.client.ask_all(asked).await;
+            let answers = answers.map_err(|error| object_of(error.into_protocol()))?;
+            let answers = answers.into_iter().zip(forms);
+            let answers = answers.map(|(answer, form)| self.fence.answer(form.as_ref(), answer));
+            answers.collect::<Result<_, _>>().map_err(object_of)
         })
     }
 
@@ -87,6 +90,12 @@ impl Passing<'_> {
     fn heard(&self, heard: Heard) {
         (self.hearing)(heard);
     }
+}
+
+/// An error as upstreams are told it.
+pub(super) fn object_of(error: ErrorData) -> ErrorObject {
+    let ErrorData { code, message, data, .. } = error;
+    ErrorObject { code: code.0.into(), message: message.into_owned(), data }
 }
 
 /// Nobody: what is asked for is a list.

@@ -8,7 +8,7 @@ use shared::{
     limits,
 };
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
-use upstream::{Met, link::Keeper};
+use upstream::{Met, clean::is_fingerprint, link::Keeper};
 
 // `last` of a tool is every way in which it was seen.
 const TABLES: [&str; 3] = [
@@ -57,10 +57,17 @@ impl Mark {
         Self { first: fingerprint.to_owned(), seen: vec![fingerprint.to_owned()] }
     }
 
+    /// Whether the tool is as it was at first.
+    pub(super) fn is_first(&self, fingerprint: &str) -> bool {
+        is_fingerprint(&self.first, fingerprint)
+    }
+
     /// Sees the tool again. False if it was seen in this way before: it may have been away
     /// meanwhile, or another kind of clients may see it in another way.
     pub(super) fn see(&mut self, fingerprint: &str) -> bool {
-        if self.first == fingerprint || self.seen.iter().any(|seen| seen == fingerprint) {
+        if self.is_first(fingerprint)
+            || self.seen.iter().any(|seen| is_fingerprint(seen, fingerprint))
+        {
             return false;
         }
         if self.seen.len() >= limits::UPSTREAM_SEEN_MAX {

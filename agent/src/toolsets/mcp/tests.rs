@@ -426,7 +426,7 @@ fn a_change_of_a_tool_is_told_once_and_only_if_it_is_one() {
         agent.names("tools/list", "tools", "name");
     }
     let bytes = agent.number("SELECT MAX(LENGTH(last)) FROM upstream_tool");
-    assert_eq!(usize::try_from(bytes).unwrap(), limits::UPSTREAM_SEEN_MAX * 17 - 1);
+    assert_eq!(usize::try_from(bytes).unwrap(), limits::UPSTREAM_SEEN_MAX * 33 - 1);
 }
 
 /// What is said of a task in this state.

@@ -13,7 +13,11 @@ use shared::{
     hop::{Change, NotesAnswer},
     notes,
 };
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::{Poll, Waker},
+};
 use upstream::{Request, Response};
 
 /// The session that the server of the handshake era gives.
@@ -22,6 +26,13 @@ pub(super) const SESSION: &str = "session-of-the-server";
 /// The task that the server of the modern era makes.
 pub(super) const TASK: &str = "task-of-the-server";
 
+/// A stream on which one thing is said at a time.
+#[derive(Debug)]
+struct Line {
+    said: Vec<Vec<u8>>,
+    waker: Option<Waker>,
+}
+
 /// A world in which everything that is sent is written down.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
@@ -29,7 +40,11 @@ pub(super) struct Outside {
     pub(super) sent: RefCell<Vec<Request>>,
     /// Whether no server can be reached.
     pub(super) is_away: Cell<bool>,
+    /// Whether its tasks ask something.
+    pub(super) is_asking: Cell<bool>,
     random: Cell<u64>,
+    /// A call that waits for an answer: its id, and its stream.
+    open: RefCell<Option<(Value, Rc<RefCell<Line>>)>>,
     /// Tools that are listed besides.
     pub(super) tools: RefCell<Vec<Value>>,
 }
@@ -102,6 +117,18 @@ impl Outside {
         if message.get("id").is_none() {
             return response(202, None);
         }
+        if message.get("method").is_none() {
+            // An answer on the session's way ends the call.
+            if let Some((id, open)) = self.open.borrow_mut().take() {
+                let result = json!({ "content": [], "structuredContent": {
+                    "q": message.get("result"), "error": message.get("error") } });
+                let reply = json!({ "jsonrpc": "2.0", "id": id, "result": result });
+                let mut line = open.borrow_mut();
+                line.said.push(event(&reply));
+                line.waker.take().into_iter().for_each(Waker::wake);
+            }
+            return response(202, None);
+        }
         let capabilities = json!({
             "tools": {}, "prompts": {}, "resources": { "subscribe": true }, "completions": {},
             "extensions": { "io.modelcontextprotocol/tasks": {},
@@ -126,15 +153,51 @@ impl Outside {
             "resources/read" => json!({ "contents": [{ "uri": params["uri"], "text": "text" }] }),
             "prompts/get" => json!({ "messages": [] }),
             "completion/complete" => json!({ "completion": { "values": ["x"] } }),
+            // What a client of the other era does with it is another test's.
+            "tools/call" if params["name"] == "asks" && !is_old => {
+                match params.get("inputResponses") {
+                    None => asks(),
+                    Some(answers) => json!({ "content": [], "structuredContent": answers }),
+                }
+            }
+            "tools/call" if params["name"] == "asks" => return self.ask(&message),
             "tools/call" if params["name"] == "long" && !is_old => task(),
             "tools/call" => json!({ "content": [{ "type": "text", "text": "done" }] }),
             "resources/subscribe" | "resources/unsubscribe" => json!({}),
             "subscriptions/listen" => return response(405, None),
+            "tasks/get" if self.is_asking.get() => {
+                let mut task = task();
+                task["status"] = "input_required".into();
+                task["inputRequests"] = asks()["inputRequests"].take();
+                task
+            }
             "tasks/get" | "tasks/update" | "tasks/cancel" => task(),
             other => panic!("a request that no server expects: {other}"),
         };
         let reply = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
         response(200, Some(reply.to_string()))
+    }
+
+    /// Asks in the middle of a call, on its stream.
+    fn ask(&self, call: &Value) -> Response {
+        let mut question = asks()["inputRequests"]["q"].take();
+        question["jsonrpc"] = "2.0".into();
+        question["id"] = 77.into();
+        let line = Rc::new(RefCell::new(Line { said: vec![event(&question)], waker: None }));
+        *self.open.borrow_mut() = Some((call["id"].clone(), Rc::clone(&line)));
+        let mut response = response(200, None);
+        response.headers[0].1 = "text/event-stream".to_owned();
+        response.body = Box::pin(stream::poll_fn(move |context| {
+            let mut line = line.borrow_mut();
+            match line.said.pop() {
+                Some(event) => Poll::Ready(Some(Ok(event))),
+                None => {
+                    line.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        }));
+        response
     }
 
     /// What was sent since this was asked last.
@@ -153,6 +216,19 @@ fn response(status: u16, body: Option<String>) -> Response {
         ],
         body: Box::pin(stream::iter(body.map(|body| Ok(body.into_bytes())))),
     }
+}
+
+fn event(message: &Value) -> Vec<u8> {
+    format!("data: {message}\n\n").into_bytes()
+}
+
+/// A question about what is fixed, and more.
+pub(super) fn asks() -> Value {
+    let schema = json!({ "type": "object", "required": ["owner", "why"],
+        "properties": { "owner": text(), "repo": text(), "why": text() } });
+    let params = json!({ "mode": "form", "message": "which?", "requestedSchema": schema });
+    json!({ "resultType": "input_required", "requestState": "s",
+        "inputRequests": { "q": { "method": "elicitation/create", "params": params } } })
 }
 
 fn task() -> Value {
@@ -223,6 +299,7 @@ fn of_one_schema() -> Vec<Value> {
                 "owner": { "type": "string", "x-mcp-header": "Owner" },
                 "q": { "type": "string", "x-mcp-header": "Q" } } }),
         ),
+        tool("asks", json!({ "type": "object" })),
         tool("hidden", json!({ "type": "object", "properties": owner() })),
         tool("long", json!({ "type": "object", "properties": owner() })),
     ]
@@ -286,7 +363,7 @@ fn resources() -> Vec<Value> {
 
 /// Templates that have a level first, behind something else, in a query, and in every other way
 /// that RFC 6570 knows.
-pub(super) const TEMPLATES: [&str; 10] = [
+pub(super) const TEMPLATES: [&str; 12] = [
     "repo://{owner}/{repo}/{+path}",
     "host://{host}/{owner}/{name}",
     "find://x{?owner,text}",
@@ -297,6 +374,8 @@ pub(super) const TEMPLATES: [&str; 10] = [
     "file:///data/{owner}/{name}",
     "https://y.test/{owner}/{name}",
     "case://{Owner}/{name}",
+    "res://x/orgs/{owner}/file",
+    "res://q/find{?owner}",
 ];
 
 fn templates() -> Vec<Value> {
