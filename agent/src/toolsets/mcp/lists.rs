@@ -14,7 +14,7 @@ use crate::{
 };
 use futures_util::{
     FutureExt as _,
-    future::{Either, LocalBoxFuture, WeakShared, join_all, select},
+    future::{Either, LocalBoxFuture, Shared, WeakShared, join_all, select},
 };
 use rmcp::model::{JsonObject, SKILLS_EXTENSION_ID};
 use serde_json::Value;
@@ -162,7 +162,10 @@ pub(super) struct Lists {
     /// How long one of them may take.
     bound_ms: u32,
     known: RefCell<BTreeMap<Kind, Known>>,
-    asking: RefCell<BTreeMap<Kind, WeakAsking>>,
+    /// What is asked for, and since when.
+    asking: RefCell<BTreeMap<Kind, (Millis, WeakAsking)>>,
+    /// Lists that somebody was answered without.
+    missed: RefCell<BTreeSet<Kind>>,
     offers: RefCell<Option<(Rc<Listed>, Rc<Offers>)>>,
     was_heard: Cell<bool>,
     /// How often each was heard to have changed.
@@ -187,6 +190,7 @@ impl Lists {
             bound_ms: connect_ms.max(limits::UPSTREAM_LIST_MS),
             known: RefCell::default(),
             asking: RefCell::default(),
+            missed: RefCell::default(),
             offers: RefCell::default(),
             was_heard: Cell::new(false),
             changes: RefCell::default(),
@@ -259,21 +263,19 @@ impl Lists {
         self.changes.borrow().get(&kind).copied().unwrap_or(0)
     }
 
-    /// After a time in which nothing was heard: what is known is asked for again, and whoever
-    /// listens hears of what is other than it was.
+    /// After a time in which nothing was heard: what is known is asked for again, and what somebody
+    /// was answered without, and whoever listens hears of what is other than it was.
     pub(super) fn look_again(self: &Rc<Self>) {
-        if !self.was_heard.replace(true) {
-            return;
-        }
+        let was_heard = self.was_heard.replace(true);
         for kind in Kind::ALL {
-            let is_known = match self.known.borrow_mut().get_mut(&kind) {
+            let is_known = match self.known.borrow_mut().get_mut(&kind).filter(|_| was_heard) {
                 Some(known) => {
                     known.until = Millis(0);
                     true
                 }
                 None => false,
             };
-            if is_known {
+            if is_known || self.missed.borrow().contains(&kind) {
                 let this = Rc::clone(self);
                 self.platform.spawn(Box::pin(async move {
                     if let Err(ToolError::Below(error)) = this.get(kind, Need::Fresh).await {
@@ -304,16 +306,46 @@ impl Lists {
                 return Ok((known.clone(), None));
             }
         }
-        match self.ask(kind).await {
+        let answer = match need {
+            Need::Soon => self.ask_soon(kind).await,
+            _ => self.ask(kind).1.await,
+        };
+        match answer {
             Ok(fresh) => Ok((fresh, None)),
             Err(error) => match known {
                 Some(known) if now.since(known.fetched) < limits::UPSTREAM_STALE_MS => {
                     let text = error.clone().into_protocol().message;
                     Ok((known, Some(format!("{text} (this is what it was before)"))))
                 }
-                _ => Err(error),
+                _ => {
+                    self.missed.borrow_mut().insert(kind);
+                    Err(error)
+                }
             },
         }
+    }
+
+    /// Asks for a list, and goes on without it if it does not come soon. It is waited for all the
+    /// same, and told when it is there.
+    async fn ask_soon(self: &Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
+        let (since, asking) = self.ask(kind);
+        let spent = self.platform.now().since(since);
+        // One that others wait for has had some of its time already.
+        let answer = match limits::UPSTREAM_SOON_MS.saturating_sub(spent) {
+            0 => asking.clone().now_or_never(),
+            left => {
+                let late = self.platform.sleep(u32::try_from(left).unwrap_or(0));
+                match select(asking.clone(), late).await {
+                    Either::Left((answer, _)) => Some(answer),
+                    Either::Right(_) => None,
+                }
+            }
+        };
+        answer.unwrap_or_else(|| {
+            self.platform.spawn(asking.map(drop).boxed_local());
+            let text = format!("{} has not answered yet; ask again", self.link.name());
+            Err(Error::new(ErrorKind::Unavailable, text).into())
+        })
     }
 
     /// What is known of a list.
@@ -339,21 +371,19 @@ impl Lists {
         Ok(Some(known))
     }
 
-    /// Asks for a list, once for all who want it at a time.
-    async fn ask(self: &Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
-        let going = self.asking.borrow().get(&kind).and_then(WeakShared::upgrade);
-        let asking = match going.filter(|asking| asking.peek().is_none()) {
-            Some(going) => going,
-            None => {
-                let this = Rc::clone(self);
-                let asking = async move { this.fetch(kind).await }.boxed_local().shared();
-                if let Some(weak) = asking.downgrade() {
-                    self.asking.borrow_mut().insert(kind, weak);
-                }
-                asking
-            }
-        };
-        asking.await
+    /// Asks for a list, once for all who want it at a time; with when that began.
+    fn ask(self: &Rc<Self>, kind: Kind) -> (Millis, Shared<Asking>) {
+        let mut all = self.asking.borrow_mut();
+        let going = all.get(&kind).and_then(|(since, weak)| Some((*since, weak.upgrade()?)));
+        if let Some(going) = going.filter(|(_, asking)| asking.peek().is_none()) {
+            return going;
+        }
+        let (this, now) = (Rc::clone(self), self.platform.now());
+        let asking = async move { this.fetch(kind).await }.boxed_local().shared();
+        if let Some(weak) = asking.downgrade() {
+            all.insert(kind, (now, weak));
+        }
+        (now, asking)
     }
 
     async fn fetch(self: Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
@@ -398,7 +428,9 @@ impl Lists {
         if kept.is_none() {
             self.keep(kind, &known)?;
         }
-        if !is_same && before.is_some_and(|before| !before.is_announced) {
+        let is_missed = self.missed.borrow_mut().remove(&kind);
+        let is_news = before.map_or(is_missed, |before| !before.is_announced);
+        if is_news && !is_same {
             (self.announce)(kind.change());
         }
         Ok(known)
