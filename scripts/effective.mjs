@@ -1,12 +1,15 @@
 // Prints what a user has at a scope: the tools as they are served, where each is from, and why others
 // are hidden or missing. Asks the Agent itself, in a workerd of its own that is gone afterwards: with
-// the settings and secrets of `make serve`, but a state folder that is empty.
+// the settings and secrets of `make serve`, and a copy of what its Agents have stored, so that it is
+// known what tools were like when they were first seen. The server may run meanwhile.
 //
 //   USER=alice SCOPE=/mcp/acme/web node scripts/effective.mjs [--json]
 //
-// Also read: JSON=1, BUNDLE (build/release), SETTINGS, DEVELOPMENT and secrets, as scripts/serve does.
+// Also read: JSON=1, BUNDLE (build/release), STATE (.state), SETTINGS, DEVELOPMENT and secrets, as
+// scripts/serve does.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyObjects } from "./copy.mjs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serve } from "./serving.mjs";
@@ -127,6 +130,10 @@ const made = spawnSync(
 if (made.status !== 0) process.exit(1);
 writeFileSync(join(folder, "asker.js"), ASKER);
 writeFileSync(join(folder, "asker.capnp"), configuration(settings.compatibility_date));
+
+const agents = `${settings.name}-Agent`;
+const state = process.env.STATE || ".state";
+await copyObjects(join(state, agents), join(folder, "state", agents));
 
 const log = [];
 const { isGood, text } = await ask(folder, key, log);

@@ -618,7 +618,10 @@ impl ServerHandler for Handler {
                 None => {}
                 Some(Answered::Made(result)) => return self.made(result),
                 Some(Answered::Relayed(fields)) => {
-                    self.relay(fields, None)?;
+                    // As fresh as its server says, and its user's alone.
+                    let said = upstream::wire::field(&fields, "ttlMs").and_then(|ttl| ttl.as_u64());
+                    let ttl = said.unwrap_or(0).min(limits::UPSTREAM_TTL_MS_MAX);
+                    self.relay(fields, Some(ttl))?;
                     return Ok(ReadResourceResult::new(vec![]).into());
                 }
             }

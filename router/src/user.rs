@@ -166,6 +166,13 @@ struct Visit<'a> {
     moment: &'a Moment,
 }
 
+impl Visit<'_> {
+    /// What is left of the tools: a session that began with less never gets more.
+    fn left(&self, session: Option<&Session>) -> Options {
+        session.map_or_else(|| self.options.clone(), |session| session.options.and(self.options))
+    }
+}
+
 impl<D: Database + 'static> User<D> {
     /// A user over their database.
     pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>) -> Self {
@@ -307,7 +314,8 @@ impl<D: Database + 'static> User<D> {
         era: Era,
         call: &CallId,
     ) -> Result<Planned<'a, W>, Refusal> {
-        let place = Place { config: &self.config, user: &self.id, scope: visit.scope, call };
+        let (scope, options) = (visit.scope, &visit.left(session));
+        let place = Place { config: &self.config, user: &self.id, scope, options, call };
         let done = |reply| Ok(Planned::Done(Outgoing::Own(reply)));
         match plan(place, era, session, request) {
             Plan::Answer(reply) => done(reply),
@@ -577,7 +585,7 @@ impl<D: Database + 'static> User<D> {
         message: &RawValue,
         is_part: bool,
     ) -> Result<String, Error> {
-        let Visit { scope, incoming, options, .. } = visit;
+        let Visit { scope, incoming, .. } = visit;
         let hop = Hop {
             key: key.clone(),
             peer,
@@ -585,8 +593,7 @@ impl<D: Database + 'static> User<D> {
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
             is_part,
-            // A session that began with less never gets more.
-            options: session.map_or_else(|| options.clone(), |s| s.options.and(options)),
+            options: visit.left(session),
             mirrors: incoming.mirrors.clone(),
             depth: scope.depth(),
             message,

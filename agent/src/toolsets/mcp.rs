@@ -52,7 +52,7 @@ use shared::{
 use shelf::Shelf;
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
 };
@@ -72,6 +72,7 @@ pub struct Mcp {
     guard: Rc<Guard>,
     target: Result<Target, Error>,
     verify: Option<String>,
+    approved: BTreeMap<String, String>,
     /// What stands before the check, which is somebody else's than the tools, and may fail by
     /// itself.
     door: Guard,
@@ -146,6 +147,7 @@ impl Mcp {
             guard,
             target,
             verify,
+            approved: toolset.approved.clone(),
             door,
             shelf,
             peers: Rc::default(),
@@ -177,14 +179,15 @@ impl Mcp {
             serde_json::from_str(kind).unwrap_or_default(),
             Box::new(self.shelf.keeper(kind)),
         ));
-        let lists = Lists::new(
-            Rc::clone(&link),
-            Rc::clone(&self.shelf),
-            kind.to_owned(),
-            Rc::clone(&self.announce),
-            Rc::clone(&self.platform),
-            self.guard.bounds().connect_ms,
-        );
+        let lists = Lists::new(&lists::Parts {
+            link: &link,
+            shelf: &self.shelf,
+            kind,
+            announce: &self.announce,
+            platform: &self.platform,
+            connect_ms: self.guard.bounds().connect_ms,
+            approved: &self.approved,
+        });
         let kind = kind.to_owned();
         let hearing = self.hearing(&kind);
         let peer = Rc::new(Peer { kind: kind.clone(), link, ear: Rc::default(), lists, hearing });

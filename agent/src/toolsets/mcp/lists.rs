@@ -161,6 +161,8 @@ pub(super) struct Lists {
     platform: Rc<dyn Platform>,
     /// How long one of them may take.
     bound_ms: u32,
+    /// Tools that somebody has looked at, and what they were like.
+    approved: BTreeMap<String, String>,
     known: RefCell<BTreeMap<Kind, Known>>,
     /// What is asked for, and since when.
     asking: RefCell<BTreeMap<Kind, (Millis, WeakAsking)>>,
@@ -172,22 +174,27 @@ pub(super) struct Lists {
     changes: RefCell<BTreeMap<Kind, u64>>,
 }
 
+/// What the lists of an upstream are made of.
+pub(super) struct Parts<'a> {
+    pub(super) link: &'a Rc<Link>,
+    pub(super) shelf: &'a Rc<Shelf>,
+    pub(super) kind: &'a str,
+    pub(super) announce: &'a Rc<dyn Fn(Change)>,
+    pub(super) platform: &'a Rc<dyn Platform>,
+    pub(super) connect_ms: u32,
+    pub(super) approved: &'a BTreeMap<String, String>,
+}
+
 impl Lists {
-    pub(super) fn new(
-        link: Rc<Link>,
-        shelf: Rc<Shelf>,
-        kind: String,
-        announce: Rc<dyn Fn(Change)>,
-        platform: Rc<dyn Platform>,
-        connect_ms: u32,
-    ) -> Rc<Self> {
+    pub(super) fn new(parts: &Parts<'_>) -> Rc<Self> {
         Rc::new(Self {
-            link,
-            shelf,
-            kind,
-            announce,
-            platform,
-            bound_ms: connect_ms.max(limits::UPSTREAM_LIST_MS),
+            link: Rc::clone(parts.link),
+            shelf: Rc::clone(parts.shelf),
+            kind: parts.kind.to_owned(),
+            announce: Rc::clone(parts.announce),
+            platform: Rc::clone(parts.platform),
+            bound_ms: parts.connect_ms.max(limits::UPSTREAM_LIST_MS),
+            approved: parts.approved.clone(),
             known: RefCell::default(),
             asking: RefCell::default(),
             missed: RefCell::default(),
@@ -237,7 +244,12 @@ impl Lists {
         let (mut claim, mut failed) = (Claim::Nothing, None);
         for (kind, listed) in Kind::OF_URIS.into_iter().zip(listed) {
             match listed {
-                Ok(listed) => claim = claim.max(kind.claim(&listed.it, uri)),
+                Ok(listed) => {
+                    claim = claim.max(kind.claim(&listed.it, uri));
+                    // What it was before says nothing of what it has now.
+                    let lack = listed.lack.map(|lack| Error::new(ErrorKind::Unavailable, lack));
+                    failed = failed.or(lack.map(Into::into));
+                }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -489,22 +501,16 @@ impl Lists {
         for object in known.items.iter() {
             let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
             let fingerprint = clean::fingerprint(object);
-            let is_full = marks.len() >= limits::UPSTREAM_MARKS_MAX;
-            let is_changed = match marks.get_mut(name) {
-                Some(mark) => {
-                    if mark.see(&fingerprint) {
-                        self.shelf.mark(name, mark)?;
-                        self.warn(name, mark, &fingerprint);
+            let is_changed = match self.approved.get(name) {
+                // What was first seen is nothing to what somebody has looked at.
+                Some(approved) => {
+                    let is_other = *approved != fingerprint;
+                    if is_other {
+                        self.warn(name, "approved", approved, &fingerprint);
                     }
-                    mark.first != fingerprint
+                    is_other
                 }
-                None if is_full => false,
-                None => {
-                    let mark = Mark::new(&fingerprint);
-                    self.shelf.mark(name, &mark)?;
-                    marks.insert(name.to_owned(), mark);
-                    false
-                }
+                None => self.is_other_than_first(&mut marks, name, &fingerprint)?,
             };
             let mut object = object.clone();
             // Whether it runs as a task is between this program and the upstream.
@@ -525,6 +531,32 @@ impl Lists {
         Ok(Offers { tools, dropped: known.dropped.to_vec() })
     }
 
+    /// Whether a tool is not what it was when it was first seen.
+    fn is_other_than_first(
+        &self,
+        marks: &mut BTreeMap<String, Mark>,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<bool, ToolError> {
+        let is_full = marks.len() >= limits::UPSTREAM_MARKS_MAX;
+        match marks.get_mut(name) {
+            Some(mark) => {
+                if mark.see(fingerprint) {
+                    self.shelf.mark(name, mark)?;
+                    self.warn(name, "first seen", &mark.first, fingerprint);
+                }
+                Ok(mark.first != fingerprint)
+            }
+            None if is_full => Ok(false),
+            None => {
+                let mark = Mark::new(fingerprint);
+                self.shelf.mark(name, &mark)?;
+                marks.insert(name.to_owned(), mark);
+                Ok(false)
+            }
+        }
+    }
+
     /// Says once what is left out.
     fn warn_of(&self, kind: Kind, dropped: &[(String, String)]) {
         let (name, (_, list)) = (self.link.name(), kind.words());
@@ -537,9 +569,9 @@ impl Lists {
         }
     }
 
-    fn warn(&self, name: &str, mark: &Mark, now: &str) {
+    fn warn(&self, name: &str, how: &str, before: &str, now: &str) {
         let text = format!("the tool {name} of {} is not what it was", self.link.name());
-        let detail = format!("first seen as {}, now {now}", mark.first);
+        let detail = format!("{how} as {before}, now {now}");
         self.platform.log(&Error::new(ErrorKind::Upstream, text).with_detail(detail));
     }
 }
