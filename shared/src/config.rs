@@ -138,7 +138,7 @@ pub enum Source {
 pub struct Bounds {
     /// Until it answers where nothing is to be done: when it is met, and for its lists.
     pub connect_ms: u32,
-    /// Until it says anything of a call.
+    /// Until it says anything of a call: a message.
     pub first_byte_ms: u32,
     /// Until it has answered a call. Time that the client takes to answer a question is not its.
     pub total_ms: u32,

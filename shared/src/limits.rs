@@ -252,12 +252,13 @@ pub const BATCH_MESSAGES_MAX: usize = 64;
 /// opens; where all are in use, no other opens.
 pub const STREAMS_MAX: usize = 512;
 
-/// Events kept of all streams of one user, and their bytes. The oldest go first.
+/// Events kept of all streams of one user, and their bytes. The oldest of the stream that has the most
+/// go first.
 pub const STREAM_EVENTS_MAX: usize = 10_000;
 /// See [`STREAM_EVENTS_MAX`].
 pub const STREAM_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How many of the oldest events go at once when there are too many.
+/// How many of its oldest events go at once when there are too many.
 pub const STREAM_TRIM_EVENTS: u32 = 64;
 
 /// Bytes of one event that is kept. A larger one reaches a client that is there, and a client that
