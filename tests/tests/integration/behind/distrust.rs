@@ -94,6 +94,7 @@ fn lists_are_read_page_by_page_and_bounded() {
     let modern = front.modern("/mcp/acme");
     let expected: Vec<_> =
         (0..shared::limits::UPSTREAM_ITEMS_MAX).map(|n| format!("tool-{n}")).collect();
+    let _ = (modern.listed("tools/list"), modern.listed("resources/list"));
     assert_eq!(whole(&modern, "tools/list", "tools", "name"), expected);
     let expected: Vec<_> = (0..250).map(|n| format!("test://{n}")).collect();
     assert_eq!(whole(&modern, "resources/list", "resources", "uri"), expected);

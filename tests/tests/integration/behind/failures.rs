@@ -119,7 +119,7 @@ fn a_list_says_what_is_missing_of_it() {
             ("prompts/list", "prompts", "name"),
             ("resources/templates/list", "resourceTemplates", "name"),
         ] {
-            let listed = modern.result(method, &json!({}));
+            let listed = modern.listed(method);
             assert_eq!(missing(&listed), (&json!("far"), expected), "{method}");
             assert!(!modern.names(method, member, name).is_empty(), "{listed}");
         }
