@@ -53,6 +53,7 @@ effective: ## print the tools that USER has at SCOPE, and why others are not the
 
 deploy: ## deploy to Cloudflare (DRY_RUN=1 to stop before the upload)
 	@scripts/bundle release
+	@node scripts/accepted.mjs
 	wrangler deploy $(DEPLOY)
 
 bench: ## measure the release and what it is held against, and print a report (BENCH_SECONDS, BENCH_BEFORE)

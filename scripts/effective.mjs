@@ -1,15 +1,18 @@
 // Prints what a user has at a scope: the tools as they are served, where each is from, and why others
 // are hidden or missing. Asks the Agent itself, in a workerd of its own that is gone afterwards: with
-// the settings and secrets of `make serve`, but a state folder that is empty.
+// the settings and secrets of `make serve`, and a copy of what its Agents have stored, so that it is
+// known what tools were like when they were first seen. The server may run meanwhile.
 //
 //   USER=alice SCOPE=/mcp/acme/web node scripts/effective.mjs [--json]
 //
-// Also read: JSON=1, BUNDLE (build/release), SETTINGS, DEVELOPMENT and secrets, as scripts/serve does.
-import { spawn, spawnSync } from "node:child_process";
+// Also read: JSON=1, BUNDLE (build/release), STATE (.state), SETTINGS, DEVELOPMENT and secrets, as
+// scripts/serve does.
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyObjects } from "./copy.mjs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { serve } from "./serving.mjs";
 import { fail, readSettings } from "./settings.mjs";
 
 const { USER: user, SETTINGS } = process.env;
@@ -20,6 +23,8 @@ const isRaw = process.argv.includes("--json") || !["", "0"].includes(process.env
 // As `shared::hop::EFFECTIVE_URL` says.
 const ASKER = `export default {
   async fetch(request, env) {
+    // Whether it is there: scripts/serve asks before it says so.
+    if (request.method === "GET") return new Response(null, { status: 204 });
     const { name, key } = await request.json();
     const asked = { method: "POST", body: JSON.stringify(key) };
     return env.AGENT.getByName(name).fetch("https://agent/hop/effective", asked);
@@ -61,20 +66,6 @@ const asker :Workerd.Service = (name = "asker", worker = (
 `;
 }
 
-// Where it answers, once it does, and what it has said.
-async function serve(folder, log) {
-  const server = spawn("scripts/serve", {
-    env: { ...process.env, SETTINGS: "", CONFIG: join(folder, "asker.capnp"), STATE: join(folder, "state"), PORT: "0" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  server.stderr.on("data", (data) => log.push(data));
-  const ended = new Promise((resolve) => server.on("close", resolve));
-  for await (const line of createInterface({ input: server.stdout })) {
-    if (line.startsWith("ready ")) return { server, ended, origin: new URL(line.slice(6)).origin };
-  }
-  return fail(`the server did not start\n${Buffer.concat(log)}`);
-}
-
 // Rows of texts in columns that are as wide as they must be, under their heads.
 function table(...rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
@@ -84,7 +75,8 @@ function table(...rows) {
 
 function print({ scope, tools, hidden = [], missing = [] }) {
   console.log(`${user} at ${scope} has ${tools.length} ${tools.length === 1 ? "tool" : "tools"}.\n`);
-  const row = (tool) => [tool.name, tool.toolset, tool.fingerprint, tool.changed ? "changed" : ""];
+  // What this program makes itself has no fingerprint: it changes with a release only.
+  const row = (tool) => [tool.name, tool.toolset, tool.fingerprint ?? "", tool.changed ? "changed" : ""];
   if (tools.length > 0) console.log(table(["TOOL", "TOOLSET", "FINGERPRINT", ""], ...tools.map(row)));
   const hides = ({ name, toolset, reason }) => [name, toolset, reason];
   if (hidden.length > 0) console.log(table(["HIDDEN", "TOOLSET", "WHY"], ...hidden.map(hides)));
@@ -98,7 +90,9 @@ function print({ scope, tools, hidden = [], missing = [] }) {
 
 // What the Agent answers, with its status.
 async function ask(folder, key, log) {
-  const { server, ended, origin } = await serve(folder, log);
+  const more = { SETTINGS: "", CONFIG: join(folder, "asker.capnp"), STATE: join(folder, "state") };
+  const { server, ended, origin } = await serve(more, log);
+  if (!origin) fail(`the server did not start\n${Buffer.concat(log)}`);
   try {
     const body = JSON.stringify({ name: objectName(key), key });
     const response = await fetch(origin, { method: "POST", body });
@@ -136,6 +130,10 @@ const made = spawnSync(
 if (made.status !== 0) process.exit(1);
 writeFileSync(join(folder, "asker.js"), ASKER);
 writeFileSync(join(folder, "asker.capnp"), configuration(settings.compatibility_date));
+
+const agents = `${settings.name}-Agent`;
+const state = process.env.STATE || ".state";
+await copyObjects(join(state, agents), join(folder, "state", agents));
 
 const log = [];
 const { isGood, text } = await ask(folder, key, log);

@@ -7,7 +7,7 @@ use crate::{
     client::{Client, Rounds},
     fence::pattern,
     platform::Platform,
-    registry::{self, Found, Placed, Registry, Seen, Shown},
+    registry::{self, Found, Left, Placed, Registry, Seen, Shown},
     report::Reporter,
     skills::Bundle,
     tasks::{self, TaskCall, Tasks, Updated},
@@ -174,6 +174,8 @@ impl Handler {
             members.insert("nextCursor".to_owned(), next.into());
         }
         if self.is_modern() {
+            // What is missing may be there soon, and not every client hears of it.
+            let ttl = if missing.is_empty() { ttl } else { ttl.min(limits::LACKING_TTL_MS) };
             members.insert("ttlMs".to_owned(), ttl.into());
             members.insert("cacheScope".to_owned(), "private".into());
         }
@@ -199,10 +201,16 @@ impl Handler {
         left.unwrap_or(limits::TOOLS_TTL_MS).min(limits::TOOLS_TTL_MS)
     }
 
-    /// Toolsets of which the URL's query leaves anything.
-    fn toolsets(&self) -> impl Iterator<Item = &Placed> {
+    /// Toolsets of which the URL's query leaves anything. The others are not even asked: what one
+    /// of those calls by a name that several have is nothing here.
+    fn toolsets(&self) -> Left<'_> {
         let all = self.registry.toolsets.iter();
-        all.filter(|placed| self.options.leave_toolset(&placed.config.name))
+        all.filter(|placed| self.options.leave_toolset(&placed.config.name)).collect()
+    }
+
+    /// The skills of our own of these toolsets.
+    fn skills(&self) -> impl Iterator<Item = &Bundle> {
+        self.toolsets().into_iter().flat_map(|placed| placed.toolset.skills())
     }
 
     /// Whether the client sees a tool.
@@ -217,7 +225,7 @@ impl Handler {
     /// The tools that the client sees.
     async fn tools(&self, visit: &Visit) -> Whole<Text> {
         let mut whole = Whole::new();
-        let seen = self.registry.views(visit).await;
+        let seen = registry::views(self.toolsets(), visit, Need::Soon).await;
         let owners = owners(&seen);
         for (placed, seen) in seen {
             match seen {
@@ -244,7 +252,7 @@ impl Handler {
     where
         F: Future<Output = Result<Current<Listed>, ToolError>>,
     {
-        let toolsets: Vec<&Placed> = self.toolsets().collect();
+        let toolsets = self.toolsets();
         let asked = join_all(toolsets.iter().map(|placed| ask(placed))).await;
         let mut whole = Whole::new();
         let mut found = Vec::new();
@@ -268,7 +276,7 @@ impl Handler {
         visit: &Visit,
     ) -> Result<Option<(&Placed, JsonObject)>, ToolError> {
         let may = |placed: &&Placed| placed.config.inner(name).is_some();
-        let toolsets = [self.toolsets().filter(may).collect()];
+        let toolsets = [self.toolsets().into_iter().filter(may).collect()];
         registry::search(&toolsets, Need::Fresh, |placed, need| async move {
             let listed = placed.toolset.prompts(visit, need).await?;
             let inner = placed.config.inner(name);
@@ -289,7 +297,7 @@ impl Handler {
                 Ok(found.map(|(placed, prompt)| (placed, Owned::Prompt(prompt))))
             }
             Reference::Resource(resource) => {
-                let toolsets = [self.toolsets().collect()];
+                let toolsets = [self.toolsets()];
                 let found = registry::search(&toolsets, Need::Fresh, |placed, need| {
                     template_of(placed, &resource.uri, visit, need)
                 });
@@ -369,9 +377,10 @@ impl Handler {
     /// The extensions that there may be; `server/discover` says which there are. `rmcp` refuses the
     /// methods of those that are not among them.
     fn own_extensions(&self) -> Option<ExtensionCapabilities> {
-        let tasks = self.is_modern() && self.registry.may_have(TASKS_EXTENSION_ID);
-        let skills =
-            self.registry.skills().next().is_some() || self.registry.may_have(SKILLS_EXTENSION_ID);
+        let left = self.toolsets();
+        let may = |id| left.iter().any(|placed| placed.toolset.may_have().contains(&id));
+        let tasks = self.is_modern() && may(TASKS_EXTENSION_ID);
+        let skills = self.skills().next().is_some() || may(SKILLS_EXTENSION_ID);
         let all = [(TASKS_EXTENSION_ID, tasks), (SKILLS_EXTENSION_ID, skills)];
         let all = extensions(all.into_iter().filter(|(_, is)| *is).map(|(name, _)| name));
         (!all.is_empty()).then_some(all)
@@ -433,11 +442,12 @@ impl ServerHandler for Handler {
     ) -> Result<DiscoverResult, ErrorData> {
         let versions = self.supported_protocol_versions().into_owned();
         let mut info = self.get_info();
-        let mut all = self.registry.extensions(&self.visit(&context)).await;
-        all.extend(self.registry.skills().next().map(|_| SKILLS_EXTENSION_ID));
+        let visit = self.visit(&context);
+        let (mut all, is_whole) = registry::extensions(self.toolsets(), &visit).await;
+        all.extend(self.skills().next().map(|_| SKILLS_EXTENSION_ID));
         info.capabilities.extensions = (!all.is_empty()).then(|| extensions(all.into_iter()));
         let mut result = DiscoverResult::from_server_info(versions, info);
-        result.ttl_ms = limits::TOOLS_TTL_MS;
+        result.ttl_ms = if is_whole { limits::TOOLS_TTL_MS } else { limits::LACKING_TTL_MS };
         Ok(result)
     }
 
@@ -473,7 +483,7 @@ impl ServerHandler for Handler {
         let unknown =
             || ErrorData::invalid_params(format!("there is no tool {}", shown(&name)), None);
         let visit = self.visit(&context);
-        let found = match self.registry.find(&name, &visit).await {
+        let found = match registry::find(self.toolsets(), &name, &visit).await {
             Ok(found) => found.ok_or_else(unknown)?,
             Err(error) => return self.failed(error).into_result().map(Into::into),
         };
@@ -525,11 +535,12 @@ impl ServerHandler for Handler {
         let visit = self.visit(&context);
         let cursor = Cursor::of(request)?;
         let (mut toolset, mut offset) = cursor.unwrap_or_default();
-        let toolsets: Vec<&Placed> = self.toolsets().collect();
+        let toolsets = self.toolsets();
         if cursor.is_some() && toolset >= toolsets.len() {
             return Err(Cursor::foreign());
         }
         let (mut items, mut missing, mut next) = (Vec::new(), Vec::new(), None);
+        let mut ttl = limits::TOOLS_TTL_MS;
         // A page ends where one of them says that there is more, but one that is slow holds up the
         // others once, and not each of them.
         let left = toolsets.iter().enumerate().skip(toolset);
@@ -545,6 +556,7 @@ impl ServerHandler for Handler {
                     (Page::default(), Vec::new())
                 }
             };
+            ttl = ttl.min(self.ttl(Some(page.until)));
             missing.extend(page.lack.map(|lack| (placed.config.name.clone(), lack)));
             let inside = |item: &JsonObject| {
                 let uri = text_of(item, "uri").unwrap_or_default();
@@ -565,8 +577,7 @@ impl ServerHandler for Handler {
                 break;
             }
         }
-        // Resources come and go with every call.
-        let more = self.members(next, 0, &missing);
+        let more = self.members(next, ttl, &missing);
         let items = items.iter().map(String::as_str);
         self.verbatim.put(verbatim::list("resources", items, more, self.is_modern()));
         Ok(ListResourcesResult::default())
@@ -579,7 +590,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let visit = self.visit(&context);
         let (found, mut whole) =
-            self.listed(|placed| placed.toolset.templates(&visit, Need::Fresh)).await;
+            self.listed(|placed| placed.toolset.templates(&visit, Need::Soon)).await;
         for (placed, listed) in found {
             for mut template in listed.iter().cloned() {
                 if let Some(uri) = text_of(&template, "uriTemplate") {
@@ -601,13 +612,13 @@ impl ServerHandler for Handler {
         let mut visit = self.visit(&context);
         visit.is_shared = self.registry.toolsets.len() > 1;
         let uri = &request.uri;
-        self.toolsets().try_for_each(|placed| placed.fence.check_uri("uri", uri))?;
-        let mut skills = self.toolsets().flat_map(|placed| placed.toolset.skills());
-        if let Some(contents) = skills.find_map(|skill| skill.read(uri)) {
+        let left = self.toolsets();
+        left.iter().try_for_each(|placed| placed.fence.check_uri("uri", uri))?;
+        if let Some(contents) = self.skills().find_map(|skill| skill.read(uri)) {
             return self.made(ReadResourceResult::new(vec![contents]));
         }
         let mut failed = None;
-        for placed in registry::owners(self.toolsets().collect(), uri, &visit).await {
+        for placed in registry::owners(left, uri, &visit).await {
             let found = match self.read_from(placed, uri, &visit).await {
                 Ok(found) => found,
                 // Another may have it.
@@ -620,7 +631,10 @@ impl ServerHandler for Handler {
                 None => {}
                 Some(Answered::Made(result)) => return self.made(result),
                 Some(Answered::Relayed(fields)) => {
-                    self.relay(fields, Some(0))?;
+                    // As fresh as its server says, and its user's alone.
+                    let said = upstream::wire::field(&fields, "ttlMs").and_then(|ttl| ttl.as_u64());
+                    let ttl = said.unwrap_or(0).min(limits::UPSTREAM_TTL_MS_MAX);
+                    self.relay(fields, Some(ttl))?;
                     return Ok(ReadResourceResult::new(vec![]).into());
                 }
             }
@@ -639,7 +653,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListPromptsResult, ErrorData> {
         let visit = self.visit(&context);
         let (found, mut whole) =
-            self.listed(|placed| placed.toolset.prompts(&visit, Need::Fresh)).await;
+            self.listed(|placed| placed.toolset.prompts(&visit, Need::Soon)).await;
         let mut names = BTreeSet::new();
         for (placed, listed) in found {
             for prompt in listed.iter() {
@@ -689,23 +703,13 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListSkillsResult, ErrorData> {
         let visit = self.visit(&context);
-        let (found, mut whole) = self.listed(|placed| placed.toolset.remote_skills(&visit)).await;
-        let own = self.registry.skills().map(|skill| object(skill.entry()));
+        let inside = |placed| inside_skills(placed, &visit);
+        let (found, mut whole) = self.listed(inside).await;
+        let own = self.skills().map(|skill| object(skill.entry()));
         whole.items.extend(own.map(|skill| Text::Other(text(skill))));
-        for (placed, listed) in found {
-            let templates = match templates_of(placed, &visit).await {
-                Ok(templates) => templates,
-                Err(error) => {
-                    whole.missing.push(self.lacks(placed, error));
-                    continue;
-                }
-            };
-            let inside = |skill: &&JsonObject| {
-                let uri = text_of(skill, "uri").unwrap_or_default();
-                placed.fence.check_resource(uri, &templates).is_ok()
-            };
-            let inside = listed.iter().filter(inside);
-            whole.items.extend(inside.cloned().map(|skill| Text::Other(text(skill))));
+        for (_, listed) in found {
+            let listed = listed.iter().cloned();
+            whole.items.extend(listed.map(|skill| Text::Other(text(skill))));
         }
         self.list("skills", &whole, request)?;
         Ok(ListSkillsResult::default())
@@ -716,8 +720,7 @@ impl ServerHandler for Handler {
         request: GetSkillRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetSkillResult, ErrorData> {
-        let mut skills = self.registry.skills();
-        let own = skills.find(|skill| skill.entry().uri == request.uri);
+        let own = self.skills().find(|skill| skill.entry().uri == request.uri);
         let Some(skill) = own else {
             let params = json!({ "uri": request.uri });
             self.remote_skill("skills/get", params, &context).await?;
@@ -734,7 +737,7 @@ impl ServerHandler for Handler {
         request: ReadResourceDirectoryRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceDirectoryResult, ErrorData> {
-        let found = self.registry.skills().find_map(|skill| skill.directory(&request.uri));
+        let found = self.skills().find_map(|skill| skill.directory(&request.uri));
         let Some(children) = found else {
             let mut params = json!({ "uri": request.uri });
             if let (Some(cursor), Some(params)) = (request.cursor, params.as_object_mut()) {
@@ -839,7 +842,7 @@ impl Handler {
         let (mut tools, mut hidden, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         let absent = self.registry.absent.iter();
         missing.extend(absent.map(|(name, why)| json!({ "toolset": name, "reason": why })));
-        let seen = self.registry.views(visit).await;
+        let seen = registry::views(self.toolsets(), visit, Need::Fresh).await;
         let owners = owners(&seen);
         for (placed, seen) in seen {
             let toolset = &placed.config.name;
@@ -885,7 +888,7 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let visit = self.visit(context);
-        for placed in &self.registry.toolsets {
+        for placed in self.toolsets() {
             let request = TaskRequest { method, id, params: params.clone() };
             let answer = placed.toolset.task(request, &visit).await;
             if let Some(fields) = answer.map_err(|error| self.failed(error).into_protocol())? {
@@ -934,8 +937,8 @@ impl Handler {
         let params = params.as_object().cloned().unwrap_or_default();
         let mut refused = None;
         let uri = text_of(&params, "uri").unwrap_or_default();
-        for placed in registry::owners(self.toolsets().collect(), uri, &visit).await {
-            let is_inside = match templates_of(placed, &visit).await {
+        for placed in registry::owners(self.toolsets(), uri, &visit).await {
+            let is_inside = match templates_of(placed, &visit, Need::Fresh).await {
                 Ok(templates) => {
                     placed.fence.check_resource(uri, &templates).map_err(ToolError::Protocol)
                 }
@@ -977,7 +980,10 @@ impl Handler {
         let page = placed.toolset.resources(offset, visit).await?;
         match page.items.is_empty() {
             true => Ok((page, Vec::new())),
-            false => templates_of(placed, visit).await.map(|templates| (page, templates)),
+            false => {
+                let templates = templates_of(placed, visit, Need::Soon).await;
+                templates.map(|templates| (page, templates))
+            }
         }
     }
 
@@ -988,7 +994,7 @@ impl Handler {
         uri: &str,
         visit: &Visit,
     ) -> Result<Option<Answered<ReadResourceResult>>, ErrorData> {
-        let templates = templates_of(placed, visit).await;
+        let templates = templates_of(placed, visit, Need::Fresh).await;
         let templates = templates.map_err(|error| self.failed(error).into_protocol())?;
         placed.fence.check_resource(uri, &templates)?;
         let found = placed.toolset.read(uri, visit).await;
@@ -998,13 +1004,31 @@ impl Handler {
 
 /// The templates by which resources of a toolset are told inside from outside: none where nothing
 /// is fixed.
-async fn templates_of(placed: &Placed, visit: &Visit) -> Result<Vec<String>, ToolError> {
+async fn templates_of(
+    placed: &Placed,
+    visit: &Visit,
+    need: Need,
+) -> Result<Vec<String>, ToolError> {
     if placed.fence.pins.is_empty() {
         return Ok(Vec::new());
     }
-    let listed = placed.toolset.templates(visit, Need::Fresh).await?.it;
+    let listed = placed.toolset.templates(visit, need).await?.it;
     let templates = listed.iter().filter_map(|item| text_of(item, "uriTemplate"));
     Ok(templates.map(ToOwned::to_owned).collect())
+}
+
+/// The skills that somebody else has, as far as they are inside.
+async fn inside_skills(placed: &Placed, visit: &Visit) -> Result<Current<Listed>, ToolError> {
+    let mut current = placed.toolset.remote_skills(visit).await?;
+    if !current.it.is_empty() {
+        let templates = templates_of(placed, visit, Need::Soon).await?;
+        let inside = |skill: &&JsonObject| {
+            let uri = text_of(skill, "uri").unwrap_or_default();
+            placed.fence.check_resource(uri, &templates).is_ok()
+        };
+        current.it = Rc::new(current.it.iter().filter(inside).cloned().collect());
+    }
+    Ok(current)
 }
 
 /// A template as its toolset knows it, by what the client sees of it.

@@ -4,10 +4,13 @@
 use crate::{
     fence::Fence,
     mirror::{self, Mirrored},
-    skills::Bundle,
     toolset::{Claim, Current, Need, Offer, Offers, TaskSupport, ToolError, Toolset, Visit},
 };
-use futures_util::future::join_all;
+use futures_util::{
+    StreamExt as _,
+    future::join_all,
+    stream::{self, FuturesOrdered},
+};
 use narrow::narrow;
 use rmcp::model::JsonObject;
 use serde_json::Value;
@@ -174,6 +177,9 @@ impl Placed {
     }
 }
 
+/// The toolsets of which a request's options leave anything: what they exclude is not asked.
+pub type Left<'a> = Vec<&'a Placed>;
+
 /// Everything that one context serves.
 #[derive(Debug)]
 pub struct Registry {
@@ -195,61 +201,53 @@ pub struct Found<'a> {
     pub tool: Rc<Shown>,
 }
 
-impl Registry {
-    /// The tools of all toolsets. They are asked at the same time.
-    pub async fn views<'a>(&'a self, visit: &Visit) -> Vec<(&'a Placed, Result<Seen, ToolError>)> {
-        let all = self.toolsets.iter();
-        let all = all.map(|placed| async move { (placed, placed.view(visit, Need::Fresh).await) });
-        join_all(all).await
-    }
+/// The tools of toolsets. They are asked at the same time.
+pub async fn views<'a>(
+    left: Left<'a>,
+    visit: &Visit,
+    need: Need,
+) -> Vec<(&'a Placed, Result<Seen, ToolError>)> {
+    let all = left.into_iter();
+    join_all(all.map(|placed| async move { (placed, placed.view(visit, need).await) })).await
+}
 
-    /// The tool of this name, if it is shown here. A hidden one is as unknown as any other. Only
-    /// those toolsets are asked whose it may be.
-    ///
-    /// # Errors
-    /// Why it is not known whether there is one.
-    pub async fn find<'a>(
-        &'a self,
-        name: &str,
-        visit: &Visit,
-    ) -> Result<Option<Found<'a>>, ToolError> {
-        let may =
-            |placed: &&Placed| placed.config.inner(name).is_some_and(|n| placed.config.allows(n));
-        // A prefix says whose it is.
-        let prefixed = |placed: &&Placed| placed.config.prefix.is_some() && may(placed);
-        let owner = self.toolsets.iter().find(prefixed);
-        let groups: [Vec<&Placed>; 2] = match owner {
-            Some(owner) => [vec![owner], Vec::new()],
-            // To some the configuration gives names before any server does.
-            None => [false, true].map(|is_open| {
-                let all = self.toolsets.iter().filter(may);
-                all.filter(|placed| placed.config.is_open() == is_open).collect()
-            }),
-        };
-        // Whoever calls a tool has seen it: an older copy of the list will do, if it is in there.
-        let found = search(&groups, Need::Known, |placed, need| async move {
-            let (_, view) = placed.view(visit, need).await?;
-            Ok(view.find(name).map(Rc::clone))
-        });
-        Ok(found.await?.map(|(placed, tool)| Found { placed, tool }))
-    }
+/// The tool of this name, if it is shown here. A hidden one is as unknown as any other. Only those
+/// toolsets are asked whose it may be.
+///
+/// # Errors
+/// Why it is not known whether there is one.
+pub async fn find<'a>(
+    left: Left<'a>,
+    name: &str,
+    visit: &Visit,
+) -> Result<Option<Found<'a>>, ToolError> {
+    let may = |placed: &&Placed| placed.config.inner(name).is_some_and(|n| placed.config.allows(n));
+    // A prefix says whose it is.
+    let prefixed = |placed: &&Placed| placed.config.prefix.is_some() && may(placed);
+    let owner = left.iter().copied().find(prefixed);
+    let groups: [Vec<&Placed>; 2] = match owner {
+        Some(owner) => [vec![owner], Vec::new()],
+        // To some the configuration gives names before any server does.
+        None => [false, true].map(|is_open| {
+            let all = left.iter().copied().filter(may);
+            all.filter(|placed| placed.config.is_open() == is_open).collect()
+        }),
+    };
+    // Whoever calls a tool has seen it: an older copy of the list will do, if it is in there.
+    let found = search(&groups, Need::Known, |placed, need| async move {
+        let (_, view) = placed.view(visit, need).await?;
+        Ok(view.find(name).map(Rc::clone))
+    });
+    Ok(found.await?.map(|(placed, tool)| Found { placed, tool }))
+}
 
-    /// Extensions of MCP that any toolset has. They are asked at the same time.
-    pub async fn extensions(&self, visit: &Visit) -> BTreeSet<&'static str> {
-        let all = self.toolsets.iter().map(|placed| placed.toolset.extensions(visit));
-        join_all(all).await.into_iter().flatten().collect()
-    }
-
-    /// Whether any toolset may have an extension.
-    #[must_use]
-    pub fn may_have(&self, extension: &str) -> bool {
-        self.toolsets.iter().any(|placed| placed.toolset.may_have().contains(&extension))
-    }
-
-    /// The skills of all toolsets.
-    pub fn skills(&self) -> impl Iterator<Item = &Bundle> {
-        self.toolsets.iter().flat_map(|placed| placed.toolset.skills())
-    }
+/// Extensions of MCP that toolsets have, and whether all have said so. They are asked at the same
+/// time.
+pub async fn extensions(left: Left<'_>, visit: &Visit) -> (BTreeSet<&'static str>, bool) {
+    let asked = left.into_iter().map(|placed| placed.toolset.extensions(visit));
+    let said = join_all(asked).await;
+    let is_whole = said.iter().all(Option::is_some);
+    (said.into_iter().flatten().flatten().collect(), is_whole)
 }
 
 /// What some toolset has, and which: looked for in one group after another, and of several in a
@@ -303,8 +301,10 @@ where
     F: Future<Output = Result<Option<T>, ToolError>>,
 {
     let mut failed = None;
-    let answers = join_all(asked.iter().map(|placed| look(placed, need))).await;
-    for (placed, answer) in asked.iter().zip(answers) {
+    let answers: FuturesOrdered<_> = asked.iter().map(|placed| look(placed, need)).collect();
+    // Who comes after the first that has it is not waited for.
+    let mut answers = answers.zip(stream::iter(asked));
+    while let Some((answer, placed)) = answers.next().await {
         match answer {
             Ok(Some(found)) => return Ok(Some((*placed, found))),
             Ok(None) => {}
@@ -317,10 +317,13 @@ where
 /// The toolsets that are asked for a resource, in turn: whose it plainly is, or if it is plainly
 /// nobody's then all of them, our own first.
 pub async fn owners<'a>(toolsets: Vec<&'a Placed>, uri: &str, visit: &Visit) -> Vec<&'a Placed> {
-    for need in [Need::Near, Need::Fresh] {
+    let mut unknown = vec![false; toolsets.len()];
+    for need in [Need::Near, Need::Soon] {
         let claims = toolsets.iter().map(|placed| placed.toolset.claim(uri, visit, need));
+        let claims = join_all(claims).await;
+        unknown = claims.iter().map(Result::is_err).collect();
         // What is not known is no claim.
-        let claims = join_all(claims).await.into_iter().map(Result::unwrap_or_default);
+        let claims = claims.into_iter().map(Result::unwrap_or_default);
         let owners = plainest(toolsets.iter().copied().zip(claims).collect());
         if !owners.is_empty() {
             return owners;
@@ -330,10 +333,10 @@ pub async fn owners<'a>(toolsets: Vec<&'a Placed>, uri: &str, visit: &Visit) -> 
             break;
         }
     }
-    let (remote, mut all): (Vec<_>, Vec<_>) =
-        toolsets.into_iter().partition(|placed| placed.toolset.is_remote());
-    all.extend(remote);
-    all
+    // Whoever does not answer holds up nobody who does.
+    let mut all: Vec<_> = toolsets.into_iter().zip(unknown).collect();
+    all.sort_by_key(|(placed, is_unknown)| (placed.toolset.is_remote(), *is_unknown));
+    all.into_iter().map(|(placed, _)| placed).collect()
 }
 
 /// Those with a claim, the plainest first. What somebody lists is nobody's who only has a template.

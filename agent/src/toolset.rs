@@ -149,6 +149,9 @@ impl<T> Clone for Current<T> {
 pub enum Need {
     /// As it is now, or as long as it is said to be fresh.
     Fresh,
+    /// The same, for a list that is shown whole: whoever does not answer soon is gone on without. It
+    /// is what it was before then, or an error where nothing is known.
+    Soon,
     /// Whatever is known.
     Known,
     /// Whatever is known, however old, without asking anybody: an error where nothing is.
@@ -249,6 +252,8 @@ pub struct Page {
     pub items: Vec<JsonObject>,
     /// The offset of the next page; `None` after the last item.
     pub next: Option<u32>,
+    /// Until when it is fresh; the default is no time at all.
+    pub until: Millis,
     /// Why this is not all, or not as it is now.
     pub lack: Option<String>,
 }
@@ -283,9 +288,13 @@ pub trait Toolset {
         &[]
     }
 
-    /// Extensions of MCP that it has: `io.modelcontextprotocol/tasks` and its like.
-    fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
-        Box::pin(std::future::ready(Vec::new()))
+    /// Extensions of MCP that it has: `io.modelcontextprotocol/tasks` and its like; `None` where
+    /// that is not known soon.
+    fn extensions<'a>(
+        &'a self,
+        _visit: &'a Visit,
+    ) -> LocalBoxFuture<'a, Option<Vec<&'static str>>> {
+        Box::pin(std::future::ready(Some(Vec::new())))
     }
 
     /// Does something with a task of its own keeping, by the id that clients know; `None` where it

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use shared::{
     AgentKey, Scope, UserId,
     config::Config,
-    hop::{CallId, Peer},
+    hop::{CallId, Options, Peer},
     limits,
 };
 use std::borrow::Cow;
@@ -84,6 +84,8 @@ pub struct Place<'a> {
     pub user: &'a UserId,
     /// The scope of the URL.
     pub scope: &'a Scope,
+    /// What is left of the tools there.
+    pub options: &'a Options,
     /// What the request is known by while it runs.
     pub call: &'a CallId,
 }
@@ -111,10 +113,10 @@ pub fn plan<'a>(
         Class::Subscribe => subscribe(request, true),
         Class::Unsubscribe => subscribe(request, false),
         Class::Hear => hear(request),
-        Class::Serve => match target(place.config, place.scope, request) {
+        Class::Serve => match target(place.config, place.options, place.scope, request) {
             Ok(scope) => {
                 let (key, peer) = (place.agent(scope), peer(place.call, session));
-                match spread(place.config, request) {
+                match spread(place.config, place.options, request) {
                     Some(spread) => Plan::Spread(key, peer, spread),
                     None => Plan::Forward(key, peer),
                 }
@@ -225,7 +227,7 @@ mod tests {
             revision: "2025-06-18".to_owned(),
             client: RawValue::from_string("{}".to_owned()).unwrap().into(),
             level: Some("error".to_owned()),
-            options: shared::hop::Options::default(),
+            options: Options::default(),
             seen: shared::Millis(0),
         }
     }
@@ -239,7 +241,9 @@ mod tests {
         let user = UserId::parse("u").unwrap();
         let scope = Scope::parse_path(path, &config.levels).unwrap();
         let call = CallId::from_random([7; 8]);
-        let place = Place { config: &config, user: &user, scope: &scope, call: &call };
+        let options = Options::default();
+        let (config, user, scope) = (&config, &user, &scope);
+        let place = Place { config, user, scope, options: &options, call: &call };
         match plan(place, era, with_session.then_some(&session), &request) {
             Plan::Answer(reply) => format!("answer {}", reply.body.unwrap_or_default()),
             Plan::Forward(key, Peer::Modern) => format!("forward {}", key.object_name()),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use shared::{
     Error, Scope,
     config::{Config, ToolsetKind},
+    hop::Options,
     limits,
 };
 use std::collections::{BTreeSet, VecDeque};
@@ -32,14 +33,14 @@ struct Arguments {
 
 /// Whether a request is spread: a search over notes that asks for it.
 #[must_use]
-pub fn spread(config: &Config, request: &Request<'_>) -> Option<Spread> {
+pub fn spread(config: &Config, options: &Options, request: &Request<'_>) -> Option<Spread> {
     let arguments = request.params.arguments.filter(|_| request.method == "tools/call")?;
     // Most calls do not say the word at all.
     if !arguments.get().contains(ACROSS) {
         return None;
     }
     let name = text(request.params.name)?;
-    let owner = config.owner(&name)?;
+    let owner = config.owner(&name, options)?;
     let is_search = matches!(name.as_ref(), "recall" | "list_memories");
     if owner.kind != ToolsetKind::Memory || !is_search {
         return None;
@@ -178,7 +179,7 @@ mod tests {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
         let body = RawValue::from_string(body).unwrap();
         let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
-        spread(&Config::default(), &request).map(|spread| spread.limit)
+        spread(&Config::default(), &Options::default(), &request).map(|spread| spread.limit)
     }
 
     #[test]

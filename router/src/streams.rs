@@ -342,15 +342,28 @@ impl<D: Database> Streams<D> {
         Ok((size(0)?, size(1)?))
     }
 
-    /// Lets the oldest events go until the rest is within bounds.
+    /// Lets the oldest events of whichever stream has the most go, until the rest is within bounds:
+    /// what is said too much of is no loss to the others.
     fn trim(&self) -> Result<(), Error> {
-        let is_over = |(events, bytes): (usize, usize)| {
-            events > limits::STREAM_EVENTS_MAX || bytes > limits::STREAM_BYTES_MAX
-        };
-        while self.kept.get().is_some_and(is_over) {
+        while let Some((events, bytes)) = self.kept.get() {
+            let by = match (events > limits::STREAM_EVENTS_MAX, bytes > limits::STREAM_BYTES_MAX) {
+                (true, _) => "count(*)",
+                (_, true) => "sum(length(CAST(message AS BLOB)))",
+                (false, false) => break,
+            };
+            let statement = format!(
+                "SELECT stream, count(*) FROM events GROUP BY stream ORDER BY {by} DESC LIMIT 1"
+            );
+            let rows = self.database.run(&statement, &[])?;
+            let Some(row) = rows.first() else {
+                break;
+            };
+            // Not all of it at once, where it is a few large ones.
+            let most = i64::from(limits::STREAM_TRIM_EVENTS);
+            let most = Value::Integer((row.integer(1)? / 2).clamp(1, most));
             let dropped = self.drop_events(
-                "number IN (SELECT number FROM events ORDER BY number LIMIT ?)",
-                limits::STREAM_TRIM_EVENTS.into(),
+                "number IN (SELECT number FROM events WHERE stream = ? ORDER BY number LIMIT ?)",
+                &[Value::Integer(row.integer(0)?), most],
             )?;
             if dropped == 0 {
                 break;
@@ -366,12 +379,12 @@ impl<D: Database> Streams<D> {
     }
 
     /// Deletes events and marks their streams as no longer whole; says how many.
-    fn drop_events(&self, which: &str, argument: Value) -> Result<usize, Error> {
+    fn drop_events(&self, which: &str, arguments: &[Value]) -> Result<usize, Error> {
         let statement = format!(
             "DELETE FROM events WHERE {which}
              RETURNING stream, number, length(CAST(message AS BLOB))"
         );
-        let rows = self.database.run(&statement, &[argument])?;
+        let rows = self.database.run(&statement, arguments)?;
         let mut bytes = 0_usize;
         let mut gone: BTreeMap<i64, i64> = BTreeMap::new();
         for row in &rows {
@@ -492,7 +505,7 @@ impl<D: Database> Streams<D> {
             return Ok(None);
         }
         let oldest: Value = Millis(now.0.saturating_sub(limits::EVENT_AGE_MS)).into();
-        self.drop_events("at < ?", oldest.clone())?;
+        self.drop_events("at < ?", std::slice::from_ref(&oldest))?;
         let old = self.database.run(
             // What a session hears outside of its requests goes with the session.
             "SELECT id FROM streams WHERE opened < ? AND NOT (requests IS NULL AND filter IS NULL)
@@ -596,7 +609,9 @@ mod tests {
         }
         let kept = usize::try_from(count(&streams, "SELECT count(*) FROM events")).unwrap();
         assert!(kept <= limits::STREAM_EVENTS_MAX && kept > limits::STREAM_EVENTS_MAX * 9 / 10);
-        assert_eq!(streams.missed(EventId::start(old)).unwrap(), Missed::Gone);
+        // One that says much costs the others nothing.
+        let Missed::Events(events) = streams.missed(EventId::start(old)).unwrap() else { panic!() };
+        assert_eq!(events.len(), 1);
         assert_eq!(streams.missed(EventId::start(new)).unwrap(), Missed::Gone);
         let Missed::Events(events) = streams.missed(middle).unwrap() else { panic!() };
         assert_eq!(events.len(), limits::STREAM_EVENTS_MAX / 2 - 1);
@@ -605,6 +620,11 @@ mod tests {
     #[test]
     fn the_log_is_bounded_in_bytes() {
         let streams = Streams::new(Embedded::in_memory());
+        let other = open(&streams, &calls(1));
+        // More events, and fewer bytes.
+        for _ in 0..limits::STREAM_TRIM_EVENTS {
+            streams.append(other, "{}", false, Millis(0)).unwrap();
+        }
         let stream = open(&streams, &calls(1));
         let message = "x".repeat(limits::EVENT_BYTES_MAX);
         let most = limits::STREAM_BYTES_MAX / limits::EVENT_BYTES_MAX;
@@ -614,6 +634,10 @@ mod tests {
         let bytes = count(&streams, "SELECT sum(length(message)) FROM events");
         assert!(usize::try_from(bytes).unwrap() <= limits::STREAM_BYTES_MAX, "{bytes}");
         assert_eq!(streams.missed(last[most * 2 - 1]).unwrap(), Missed::Events(vec![]));
+        let Missed::Events(events) = streams.missed(EventId::start(other)).unwrap() else {
+            panic!("one that says much costs the others nothing")
+        };
+        assert_eq!(events.len(), usize::try_from(limits::STREAM_TRIM_EVENTS).unwrap());
         // One that is too large for the log is missed by whoever is away, and they are told.
         let before = streams.append(stream, "{}", false, Millis(0)).unwrap().unwrap();
         let large = "x".repeat(limits::EVENT_BYTES_MAX + 1);

@@ -15,6 +15,7 @@ use shared::{
     Scope, TaskId,
     config::{Config, Level, Template, Toolset},
     error::shown,
+    hop::Options,
     limits,
     scope::Slug,
 };
@@ -24,10 +25,17 @@ use std::{borrow::Cow, collections::HashMap, fmt};
 ///
 /// # Errors
 /// [`Refusal::InvalidParams`] for a request that names no one scope.
-pub fn target(config: &Config, scope: &Scope, request: &Request<'_>) -> Result<Scope, Refusal> {
+pub fn target(
+    config: &Config,
+    options: &Options,
+    scope: &Scope,
+    request: &Request<'_>,
+) -> Result<Scope, Refusal> {
     let params = &request.params;
     match request.method.as_ref() {
-        "tools/call" => of_arguments(Words::of_tool(config, params), scope, params.arguments),
+        "tools/call" => {
+            of_arguments(Words::of_tool(config, options, params), scope, params.arguments)
+        }
         "prompts/get" => {
             let words = Words::of_prompt(config, text(params.name).as_deref());
             of_arguments(words, scope, params.arguments)
@@ -141,13 +149,13 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn of_tool(config: &'a Config, params: &Params<'_>) -> Self {
+    fn of_tool(config: &'a Config, options: &Options, params: &Params<'_>) -> Self {
         let mut toolsets = Vec::new();
         // Where nobody adds anything it does not matter whose the tool is.
         if config.toolsets.iter().any(adds)
             && let Some(name) = text(params.name)
         {
-            toolsets.extend(config.owner(&name));
+            toolsets.extend(config.owner(&name, options));
         }
         Self { config, toolsets }
     }
@@ -450,7 +458,7 @@ mod tests {
         let body = RawValue::from_string(body).unwrap();
         let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
         let scope = Scope::parse_path(path, &config.levels).unwrap();
-        match target(config, &scope, &request) {
+        match target(config, &Options::default(), &scope, &request) {
             Ok(scope) => scope.to_string(),
             Err(refusal) => {
                 assert_eq!(refusal.row(true).1, -32602, "{refusal}");
@@ -772,7 +780,7 @@ mod tests {
             let body = RawValue::from_string(body.to_string()).unwrap();
             let Ok(Message::Request(request)) = Message::parse(&body) else { panic!("{body}") };
             let scope = Scope::parse_path(path, &config.levels).unwrap();
-            if let Ok(target) = target(&config, &scope, &request) {
+            if let Ok(target) = target(&config, &Options::default(), &scope, &request) {
                 prop_assert!(target.is_within(&scope));
             }
         }

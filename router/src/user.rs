@@ -373,7 +373,8 @@ impl<D: Database + 'static> User<D> {
         era: Era,
         call: &CallId,
     ) -> Result<Planned<'a, W>, Refusal> {
-        let place = Place { config: &self.config, user: &self.id, scope: visit.scope, call };
+        let (scope, options) = (visit.scope, &self.left(visit, session)?);
+        let place = Place { config: &self.config, user: &self.id, scope, options, call };
         let done = |reply| Ok(Planned::Done(Outgoing::Own(reply)));
         match plan(place, era, session, request) {
             Plan::Answer(reply) => done(reply),
@@ -645,10 +646,7 @@ impl<D: Database + 'static> User<D> {
         message: &RawValue,
         is_part: bool,
     ) -> Result<String, Error> {
-        let Visit { scope, incoming, options, caller, holder, .. } = visit;
-        // A session that began with less never gets more.
-        let mut options = session.map_or_else(|| options.clone(), |s| s.options.and(options));
-        options.blocked = self.barred.all()?.toolsets();
+        let Visit { scope, incoming, caller, holder, .. } = visit;
         let hop = Hop {
             key: key.clone(),
             peer,
@@ -656,7 +654,7 @@ impl<D: Database + 'static> User<D> {
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
             is_part,
-            options,
+            options: self.left(visit, session)?,
             is_read_only: caller.access < Access::Write,
             holder: holder.clone(),
             mirrors: incoming.mirrors.clone(),
@@ -664,6 +662,15 @@ impl<D: Database + 'static> User<D> {
             message,
         };
         serde_json::to_string(&hop).map_err(|error| Error::internal(format!("the hop: {error}")))
+    }
+
+    /// What is left of the tools: a session that began with less never gets more, and nothing of a
+    /// toolset that is blocked is there.
+    fn left(&self, visit: Visit<'_>, session: Option<&Session>) -> Result<Options, Error> {
+        let own = visit.options;
+        let mut left = session.map_or_else(|| own.clone(), |session| session.options.and(own));
+        left.blocked = self.barred.all()?.toolsets();
+        Ok(left)
     }
 
     fn has_shared_notes(&self) -> Result<bool, Error> {

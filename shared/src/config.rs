@@ -22,6 +22,7 @@ pub use template::{Piece, Template, climbs, key, members, strip};
 pub use web::{Form, decoded};
 pub use written::Written;
 
+use crate::hop::Options;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,7 +141,7 @@ pub enum Source {
 pub struct Bounds {
     /// Until it answers where nothing is to be done: when it is met, and for its lists.
     pub connect_ms: u32,
-    /// Until it says anything of a call.
+    /// Until it says anything of a call: a message.
     pub first_byte_ms: u32,
     /// Until it has answered a call. Time that the client takes to answer a question is not its.
     pub total_ms: u32,
@@ -183,6 +184,8 @@ pub struct Toolset {
     pub hide: BTreeMap<usize, BTreeSet<String>>,
     /// The only tools that are served, if not all, by their own names.
     pub allow: Option<BTreeSet<String>>,
+    /// What tools are like that somebody has looked at, by their own names: their fingerprints.
+    pub approved: BTreeMap<String, String>,
 }
 
 impl Toolset {
@@ -198,6 +201,7 @@ impl Toolset {
             free: BTreeSet::new(),
             hide: BTreeMap::new(),
             allow: None,
+            approved: BTreeMap::new(),
         }
     }
 
@@ -313,9 +317,10 @@ impl Config {
     }
 
     /// The toolset that a tool of this name belongs to, as clients see the name, if that can be
-    /// known without asking: its parameters are the ones that count.
+    /// known without asking: its parameters are the ones that count. Those that a request excludes
+    /// own nothing in it.
     #[must_use]
-    pub fn owner(&self, tool: &str) -> Option<&Toolset> {
+    pub fn owner(&self, tool: &str, options: &Options) -> Option<&Toolset> {
         let named = |toolset: &&Toolset| toolset.prefix.is_some() && toolset.may_own(tool);
         let fixed = |toolset: &&Toolset| {
             toolset.prefix.is_none()
@@ -325,7 +330,8 @@ impl Config {
         let open = |toolset: &&Toolset| {
             toolset.prefix.is_none() && toolset.allow.is_none() && toolset.may_own(tool)
         };
-        let all = || self.toolsets.iter();
+        let left = |toolset: &&Toolset| options.leave_toolset(&toolset.name);
+        let all = || self.toolsets.iter().filter(left);
         all().find(named).or_else(|| all().find(fixed)).or_else(|| all().find(open))
     }
 }
@@ -384,8 +390,9 @@ mod tests {
         assert!(github.allows("get_issue") && !github.allows("list_issues"));
         let parameters: Vec<_> = github.parameters(1, &config.levels[1]).collect();
         assert_eq!(parameters, ["projectSlug", "project_slug", "projectSlugOrId", "repo"]);
-        assert_eq!(config.owner("gh_get_issue").map(|t| t.name.as_str()), Some("github"));
-        assert_eq!(config.owner("gh_other"), None);
+        let all = Options::default();
+        assert_eq!(config.owner("gh_get_issue", &all).map(|t| t.name.as_str()), Some("github"));
+        assert_eq!(config.owner("gh_other", &all), None);
     }
 
     #[test]
@@ -396,11 +403,15 @@ mod tests {
             {"kind":"mcp","name":"named","url":"https://c.test/","prefix":"c"},
             {"kind":"memory"}]"#;
         let config = parse(None, Some(toolsets)).unwrap();
-        let owner = |tool: &str| config.owner(tool).map(|toolset| toolset.name.as_str());
+        let all = Options::default();
+        let owner = |tool: &str| config.owner(tool, &all).map(|toolset| toolset.name.as_str());
         assert_eq!(owner("anything"), Some("open"));
         assert_eq!(owner("search"), Some("few"));
         assert_eq!(owner("c_search"), Some("named"));
         assert_eq!(owner("recall"), Some("memory"));
+        let some = Options { toolsets: Some(["open".to_owned()].into()), ..Options::default() };
+        let owner = |tool: &str| config.owner(tool, &some).map(|toolset| toolset.name.as_str());
+        assert_eq!((owner("search"), owner("recall")), (Some("open"), Some("open")));
     }
 
     #[test]
@@ -429,6 +440,8 @@ mod tests {
             "toolsets[0].hide.planet: there is no such level",
         );
         check(None, Some(r#"[{"kind":"memory","url":"x"}]"#), "toolsets[0].url: a toolset of kind");
+        let approved = r#"[{"kind":"memory","approved":{"recall":"0123456789abcdef"}}]"#;
+        check(None, Some(approved), "toolsets[0].approved: a toolset of kind");
         let development = Written { development: Some("yes"), ..Written::default() };
         assert_eq!(Config::parse(development).unwrap_err().key, "DEVELOPMENT");
     }
@@ -458,6 +471,11 @@ mod tests {
             (r#","free":["org"]"#, "free: org is no member inside of an argument"),
             (r#","verify":{"org":"https://x.test/{project}"}"#, "verify.org: it names a level"),
             (r#","bounds":{"concurrency":0}"#, "bounds.concurrency: it is 1 to 64"),
+            (r#","approved":{"echo":"yes"}"#, "approved.echo: a fingerprint is what"),
+            (
+                r#","allow":["x"],"approved":{"echo":"0123456789abcdef"}"#,
+                "approved.echo: it is not among",
+            ),
             (r#","bounds":{"speed":0}"#, "unknown field `speed`"),
         ] {
             check(None, Some(&upstream(more)), expected);

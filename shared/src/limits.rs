@@ -211,6 +211,23 @@ pub const UPSTREAM_TTL_MS_MAX: u64 = 60 * 60 * 1000;
 /// How old a list of an upstream may be that cannot be reached: it is shown, with a word on it.
 pub const UPSTREAM_STALE_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// How long a list that is shown waits for an upstream: then it goes on without, and whoever listens
+/// is told once it has answered. Less than [`SILENCE_MS`], so that no list becomes a stream by that.
+pub const UPSTREAM_SOON_MS: u64 = 900;
+
+/// How long a list is fresh of which something is missing.
+pub const LACKING_TTL_MS: u64 = 2_000;
+
+/// The least time between two tellings that something of one upstream has changed. What changes
+/// meanwhile goes with the next.
+pub const UPSTREAM_TELL_MS: u32 = 1_000;
+
+/// Messages of progress that one call of an upstream has in a second, and others besides. Of more
+/// progress the newest is told at the end of that second; others are left out.
+pub const UPSTREAM_PROGRESS_MAX: u32 = 20;
+/// See [`UPSTREAM_PROGRESS_MAX`].
+pub const UPSTREAM_NOTES_MAX: u32 = 100;
+
 /// How long it is believed what an upstream was met as, where no session says that it is still the
 /// same, and that it has no stream for what it says by itself.
 pub const UPSTREAM_MET_MS: u64 = 60 * 60 * 1000;
@@ -329,12 +346,13 @@ pub const BATCH_MESSAGES_MAX: usize = 64;
 /// opens; where all are in use, no other opens.
 pub const STREAMS_MAX: usize = 512;
 
-/// Events kept of all streams of one user, and their bytes. The oldest go first.
+/// Events kept of all streams of one user, and their bytes. The oldest of the stream that has the most
+/// go first.
 pub const STREAM_EVENTS_MAX: usize = 10_000;
 /// See [`STREAM_EVENTS_MAX`].
 pub const STREAM_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How many of the oldest events go at once when there are too many.
+/// How many of its oldest events go at once when there are too many.
 pub const STREAM_TRIM_EVENTS: u32 = 64;
 
 /// Bytes of one event that is kept. A larger one reaches a client that is there, and a client that
@@ -545,6 +563,7 @@ const _: () = assert!(
     "a task fits a row"
 );
 const _: () = assert!(UPSTREAM_LIST_BYTES_MAX < ROW_BYTES_MAX, "a list fits a row");
+const _: () = assert!(UPSTREAM_SOON_MS < SILENCE_MS as u64, "a list is no stream");
 const _: () = assert!(UPSTREAM_KEPT_STEP_MS < UPSTREAM_STALE_MS / 10);
 const _: () = assert!(CALL_MS_MAX > UPSTREAM_MS_MAX as u64, "an upstream's own bound comes first");
 const _: () = assert!(TASKS_OPEN_MAX < TASKS_MAX);

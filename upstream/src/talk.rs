@@ -15,7 +15,7 @@ use futures_util::{
     FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered,
 };
 use serde_json::{Value, json, value::RawValue};
-use shared::{config::Era, gathered, limits};
+use shared::{Millis, config::Era, gathered, limits};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -116,11 +116,20 @@ struct Clock {
     left_ms: u64,
     timer: Option<LocalBoxFuture<'static, ()>>,
     since: u64,
+    /// What it had before the timer was set.
+    spent_ms: u64,
 }
 
 impl Clock {
     const fn new(milliseconds: u32) -> Self {
-        Self { left_ms: milliseconds as u64, timer: None, since: 0 }
+        Self { left_ms: milliseconds as u64, timer: None, since: 0, spent_ms: 0 }
+    }
+
+    /// So much time in all, counted from the same beginning.
+    fn extended(mut self, world: &dyn World, milliseconds: u32) -> Self {
+        self.stop(world);
+        let left_ms = u64::from(milliseconds).saturating_sub(self.spent_ms);
+        Self { left_ms, ..self }
     }
 
     /// Goes on.
@@ -139,6 +148,7 @@ impl Clock {
         if self.timer.take().is_some() {
             let spent = world.now().0.saturating_sub(self.since);
             self.left_ms = self.left_ms.saturating_sub(spent);
+            self.spent_ms = self.spent_ms.saturating_add(spent);
         }
     }
 }
@@ -148,6 +158,84 @@ enum Event {
     Come(Result<Messages, Fault>),
     Answered,
     Late,
+    /// Progress that was held back may be told.
+    Due,
+}
+
+impl Event {
+    /// Whether the upstream has said anything of the request by this.
+    const fn says_anything(&self, source: &Source<'_>) -> bool {
+        match (self, source) {
+            (Self::Heard(Ok(Some(_))), _) => true,
+            // It ends a stream and says when to ask for the rest.
+            (Self::Heard(Ok(None)), Source::Open(messages)) => {
+                messages.last_event.is_some() && messages.retry_ms.is_some()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Progress of a request.
+const PROGRESS: &str = "notifications/progress";
+
+/// How much of what is said beside one call is passed on: so much in a second. MCP lets a server
+/// tell progress as often as it likes or not at all, asks both sides to keep it from flooding, and
+/// has each message say all of how far it is; so the newest says what those left out said. Logs are
+/// to be limited by whoever writes them, and those beyond the bound are left out. What has changed
+/// is never: it is told less often elsewhere.
+#[derive(Default)]
+struct Flow {
+    since: Millis,
+    progress: u32,
+    notes: u32,
+    /// The progress that was held back last.
+    newest: Option<JsonObject>,
+    timer: Option<LocalBoxFuture<'static, ()>>,
+}
+
+impl Flow {
+    const WINDOW_MS: u64 = 1_000;
+
+    /// What is passed on of a message now.
+    fn take(&mut self, method: &str, params: JsonObject, now: Millis) -> Option<JsonObject> {
+        if now.since(self.since) >= Self::WINDOW_MS {
+            (self.since, self.progress, self.notes) = (now, 0, 0);
+        }
+        if crate::listen::change(method, &params).is_some() {
+            return Some(params);
+        }
+        let (count, most) = match method {
+            PROGRESS => (&mut self.progress, limits::UPSTREAM_PROGRESS_MAX),
+            _ => (&mut self.notes, limits::UPSTREAM_NOTES_MAX),
+        };
+        *count = count.saturating_add(1);
+        let is_passed = *count <= most;
+        if method == PROGRESS {
+            self.newest = None;
+            if !is_passed {
+                self.newest = Some(params);
+                return None;
+            }
+        }
+        is_passed.then_some(params)
+    }
+
+    /// Ready when what was held back may be told.
+    fn poll(&mut self, world: &dyn World, context: &mut std::task::Context<'_>) -> Poll<()> {
+        if self.newest.is_none() {
+            self.timer = None;
+            return Poll::Pending;
+        }
+        let left = Self::WINDOW_MS.saturating_sub(world.now().since(self.since));
+        let left = u32::try_from(left).unwrap_or(0);
+        let timer = self.timer.get_or_insert_with(|| world.sleep(left));
+        let is_due = timer.poll_unpin(context);
+        if is_due.is_ready() {
+            self.timer = None;
+        }
+        is_due
+    }
 }
 
 /// Where what is said in one exchange comes from.
@@ -175,6 +263,8 @@ struct Conversation<'a> {
     asked: u32,
     /// How often the rest of a stream was asked for, after which event.
     resumes: Rc<Cell<u32>>,
+    /// How much of what is said is passed on.
+    flow: RefCell<Flow>,
     last: RefCell<Option<String>>,
 }
 
@@ -291,7 +381,9 @@ impl Link {
         let bounds = self.guard.bounds();
         let (first_byte_ms, total_ms) = match (ask.left_ms, ask.pace) {
             (Some(left), _) => (left, None),
-            (None, Pace::Call) => (bounds.first_byte_ms, Some(bounds.total_ms)),
+            (None, Pace::Call) => {
+                (bounds.first_byte_ms.min(bounds.total_ms), Some(bounds.total_ms))
+            }
             (None, Pace::Brief | Pace::Urgent) => (bounds.connect_ms, Some(bounds.connect_ms)),
         };
         let mut conversation = Conversation {
@@ -304,6 +396,7 @@ impl Link {
             hold,
             asked: 0,
             resumes: Rc::default(),
+            flow: RefCell::default(),
             last: RefCell::default(),
         };
         let answer = Box::pin(self.post_unbounded(met, body, headers));
@@ -429,8 +522,10 @@ pub(crate) fn doubt(met: &Met, fault: &Fault) -> Option<Doubt> {
 }
 
 impl<'c> Conversation<'c> {
-    /// Follows a request to its reply, across streams that broke. `clock` is for the first of
-    /// them, and for all that comes then there are `total_ms`, or what is left of the same.
+    /// Follows a request to its reply, across streams that broke. `clock` is for the first that is
+    /// said of it: any message, or that the rest is to be asked for later. The head of a response,
+    /// or a comment in it, says nothing. With all that comes then there are `total_ms`, or no more
+    /// than the same.
     async fn follow(
         &mut self,
         mut source: Source<'c>,
@@ -439,25 +534,29 @@ impl<'c> Conversation<'c> {
     ) -> Result<Result<Fields, ErrorObject>, Fault> {
         let (link, present, hold) = (self.link, self.present, self.hold);
         let mut answering = Answering::new();
-        let mut what = "its first byte";
+        let mut what = "its first message";
         loop {
-            match next(&*link.world, &mut source, present, &mut answering, hold, &mut clock).await {
+            let waits = Waits { hold, clock: &mut clock, flow: &self.flow };
+            let event = next(&*link.world, &mut source, present, &mut answering, waits).await;
+            if what != "the result" && event.says_anything(&source) {
+                link.guard.begin();
+                what = "the result";
+                if let Some(total_ms) = total_ms {
+                    clock = clock.extended(&*link.world, total_ms);
+                }
+            }
+            match event {
                 Event::Answered if answering.is_empty() => {
                     hold.borrow_mut().regain(&link.guard, self.pace);
                 }
                 Event::Answered => {}
                 Event::Late => return Err(Fault::Late(what)),
-                Event::Come(messages) => {
-                    source = Source::Open(messages?);
-                    if what != "the result" {
-                        link.guard.begin();
-                        what = "the result";
-                        clock = total_ms.map_or(clock, Clock::new);
-                    }
-                }
+                Event::Due => self.tell_newest().await,
+                Event::Come(messages) => source = Source::Open(messages?),
                 Event::Heard(Ok(Some(Message::Reply { of, outcome }))) => {
                     // An error may come without an id; what is another's is nobody's here.
                     if of.may_be(self.id) {
+                        self.tell_newest().await;
                         return Ok(outcome);
                     }
                 }
@@ -500,15 +599,27 @@ impl<'c> Conversation<'c> {
     async fn notified(&self, method: &str, mut params: JsonObject) {
         match method {
             // Progress of another request is none of this one's.
-            "notifications/progress" if !token(&params).may_be(self.id) => return,
-            "notifications/progress" => {
+            PROGRESS if !token(&params).may_be(self.id) => return,
+            PROGRESS => {
                 params.remove("progressToken");
             }
             // It is about a question, by a number that nobody else knows.
             "notifications/cancelled" => return self.link.running.withdraw(&params),
             _ => {}
         }
-        self.relay.notified(method, params).await;
+        let now = self.link.world.now();
+        let passed = self.flow.borrow_mut().take(method, params, now);
+        if let Some(params) = passed {
+            self.relay.notified(method, params).await;
+        }
+    }
+
+    /// Passes on the progress that was held back last.
+    async fn tell_newest(&self) {
+        let newest = self.flow.borrow_mut().newest.take();
+        if let Some(params) = newest {
+            self.relay.notified(PROGRESS, params).await;
+        }
     }
 
     /// Answers a question, or asks whoever asked, so many times.
@@ -574,6 +685,13 @@ async fn rest(
     Err(Fault::Ended)
 }
 
+/// What goes on while something is waited for.
+struct Waits<'a> {
+    hold: &'a RefCell<Hold>,
+    clock: &'a mut Clock,
+    flow: &'a RefCell<Flow>,
+}
+
 /// The next that happens. An upstream that never falls silent has no more time than another, and
 /// while it waits for many answers it is not heard.
 async fn next(
@@ -581,8 +699,7 @@ async fn next(
     source: &mut Source<'_>,
     present: &Present,
     answering: &mut Answering<'_>,
-    hold: &RefCell<Hold>,
-    clock: &mut Clock,
+    Waits { hold, clock, flow }: Waits<'_>,
 ) -> Event {
     let mut heard = match source {
         Source::Open(messages) => messages.next().map(Event::Heard).boxed_local(),
@@ -591,6 +708,9 @@ async fn next(
     poll_fn(|context| {
         if let Poll::Ready(Some(())) = answering.poll_next_unpin(context) {
             return Poll::Ready(Event::Answered);
+        }
+        if flow.borrow_mut().poll(world, context).is_ready() {
+            return Poll::Ready(Event::Due);
         }
         hold.borrow_mut().poll(context);
         if present.is_asking() {

@@ -141,8 +141,11 @@ impl Toolset for Fixture {
         &[TASKS_EXTENSION_ID]
     }
 
-    fn extensions<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
-        Box::pin(std::future::ready(vec![TASKS_EXTENSION_ID]))
+    fn extensions<'a>(
+        &'a self,
+        _visit: &'a Visit,
+    ) -> LocalBoxFuture<'a, Option<Vec<&'static str>>> {
+        Box::pin(std::future::ready(Some(vec![TASKS_EXTENSION_ID])))
     }
 
     fn skills(&self) -> &[Bundle] {

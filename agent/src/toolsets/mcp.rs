@@ -32,7 +32,10 @@ use crate::{
         Subject, TaskRequest, ToolError, Toolset, Visit,
     },
 };
-use futures_util::future::LocalBoxFuture;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, LocalBoxFuture, select},
+};
 use lists::{Kind, Lists};
 use outside::Outside;
 use passing::{Passing, failed, failed_if_there, object_of};
@@ -52,7 +55,7 @@ use shared::{
 use shelf::Shelf;
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
 };
@@ -73,6 +76,10 @@ pub struct Mcp {
     guard: Rc<Guard>,
     target: Result<Target, Error>,
     verify: Option<String>,
+    approved: BTreeMap<String, String>,
+    /// What stands before the check, which is somebody else's than the tools, and may fail by
+    /// itself.
+    door: Guard,
     shelf: Rc<Shelf>,
     peers: Rc<Peers>,
     interest: RefCell<Option<InterestHop>>,
@@ -134,6 +141,7 @@ impl Mcp {
         let name = toolset.name.clone();
         let guard = Rc::new(Guard::new(name.clone(), Rc::clone(&world), remote.bounds));
         let target = outside::target(&**platform, &name, remote, address, is_development);
+        let door = Guard::new(name.clone(), Rc::clone(&world), remote.bounds);
         let depth = key.scope.depth();
         let verify = remote.verify.range(..depth).next_back();
         let verify = verify.and_then(|(_, template)| template.fill(&key.scope));
@@ -147,6 +155,8 @@ impl Mcp {
             guard,
             target,
             verify,
+            approved: toolset.approved.clone(),
+            door,
             shelf,
             peers: Rc::default(),
             interest: RefCell::default(),
@@ -177,14 +187,15 @@ impl Mcp {
             serde_json::from_str(kind).unwrap_or_default(),
             Box::new(self.shelf.keeper(kind)),
         ));
-        let lists = Lists::new(
-            Rc::clone(&link),
-            Rc::clone(&self.shelf),
-            kind.to_owned(),
-            Rc::clone(&self.announce),
-            Rc::clone(&self.platform),
-            self.guard.bounds().connect_ms,
-        );
+        let lists = Lists::new(&lists::Parts {
+            link: &link,
+            shelf: &self.shelf,
+            kind,
+            announce: &self.announce,
+            platform: &self.platform,
+            connect_ms: self.guard.bounds().connect_ms,
+            approved: &self.approved,
+        });
         let kind = kind.to_owned();
         let hearing = self.hearing(&kind);
         let peer = Rc::new(Peer { kind: kind.clone(), link, ear: Rc::default(), lists, hearing });
@@ -253,7 +264,7 @@ impl Mcp {
     }
 
     /// A call's result: a task of the server's is one of this context's from here on.
-    fn result(&self, peer: &Peer, mut fields: Fields) -> Result<Fields, ToolError> {
+    fn result(&self, peer: &Rc<Peer>, mut fields: Fields) -> Result<Fields, ToolError> {
         if wire::text(&fields, "resultType").as_deref() != Some("task") {
             return Ok(fields);
         }
@@ -263,8 +274,11 @@ impl Mcp {
             let text = format!("{} answered with a task that has no id", self.guard.name());
             return Err(Error::new(shared::Kind::Upstream, text).into());
         };
+        // Nobody could ever ask for the result of one that is not kept.
+        let abandoned = self.abandoned(peer, &remote);
         let id = tasks::fresh_id(&self.key, &*self.platform)?;
         self.shelf.keep_task(&id, &peer.kind, &remote, self.platform.now())?;
+        abandoned.call_off();
         rename(&mut fields, &id);
         self.narrow_questions(&mut fields)?;
         Ok(fields)
@@ -313,8 +327,9 @@ fn kind(capabilities: &JsonObject) -> String {
     Value::Object(kept).to_string()
 }
 
-/// The way to tell whoever listens that something has changed. However fast a server says so, one
-/// telling is on its way at a time, and what is said meanwhile goes with the next.
+/// The way to tell whoever listens that something has changed. The first is told at once. However
+/// fast a server says more, one telling is on its way at a time, the next waits for a while after
+/// it, and what is said meanwhile goes with that.
 fn announcer(key: &Rc<AgentKey>, platform: &Rc<dyn Platform>) -> Rc<dyn Fn(Change)> {
     let (key, platform) = (Rc::clone(key), Rc::clone(platform));
     let (changed, is_telling) = (Changed::default(), Rc::new(Cell::new(false)));
@@ -334,6 +349,7 @@ fn announcer(key: &Rc<AgentKey>, platform: &Rc<dyn Platform>) -> Rc<dyn Fn(Chang
                 if let Err(error) = near.changed(&key.scope, changes).await {
                     near.log(&error);
                 }
+                near.sleep(limits::UPSTREAM_TELL_MS).await;
             }
             is_telling.set(false);
         }));
@@ -380,14 +396,20 @@ impl Toolset for Mcp {
         &[TASKS_EXTENSION_ID, SKILLS_EXTENSION_ID]
     }
 
-    fn extensions<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, Vec<&'static str>> {
+    fn extensions<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, Option<Vec<&'static str>>> {
         Box::pin(async move {
-            // One that cannot be met has none that anybody could use.
-            let Ok(met) = self.of(visit).link.meet().await else {
-                return Vec::new();
+            let link = Rc::clone(&self.of(visit).link);
+            let meeting = async move { link.meet().await.ok() }.boxed_local().shared();
+            let soon = u32::try_from(limits::UPSTREAM_SOON_MS).unwrap_or(u32::MAX);
+            let met = match select(meeting.clone(), self.platform.sleep(soon)).await {
+                Either::Left((met, _)) => met?,
+                Either::Right(_) => {
+                    self.platform.spawn(meeting.map(drop).boxed_local());
+                    return None;
+                }
             };
             let all = [TASKS_EXTENSION_ID, SKILLS_EXTENSION_ID].into_iter();
-            all.filter(|extension| met.can(&["extensions", extension])).collect()
+            Some(all.filter(|extension| met.can(&["extensions", extension])).collect())
         })
     }
 
@@ -422,7 +444,7 @@ impl Toolset for Mcp {
     }
 
     fn remote_skills<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {
-        Box::pin(async move { self.of(visit).lists.listed(Kind::Skills, Need::Fresh).await })
+        Box::pin(async move { self.of(visit).lists.listed(Kind::Skills, Need::Soon).await })
     }
 
     fn remote_skill<'a>(
@@ -443,14 +465,14 @@ impl Toolset for Mcp {
 
     fn resources<'a>(&'a self, offset: u32, visit: &'a Visit) -> Answer<'a, Page> {
         Box::pin(async move {
-            let Current { it, lack, .. } =
-                self.of(visit).lists.listed(Kind::Resources, Need::Fresh).await?;
+            let Current { it, lack, until } =
+                self.of(visit).lists.listed(Kind::Resources, Need::Soon).await?;
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let items: Vec<JsonObject> =
                 it.iter().skip(start).take(limits::PAGE_ITEMS_MAX).cloned().collect();
             let end = start.saturating_add(items.len());
             let next = (end < it.len()).then(|| u32::try_from(end).unwrap_or(u32::MAX));
-            Ok(Page { items, next, lack })
+            Ok(Page { items, next, until: until.unwrap_or_default(), lack })
         })
     }
 
@@ -587,7 +609,7 @@ impl Toolset for Mcp {
         Box::pin(async move {
             match &self.verify {
                 None => Ok(Access::Yes),
-                Some(address) => outside::verify(&*self.world, &self.guard, &self.target, address)
+                Some(address) => outside::verify(&*self.world, &self.door, &self.target, address)
                     .await
                     .map_err(ToolError::Below),
             }

@@ -251,7 +251,8 @@ impl Toolset for Memory {
             let limit = u32::try_from(limits::PAGE_ITEMS_MAX).unwrap_or(u32::MAX);
             let found = self.library.list(None, offset, limit, visit.shared_notes).await?;
             let items = found.items.iter().map(|shelved| object(&resource(shelved))).collect();
-            Ok(Page { items, next: found.next, lack: None })
+            // They come and go with every call.
+            Ok(Page { items, next: found.next, ..Page::default() })
         })
     }
 

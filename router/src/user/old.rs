@@ -190,7 +190,8 @@ impl<D: Database + 'static> User<D> {
         request: &Request<'_>,
     ) -> Result<W::Response, Refusal> {
         let call = visit.moment.call(0);
-        let place = Place { config: &self.config, user: &self.id, scope: visit.scope, call: &call };
+        let Visit { scope, options, .. } = visit;
+        let place = Place { config: &self.config, user: &self.id, scope, options, call: &call };
         let (key, opening) = match plan(place, Era::Handshake, None, request) {
             Plan::Begin(key, opening) => (key, opening),
             Plan::Reject(refusal) => return Err(refusal),

@@ -78,6 +78,8 @@ struct WrittenToolset {
     #[serde(default)]
     hide: BTreeMap<String, BTreeSet<String>>,
     allow: Option<BTreeSet<String>>,
+    #[serde(default)]
+    approved: BTreeMap<String, String>,
     url: Option<String>,
     era: Option<Era>,
     auth: Option<WrittenSource>,
@@ -273,8 +275,15 @@ impl Reader<'_> {
             let rule = format!("{path} is no member inside of an argument: write argument.member");
             return Err(mistake(key("free"), rule));
         }
-        let WrittenToolset { prefix, free, allow, .. } = written;
-        Ok(Toolset { kind, name, prefix, pins, uris, free, hide, allow })
+        for (tool, fingerprint) in &written.approved {
+            let at = key(&format!("approved.{tool}"));
+            check_fingerprint(fingerprint).map_err(|rule| mistake(&at, rule))?;
+            if written.allow.as_ref().is_some_and(|allowed| !allowed.contains(tool)) {
+                return Err(mistake(&at, "it is not among the tools of `allow`"));
+            }
+        }
+        let WrittenToolset { prefix, free, allow, approved, .. } = written;
+        Ok(Toolset { kind, name, prefix, pins, uris, free, hide, allow, approved })
     }
 
     fn kind(&self, place: &str, written: &WrittenToolset) -> Result<ToolsetKind, ConfigError> {
@@ -296,6 +305,7 @@ impl Reader<'_> {
             ("uris", !written.uris.is_empty()),
             ("free", !written.free.is_empty()),
             ("allow", written.allow.is_some()),
+            ("approved", !written.approved.is_empty()),
             ("prefix", written.prefix.is_some()),
         ];
         match said.into_iter().find(|(_, is_said)| *is_said) {
@@ -429,6 +439,14 @@ fn check_prefix(prefix: &str) -> Result<(), String> {
             "a prefix has 1 to {} letters, digits, '_' and '-', and does not end in '_'",
             limits::NAME_CHARS_MAX
         )),
+    }
+}
+
+fn check_fingerprint(fingerprint: &str) -> Result<(), String> {
+    let plain = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    match (16..=64).contains(&fingerprint.len()) && fingerprint.bytes().all(plain) {
+        true => Ok(()),
+        false => Err("a fingerprint is what `make effective` prints: 0-9 and a-f".to_owned()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 use tempfile::TempDir;
-use tests::{Server, root, send, setting};
+use tests::{Bundle, Server, root, send, setting};
 
 const WORKER: &str = r#"
 export class McpRouter {}
@@ -136,4 +136,73 @@ fn effective_says_what_is_wrong() {
     check(&json!([{ "kind": "wrong" }]), "/mcp", "configuration: key: rule");
     let deep = "signalbox: SCOPE=/mcp/a/b/c: a scope is /mcp[/{org}[/{project}]]";
     check(&upstream(), "/mcp/a/b/c", deep);
+}
+
+#[test]
+fn effective_prints_what_the_product_serves_by_itself() {
+    let output = Command::new(setting("SIGNALBOX_NODE"))
+        .arg("scripts/effective.mjs")
+        .current_dir(root())
+        .env("BUNDLE", Bundle::Release.folder())
+        .env_remove("SETTINGS")
+        .envs([("USER", "alice"), ("SCOPE", "/mcp/acme")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in ["alice at /mcp/acme has 4 tools.", "remember       memory"] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+}
+
+/// Settings that the product does not accept, and what it says of them.
+const REFUSED: [(&str, &str); 2] = [
+    (r#""bounds":{"concurrency":0}"#, "toolsets[0].bounds.concurrency: it is 1 to 64"),
+    (r#""auth":{"secret":"TOKEN"}"#, "toolsets[0].auth: the secret TOKEN is not set"),
+];
+
+fn settings_of(folder: &Path, more: &str) -> PathBuf {
+    let settings = folder.join("settings.json");
+    let toolsets = format!(r#"[{{"kind":"mcp","url":"https://a.test/mcp",{more}}}]"#);
+    fs::write(&settings, format!(r#"{{"vars":{{"toolsets":{toolsets}}}}}"#)).unwrap();
+    settings
+}
+
+#[test]
+fn a_server_is_not_ready_before_its_configuration_is_accepted() {
+    for (more, expected) in REFUSED {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(root().join("scripts/serve"))
+            .env("SETTINGS", settings_of(folder.path(), more))
+            .envs([("BUNDLE", Bundle::Release.folder()), ("STATE", folder.path().join("state"))])
+            .env("PORT", "0")
+            .env_remove("TOKEN")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!String::from_utf8(output.stdout).unwrap().contains("ready"));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+}
+
+#[test]
+fn what_is_not_accepted_is_not_uploaded() {
+    // Secrets are set where it is uploaded to, and not here.
+    for ((more, expected), is_accepted) in REFUSED.into_iter().zip([false, true]) {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(setting("SIGNALBOX_NODE"))
+            .arg("scripts/accepted.mjs")
+            .arg(settings_of(folder.path(), more))
+            .current_dir(root())
+            .env("BUNDLE", Bundle::Release.folder())
+            .env_remove("TOKEN")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.success(), is_accepted, "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.contains(expected), !is_accepted, "{text}");
+    }
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    assert!(makefile.contains("node scripts/accepted.mjs\n\twrangler deploy"), "and deploy asks");
 }

@@ -2,7 +2,8 @@
 //! what is asked.
 
 use super::world::{
-    Piece, Plan, Seen, Stage, call, error, handshake, modern, own, raw, read, reply, told, value,
+    Piece, Plan, Seen, Stage, call, error, event, handshake, modern, note, own, raw, read, reply,
+    told, value,
 };
 use crate::{Ask, Failure, Fields, guard::Pace};
 use serde_json::json;
@@ -101,13 +102,19 @@ fn bytes(stage: &Stage, kind: &str, bytes: &[u8]) -> Plan {
 fn each_part_of_an_answer_has_its_time() {
     let bounds =
         Bounds { connect_ms: 1_000, first_byte_ms: 10_000, total_ms: 100_000, ..Bounds::default() };
-    let answers: [(&str, Answer, u64, u64); 4] = [
+    let answers: [(&str, Answer, u64, u64); 5] = [
         ("no head", |_, _| Plan::Never, 10_000, 1_000),
-        ("no event", |s, _| Plan::sse(s, vec![Piece::Hang]), 100_000, 1_000),
-        ("half a body", |s, _| half(s, "application/json", Piece::Hang), 100_000, 1_000),
+        ("no event", |s, _| Plan::sse(s, vec![Piece::Hang]), 10_000, 1_000),
+        ("half a body", |s, _| half(s, "application/json", Piece::Hang), 10_000, 1_000),
         (
             "drops",
             |s, _| Plan::sse(s, (0..200).flat_map(|_| [Piece::Wait(900), raw(":\n\n")]).collect()),
+            10_000,
+            1_000,
+        ),
+        (
+            "one message",
+            |s, _| Plan::sse(s, vec![raw(":\n\n"), Piece::Wait(500), event(&said()), Piece::Hang]),
             100_000,
             1_000,
         ),
@@ -121,6 +128,10 @@ fn each_part_of_an_answer_has_its_time() {
             }
         }
     }
+}
+
+fn said() -> serde_json::Value {
+    note("notifications/message", json!({ "level": "info", "data": "x" }))
 }
 
 #[test]

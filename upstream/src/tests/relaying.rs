@@ -390,3 +390,62 @@ fn in_the_modern_era_nothing_is_asked_on_a_stream() {
     assert_eq!(stage.count("reply"), 0);
     assert_eq!(asker.kept(), None);
 }
+
+/// A call that is asked with progress, what it is told by, and how its progress reads.
+fn flooding() -> (Rc<Stage>, Mouth, Task<Result<Fields, Failure>>, Rc<Asker>) {
+    let (mouth, plan) = Plan::spoken();
+    let plan = Cell::new(Some(plan));
+    let stage = Stage::with(move |stage, seen| {
+        handshake(stage, seen, |_, _| plan.take().unwrap_or_else(|| Plan::status(500)))
+    });
+    let asker = Rc::<Asker>::default();
+    let ask = Ask { wants_progress: true, ..call() };
+    let asking = stage.asking(&stage.link(), ask, &asker);
+    stage.settle();
+    (stage, mouth, asking, asker)
+}
+
+#[test]
+fn of_much_progress_the_newest_is_told_and_never_late() {
+    let (stage, mouth, asking, asker) = flooding();
+    let id = stage.seen_of("tools/call")[0].body["id"].clone();
+    let most = u64::from(limits::UPSTREAM_PROGRESS_MAX);
+    let progress = |from: u64, to: u64| {
+        for n in from..to {
+            let params = json!({ "progressToken": id, "progress": n });
+            mouth.say(&note("notifications/progress", params));
+        }
+        stage.settle();
+    };
+    let said = |n: u64| format!("notifications/progress {{\"progress\":{n}}}");
+    progress(0, 500);
+    assert_eq!(asker.said(), (0..most).map(said).collect::<Vec<_>>());
+    stage.pass(999);
+    assert_eq!(asker.said().len(), 20, "not yet");
+    stage.pass(1);
+    assert_eq!(asker.said().last(), Some(&said(499)), "without another word of the server's");
+    assert_eq!(asker.said().len(), 21);
+    progress(500, 600);
+    // The last before the result is told before it.
+    mouth.say(&reply(&stage.seen_of("tools/call")[0], json!({ "done": true })));
+    assert!(stage.finish(&asking).is_ok());
+    assert_eq!(asker.said().last(), Some(&said(599)));
+    assert!(asker.said().len() <= 2 * 20 + 2, "{}", asker.said().len());
+}
+
+#[test]
+fn of_many_logs_some_are_left_out_and_of_changes_none() {
+    let (stage, mouth, _asking, asker) = flooding();
+    for n in 0..500 {
+        mouth.say(&note("notifications/message", json!({ "level": "info", "data": n })));
+        mouth.say(&note("notifications/resources/updated", json!({ "uri": n.to_string() })));
+    }
+    stage.settle();
+    let count = |what: &str| asker.said().iter().filter(|line| line.contains(what)).count();
+    assert_eq!(count("/message"), usize::try_from(limits::UPSTREAM_NOTES_MAX).unwrap());
+    assert_eq!(count("/updated"), 500);
+    stage.pass(1_000);
+    mouth.say(&note("notifications/message", json!({ "level": "info", "data": "later" })));
+    stage.settle();
+    assert_eq!(count("later"), 1);
+}

@@ -1,7 +1,7 @@
 //! How much an upstream gets at once, and when it is left alone. They must not know what is asked.
 
 use super::world::{
-    Asker, Mouth, Plan, Seen, Stage, Task, call, error, handshake, read, reply, told,
+    Asker, Mouth, Plan, Seen, Stage, Task, call, error, handshake, note, read, reply, told,
 };
 use crate::{Ask, Failure, Fields, Link, World as _, guard::Pace};
 use futures_util::FutureExt as _;
@@ -91,6 +91,11 @@ fn while_one_tries_nobody_else_does_until_it_is_answered() {
     assert!(is_left_alone(stage.ask(&link, call()), 5));
     stage.pass(1_000);
     assert!(!one.is_over());
+    mouth.raw(":\n\n");
+    stage.settle();
+    assert!(is_left_alone(stage.ask(&link, call()), 5), "the head of an answer is none");
+    mouth.say(&note("notifications/message", json!({ "level": "info", "data": "x" })));
+    stage.settle();
     assert!(stage.ask(&link, call()).is_ok(), "it answers: who waits for its result is no matter");
     mouth.end();
     assert!(stage.finish(&one).is_err());
@@ -234,6 +239,8 @@ fn nobody_waits_for_a_turn_for_ever() {
     });
     let link = stage.link_of(Bounds { concurrency: 1, ..Bounds::default() }, None);
     let first = stage.asking(&link, call(), &Rc::default());
+    mouth.say(&note("notifications/message", json!({ "level": "info", "data": "x" })));
+    stage.settle();
     let second = stage.asking(&link, call(), &Rc::default());
     assert!(told(stage.finish(&second)).starts_with("too many calls"));
     assert_eq!(stage.now(), u64::from(Bounds::default().first_byte_ms));

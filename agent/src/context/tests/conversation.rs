@@ -15,7 +15,7 @@ use shared::{
     Scope, UserId,
     config::{Toolset, ToolsetKind},
     database::native::Embedded,
-    hop::{Change, Line, Word},
+    hop::{Change, Holder, Line, Word},
     limits,
 };
 use std::{
@@ -38,7 +38,7 @@ struct World {
     revision: &'static str,
     is_heard: bool,
     is_read_only: bool,
-    holder: hop::Holder,
+    holder: Holder,
     mirrors: Vec<(String, String)>,
     capabilities: Value,
 }
@@ -60,7 +60,7 @@ fn world() -> World {
         revision: "2025-11-25",
         is_heard: false,
         is_read_only: false,
-        holder: hop::Holder::default(),
+        holder: Holder::default(),
         mirrors: vec![],
         capabilities: json!({ "elicitation": {}, "sampling": {}, "roots": {} }),
     }
@@ -315,32 +315,30 @@ fn a_cancelled_call_stops_and_says_nothing_more() {
     assert_eq!(world.still.waiting(), NO_TIMERS);
 }
 
-fn stop(world: &World, stop: hop::Stop) {
-    let hop = hop::StopHop { key: world.key(), stop };
+fn stop(world: &World, stop: Stop) {
+    let hop = StopHop { key: world.key(), stop };
     world.context.stop(&serde_json::to_string(&hop).unwrap()).unwrap();
 }
 
 #[test]
 fn what_a_user_ends_is_answered_and_stops() {
     let held = |mut world: World, client: &str| {
-        world.holder = hop::Holder { client: client.to_owned(), credential: "key k".to_owned() };
+        world.holder = Holder { client: client.to_owned(), credential: "key k".to_owned() };
         world
     };
-    let client = |name: &str| hop::Stop::Client(name.to_owned());
+    let client = |name: &str| Stop::Client(name.to_owned());
     for world in [held(world(), "c"), held(modern(), "c")] {
         for ends in [
             client("c"),
-            hop::Stop::Credential("key k".to_owned()),
-            hop::Stop::Toolset("fixture".to_owned()),
-            hop::Stop::Everything,
+            Stop::Credential("key k".to_owned()),
+            Stop::Toolset("fixture".to_owned()),
+            Stop::Everything,
         ] {
             let mut serving = world.call("test_wait");
             assert!((&mut serving).now_or_never().is_none());
-            for others in [
-                client("d"),
-                hop::Stop::Credential(String::new()),
-                hop::Stop::Toolset(String::new()),
-            ] {
+            for others in
+                [client("d"), Stop::Credential(String::new()), Stop::Toolset(String::new())]
+            {
                 stop(&world, others);
                 assert!((&mut serving).now_or_never().is_none());
             }

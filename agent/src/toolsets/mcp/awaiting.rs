@@ -61,11 +61,7 @@ impl Mcp {
             // It has a result already.
             return Ok(created);
         };
-        let abandoned = Abandoned {
-            peer: Rc::clone(peer),
-            world: Rc::clone(&self.world),
-            id: Some(id.to_owned()),
-        };
+        let abandoned = self.abandoned(peer, id);
         let until = self.world.now().after(self.guard.bounds().total_ms.into());
         let look = Look::of(task.get("status").and_then(Value::as_str), task.get("pollInterval"));
         let (state, turn) = self.watch(peer, id, look, until).await?;
@@ -86,6 +82,12 @@ impl Mcp {
             abandoned.call_off();
         }
         result
+    }
+
+    /// A task of the server's, until it is known that somebody will have its result.
+    pub(super) fn abandoned(&self, peer: &Rc<Peer>, id: &str) -> Abandoned {
+        let (peer, world) = (Rc::clone(peer), Rc::clone(&self.world));
+        Abandoned { peer, world, id: Some(id.to_owned()) }
     }
 
     /// Looks at a task until it is over or asks something: an answer that is waited for in silence
@@ -134,14 +136,14 @@ impl Mcp {
 }
 
 /// A task whose result nobody waits for any more, if this is dropped: the server is told.
-struct Abandoned {
+pub(super) struct Abandoned {
     peer: Rc<Peer>,
     world: Rc<dyn World>,
     id: Option<String>,
 }
 
 impl Abandoned {
-    fn call_off(mut self) {
+    pub(super) fn call_off(mut self) {
         self.id = None;
     }
 }
@@ -155,7 +157,8 @@ impl Drop for Abandoned {
         self.world.spawn(Box::pin(async move {
             let ask = Ask {
                 method: "tasks/cancel",
-                params: params([("taskId", id.into())]),
+                params: params([("taskId", id.as_str().into())]),
+                name: Some(id),
                 pace: Pace::Urgent,
                 ..Ask::default()
             };

@@ -14,7 +14,7 @@ use crate::{
 };
 use futures_util::{
     FutureExt as _,
-    future::{Either, LocalBoxFuture, WeakShared, join_all, select},
+    future::{Either, LocalBoxFuture, Shared, WeakShared, join_all, select},
 };
 use rmcp::model::{JsonObject, SKILLS_EXTENSION_ID};
 use serde_json::Value;
@@ -161,32 +161,43 @@ pub(super) struct Lists {
     platform: Rc<dyn Platform>,
     /// How long one of them may take.
     bound_ms: u32,
+    /// Tools that somebody has looked at, and what they were like.
+    approved: BTreeMap<String, String>,
     known: RefCell<BTreeMap<Kind, Known>>,
-    asking: RefCell<BTreeMap<Kind, WeakAsking>>,
+    /// What is asked for, and since when.
+    asking: RefCell<BTreeMap<Kind, (Millis, WeakAsking)>>,
+    /// Lists that somebody was answered without.
+    missed: RefCell<BTreeSet<Kind>>,
     offers: RefCell<Option<(Rc<Listed>, Rc<Offers>)>>,
     was_heard: Cell<bool>,
     /// How often each was heard to have changed.
     changes: RefCell<BTreeMap<Kind, u64>>,
 }
 
+/// What the lists of an upstream are made of.
+pub(super) struct Parts<'a> {
+    pub(super) link: &'a Rc<Link>,
+    pub(super) shelf: &'a Rc<Shelf>,
+    pub(super) kind: &'a str,
+    pub(super) announce: &'a Rc<dyn Fn(Change)>,
+    pub(super) platform: &'a Rc<dyn Platform>,
+    pub(super) connect_ms: u32,
+    pub(super) approved: &'a BTreeMap<String, String>,
+}
+
 impl Lists {
-    pub(super) fn new(
-        link: Rc<Link>,
-        shelf: Rc<Shelf>,
-        kind: String,
-        announce: Rc<dyn Fn(Change)>,
-        platform: Rc<dyn Platform>,
-        connect_ms: u32,
-    ) -> Rc<Self> {
+    pub(super) fn new(parts: &Parts<'_>) -> Rc<Self> {
         Rc::new(Self {
-            link,
-            shelf,
-            kind,
-            announce,
-            platform,
-            bound_ms: connect_ms.max(limits::UPSTREAM_LIST_MS),
+            link: Rc::clone(parts.link),
+            shelf: Rc::clone(parts.shelf),
+            kind: parts.kind.to_owned(),
+            announce: Rc::clone(parts.announce),
+            platform: Rc::clone(parts.platform),
+            bound_ms: parts.connect_ms.max(limits::UPSTREAM_LIST_MS),
+            approved: parts.approved.clone(),
             known: RefCell::default(),
             asking: RefCell::default(),
+            missed: RefCell::default(),
             offers: RefCell::default(),
             was_heard: Cell::new(false),
             changes: RefCell::default(),
@@ -233,7 +244,12 @@ impl Lists {
         let (mut claim, mut failed) = (Claim::Nothing, None);
         for (kind, listed) in Kind::OF_URIS.into_iter().zip(listed) {
             match listed {
-                Ok(listed) => claim = claim.max(kind.claim(&listed.it, uri)),
+                Ok(listed) => {
+                    claim = claim.max(kind.claim(&listed.it, uri));
+                    // What it was before says nothing of what it has now.
+                    let lack = listed.lack.map(|lack| Error::new(ErrorKind::Unavailable, lack));
+                    failed = failed.or(lack.map(Into::into));
+                }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -259,21 +275,19 @@ impl Lists {
         self.changes.borrow().get(&kind).copied().unwrap_or(0)
     }
 
-    /// After a time in which nothing was heard: what is known is asked for again, and whoever
-    /// listens hears of what is other than it was.
+    /// After a time in which nothing was heard: what is known is asked for again, and what somebody
+    /// was answered without, and whoever listens hears of what is other than it was.
     pub(super) fn look_again(self: &Rc<Self>) {
-        if !self.was_heard.replace(true) {
-            return;
-        }
+        let was_heard = self.was_heard.replace(true);
         for kind in Kind::ALL {
-            let is_known = match self.known.borrow_mut().get_mut(&kind) {
+            let is_known = match self.known.borrow_mut().get_mut(&kind).filter(|_| was_heard) {
                 Some(known) => {
                     known.until = Millis(0);
                     true
                 }
                 None => false,
             };
-            if is_known {
+            if is_known || self.missed.borrow().contains(&kind) {
                 let this = Rc::clone(self);
                 self.platform.spawn(Box::pin(async move {
                     if let Err(ToolError::Below(error)) = this.get(kind, Need::Fresh).await {
@@ -304,16 +318,46 @@ impl Lists {
                 return Ok((known.clone(), None));
             }
         }
-        match self.ask(kind).await {
+        let answer = match need {
+            Need::Soon => self.ask_soon(kind).await,
+            _ => self.ask(kind).1.await,
+        };
+        match answer {
             Ok(fresh) => Ok((fresh, None)),
             Err(error) => match known {
                 Some(known) if now.since(known.fetched) < limits::UPSTREAM_STALE_MS => {
                     let text = error.clone().into_protocol().message;
                     Ok((known, Some(format!("{text} (this is what it was before)"))))
                 }
-                _ => Err(error),
+                _ => {
+                    self.missed.borrow_mut().insert(kind);
+                    Err(error)
+                }
             },
         }
+    }
+
+    /// Asks for a list, and goes on without it if it does not come soon. It is waited for all the
+    /// same, and told when it is there.
+    async fn ask_soon(self: &Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
+        let (since, asking) = self.ask(kind);
+        let spent = self.platform.now().since(since);
+        // One that others wait for has had some of its time already.
+        let answer = match limits::UPSTREAM_SOON_MS.saturating_sub(spent) {
+            0 => asking.clone().now_or_never(),
+            left => {
+                let late = self.platform.sleep(u32::try_from(left).unwrap_or(0));
+                match select(asking.clone(), late).await {
+                    Either::Left((answer, _)) => Some(answer),
+                    Either::Right(_) => None,
+                }
+            }
+        };
+        answer.unwrap_or_else(|| {
+            self.platform.spawn(asking.map(drop).boxed_local());
+            let text = format!("{} has not answered yet; ask again", self.link.name());
+            Err(Error::new(ErrorKind::Unavailable, text).into())
+        })
     }
 
     /// What is known of a list.
@@ -339,21 +383,19 @@ impl Lists {
         Ok(Some(known))
     }
 
-    /// Asks for a list, once for all who want it at a time.
-    async fn ask(self: &Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
-        let going = self.asking.borrow().get(&kind).and_then(WeakShared::upgrade);
-        let asking = match going.filter(|asking| asking.peek().is_none()) {
-            Some(going) => going,
-            None => {
-                let this = Rc::clone(self);
-                let asking = async move { this.fetch(kind).await }.boxed_local().shared();
-                if let Some(weak) = asking.downgrade() {
-                    self.asking.borrow_mut().insert(kind, weak);
-                }
-                asking
-            }
-        };
-        asking.await
+    /// Asks for a list, once for all who want it at a time; with when that began.
+    fn ask(self: &Rc<Self>, kind: Kind) -> (Millis, Shared<Asking>) {
+        let mut all = self.asking.borrow_mut();
+        let going = all.get(&kind).and_then(|(since, weak)| Some((*since, weak.upgrade()?)));
+        if let Some(going) = going.filter(|(_, asking)| asking.peek().is_none()) {
+            return going;
+        }
+        let (this, now) = (Rc::clone(self), self.platform.now());
+        let asking = async move { this.fetch(kind).await }.boxed_local().shared();
+        if let Some(weak) = asking.downgrade() {
+            all.insert(kind, (now, weak));
+        }
+        (now, asking)
     }
 
     async fn fetch(self: Rc<Self>, kind: Kind) -> Result<Known, ToolError> {
@@ -398,7 +440,9 @@ impl Lists {
         if kept.is_none() {
             self.keep(kind, &known)?;
         }
-        if !is_same && before.is_some_and(|before| !before.is_announced) {
+        let is_missed = self.missed.borrow_mut().remove(&kind);
+        let is_news = before.map_or(is_missed, |before| !before.is_announced);
+        if is_news && !is_same {
             (self.announce)(kind.change());
         }
         Ok(known)
@@ -457,22 +501,16 @@ impl Lists {
         for object in known.items.iter() {
             let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
             let fingerprint = clean::fingerprint(object);
-            let is_full = marks.len() >= limits::UPSTREAM_MARKS_MAX;
-            let is_changed = match marks.get_mut(name) {
-                Some(mark) => {
-                    if mark.see(&fingerprint) {
-                        self.shelf.mark(name, mark)?;
-                        self.warn(name, mark, &fingerprint);
+            let is_changed = match self.approved.get(name) {
+                // What was first seen is nothing to what somebody has looked at.
+                Some(approved) => {
+                    let is_other = *approved != fingerprint;
+                    if is_other {
+                        self.warn(name, "approved", approved, &fingerprint);
                     }
-                    !mark.is_first(&fingerprint)
+                    is_other
                 }
-                None if is_full => false,
-                None => {
-                    let mark = Mark::new(&fingerprint);
-                    self.shelf.mark(name, &mark)?;
-                    marks.insert(name.to_owned(), mark);
-                    false
-                }
+                None => self.is_other_than_first(&mut marks, name, &fingerprint)?,
             };
             let mut object = object.clone();
             // Whether it runs as a task is between this program and the upstream.
@@ -493,6 +531,32 @@ impl Lists {
         Ok(Offers { tools, dropped: known.dropped.to_vec() })
     }
 
+    /// Whether a tool is not what it was when it was first seen.
+    fn is_other_than_first(
+        &self,
+        marks: &mut BTreeMap<String, Mark>,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<bool, ToolError> {
+        let is_full = marks.len() >= limits::UPSTREAM_MARKS_MAX;
+        match marks.get_mut(name) {
+            Some(mark) => {
+                if mark.see(fingerprint) {
+                    self.shelf.mark(name, mark)?;
+                    self.warn(name, "first seen", &mark.first, fingerprint);
+                }
+                Ok(!mark.is_first(fingerprint))
+            }
+            None if is_full => Ok(false),
+            None => {
+                let mark = Mark::new(fingerprint);
+                self.shelf.mark(name, &mark)?;
+                marks.insert(name.to_owned(), mark);
+                Ok(false)
+            }
+        }
+    }
+
     /// Says once what is left out.
     fn warn_of(&self, kind: Kind, dropped: &[(String, String)]) {
         let (name, (_, list)) = (self.link.name(), kind.words());
@@ -505,9 +569,9 @@ impl Lists {
         }
     }
 
-    fn warn(&self, name: &str, mark: &Mark, now: &str) {
+    fn warn(&self, name: &str, how: &str, before: &str, now: &str) {
         let text = format!("the tool {name} of {} is not what it was", self.link.name());
-        let detail = format!("first seen as {}, now {now}", mark.first);
+        let detail = format!("{how} as {before}, now {now}");
         self.platform.log(&Error::new(ErrorKind::Upstream, text).with_detail(detail));
     }
 }

@@ -6,7 +6,7 @@ mod world;
 use super::kind;
 use futures_util::FutureExt as _;
 use serde_json::json;
-use shared::{database::Database as _, limits};
+use shared::{database::Database as _, hop::Change, limits};
 use world::{Agent, tool};
 
 const HOUR: u64 = 60 * 60 * 1000;
@@ -115,6 +115,189 @@ fn a_server_that_is_slow_holds_up_nobody_elses_calls() {
     assert!(call("none").is_none() && prompt("none").is_none());
 }
 
+fn soon() -> u32 {
+    u32::try_from(limits::UPSTREAM_SOON_MS).unwrap()
+}
+
+#[test]
+fn a_list_goes_on_without_who_does_not_answer_soon_and_it_is_told_when_it_has() {
+    const TAKES_MS: u32 = 3_000;
+    let agent = Agent::new(&[("slow", json!({})), ("far", json!({}))]);
+    agent.world.set("slow", |slow| {
+        (slow.tools, slow.takes_ms) = (vec![tool("late")], Some(TAKES_MS));
+        slow.ttl_ms = HOUR;
+    });
+    agent.world.set("far", |far| (far.tools, far.ttl_ms) = (vec![tool("echo")], HOUR));
+    let shown = |said: &serde_json::Value| {
+        let tools = said["result"]["tools"].as_array().unwrap().iter();
+        tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut listing = agent.begin("tools/list", json!({}));
+    assert!((&mut listing).now_or_never().is_none());
+    agent.world.still.pass(soon());
+    agent.world.pass(limits::UPSTREAM_SOON_MS);
+    let said = (&mut listing).now_or_never().expect("it waits no longer");
+    let others = ["echo", "remember", "recall", "list_memories", "forget"];
+    assert_eq!(shown(&said), others);
+    let missing = &said["result"]["_meta"]["signalbox/missing"];
+    let reason = "slow has not answered yet; ask again";
+    assert_eq!(*missing, json!([{ "toolset": "slow", "reason": reason }]));
+    assert_eq!(said["result"]["ttlMs"], limits::LACKING_TTL_MS);
+    // The next waits for the same, and that has had its second.
+    let again = agent.ask("tools/list", json!({})).expect("an answer at once");
+    assert_eq!(shown(&again), others);
+    // What is not listed yet is looked for.
+    let mut call = agent.begin("tools/call", json!({ "name": "late", "arguments": {} }));
+    assert!((&mut call).now_or_never().is_none());
+    assert!(agent.world.still.told.borrow().is_empty());
+    // It is met, and lists.
+    for _ in 0..2 {
+        agent.world.still.turn();
+        agent.world.still.pass(TAKES_MS);
+    }
+    agent.world.still.turn();
+    let told: Vec<_> = agent.world.still.told.take().into_iter().flat_map(|(_, all)| all).collect();
+    assert_eq!(told, [Change::Tools], "whoever hears is told, once");
+    let whole = agent.ask("tools/list", json!({})).expect("an answer at once");
+    assert_eq!(shown(&whole), ["late", "echo", "remember", "recall", "list_memories", "forget"]);
+    assert!(whole["result"]["_meta"].get("signalbox/missing").is_none(), "{whole}");
+    assert!((&mut call).now_or_never().is_none());
+    agent.world.still.pass(TAKES_MS);
+    assert!((&mut call).now_or_never().expect("its answer").get("result").is_some());
+}
+
+#[test]
+fn what_the_url_excludes_is_not_even_asked() {
+    let mut agent = Agent::new(&[("slow", json!({})), ("far", json!({}))]);
+    agent.world.set("slow", |slow| slow.is_silent = true);
+    agent.world.set("far", |far| far.tools = vec![tool("echo"), tool("remember")]);
+    let only = |name: &str| shared::hop::Options {
+        toolsets: Some([name.to_owned()].into()),
+        ..shared::hop::Options::default()
+    };
+    agent.options = only("memory");
+    for method in ["tools/list", "prompts/list", "resources/list", "resources/templates/list"] {
+        let listed = agent.result(method, json!({}));
+        assert!(listed["_meta"].get("signalbox/missing").is_none(), "{listed}");
+    }
+    assert!(agent.result("server/discover", json!({}))["capabilities"].get("extensions").is_none());
+    for (method, params) in [
+        ("skills/list", json!({})),
+        ("skills/get", json!({ "uri": "skill://x" })),
+        ("tasks/get", json!({ "taskId": "acme.x" })),
+        ("tools/call", json!({ "name": "echo", "arguments": {} })),
+        ("resources/read", json!({ "uri": "other://x" })),
+        ("prompts/get", json!({ "name": "other" })),
+    ] {
+        let said = agent.ask(method, params).expect("an answer at once");
+        assert!(said.get("error").is_some(), "{method}: {said}");
+    }
+    assert_eq!(agent.world.take(), [""; 0], "nobody is asked");
+    // Whose a tool is hangs on nothing but what is left, in a list and in a call.
+    agent.options = only("far");
+    assert_eq!(agent.names("tools/list", "tools", "name"), ["echo", "remember"]);
+    agent.result("tools/call", json!({ "name": "remember", "arguments": {} }));
+    assert_eq!(agent.world.take().last().unwrap(), "far tools/call remember");
+}
+
+#[test]
+fn changes_are_told_at_once_and_then_once_a_second() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+    agent.names("tools/list", "tools", "name");
+    let told = || -> Vec<_> {
+        agent.world.still.turn();
+        agent.world.still.told.take().into_iter().map(|(_, changes)| changes).collect()
+    };
+    let change = |n: u64| {
+        agent.world.set("far", |far| far.tools = vec![tool(&format!("echo{n}"))]);
+        agent.world.pass(HOUR);
+        agent.names("tools/list", "tools", "name");
+    };
+    change(0);
+    assert_eq!(told(), [vec![Change::Tools]], "the first at once");
+    for n in 1..100 {
+        change(n);
+    }
+    assert!(told().is_empty());
+    agent.world.still.pass(limits::UPSTREAM_TELL_MS);
+    assert_eq!(told(), [vec![Change::Tools]], "and the last is not lost");
+    agent.world.still.pass(limits::UPSTREAM_TELL_MS);
+    assert!(told().is_empty());
+    change(100);
+    assert_eq!(told(), [vec![Change::Tools]]);
+}
+
+#[test]
+fn a_check_that_fails_is_not_a_failure_of_the_tools() {
+    let agent = Agent::new(&[("far", json!({ "verify": { "org": "https://door.test/{org}" } }))]);
+    agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+    agent.names("tools/list", "tools", "name");
+    // Who is asked there answers nothing that means yes or no.
+    let mut outcomes = std::collections::BTreeSet::new();
+    for _ in 0..2 * limits::BREAKER_FAILURES {
+        outcomes.insert(agent.verify());
+    }
+    assert!(outcomes.iter().any(|detail| detail.contains("left alone")), "{outcomes:?}");
+    agent.result("tools/call", json!({ "name": "echo", "arguments": {} }));
+}
+
+#[test]
+fn a_task_that_cannot_be_kept_is_ended_where_it_runs() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| {
+        far.tools = vec![tool("slow")];
+        let begun = json!({ "resultType": "task", "taskId": "t1", "status": "working" });
+        far.result = Some(begun.to_string());
+    });
+    let call = || agent.ask("tools/call", json!({ "name": "slow", "arguments": {} })).unwrap();
+    assert_eq!(call()["result"]["resultType"], "task");
+    agent.world.still.turn();
+    assert!(!agent.world.take().concat().contains("tasks/cancel"));
+    let statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?)
+        INSERT INTO upstream_task SELECT 'x' || i, 'p', 'k', 'r', 1 FROM n";
+    agent.database.run(statement, &[limits::TASKS_MAX.into()]).unwrap();
+    let said = call();
+    assert!(said["result"]["content"][0]["text"].to_string().contains("too many tasks"), "{said}");
+    agent.world.still.turn();
+    assert_eq!(agent.world.take(), ["far tools/call slow", "far tasks/cancel"]);
+}
+
+#[test]
+fn resources_are_as_fresh_as_their_server_says() {
+    let mut agent = Agent::new(&[("far", json!({}))]);
+    agent.options.toolsets = Some(["far".to_owned()].into());
+    let read = json!({ "contents": [], "ttlMs": 7_000, "cacheScope": "private" });
+    agent.world.set("far", |far| {
+        far.ttl_ms = 5_000;
+        far.answers.insert("resources/read", read);
+    });
+    let ttl = |method: &str, params| agent.result(method, params)["ttlMs"].as_u64();
+    assert_eq!(ttl("resources/list", json!({})), Some(5_000));
+    agent.world.pass(1_000);
+    assert_eq!(ttl("resources/list", json!({})), Some(4_000), "a copy is as old as it is");
+    assert_eq!(ttl("resources/read", json!({ "uri": "doc://1" })), Some(7_000));
+}
+
+#[test]
+fn what_was_approved_is_what_a_tool_must_be() {
+    let approved = |fingerprint: &str| json!({ "approved": { "echo": fingerprint } });
+    let is_changed = |agent: &Agent| {
+        agent.world.set("far", |far| far.tools = vec![tool("echo")]);
+        let echo = agent.effective()["tools"][0].take();
+        (echo["changed"].as_bool().unwrap(), echo["fingerprint"].as_str().unwrap().to_owned())
+    };
+    let warnings = |agent: &Agent| {
+        let logged = agent.world.logged.borrow();
+        logged.iter().filter(|line| *line == "the tool echo of far is not what it was").count()
+    };
+    let (_, now) = is_changed(&Agent::new(&[("far", json!({}))]));
+    let other = Agent::new(&[("far", approved("0123456789abcdef"))]);
+    assert_eq!((is_changed(&other).0, warnings(&other)), (true, 1), "also when it is first seen");
+    let same = Agent::new(&[("far", approved(&now))]);
+    assert_eq!((is_changed(&same).0, warnings(&same)), (false, 0));
+}
+
 #[test]
 fn a_name_that_the_configuration_gives_is_nobody_elses() {
     let agent = Agent::new(&[("open", json!({})), ("given", json!({ "allow": ["echo"] }))]);
@@ -137,7 +320,7 @@ fn a_name_that_the_configuration_gives_is_nobody_elses() {
 
 #[test]
 fn a_list_has_one_bound_for_all_its_pages() {
-    const PAGE_MS: u32 = 900;
+    const PAGE_MS: u32 = 800;
     let agent = Agent::new(&[("far", json!({}))]);
     let lists = [
         ("tools/list", "tools"),
@@ -223,9 +406,19 @@ fn a_uri_is_told_to_its_owner_alone() {
     assert_eq!(read("doc://one"), (Some(false), told(&["docs"], "doc://one")));
     let uri = "repo://acme/issues/3";
     assert_eq!(read(uri), (Some(false), told(&["repos", "docs"], uri)));
-    // Nobody has it in a list, and some servers read what they do not list.
+    // Nobody has it in a list, and some servers read what they do not list. Who does not say soon
+    // whether it lists it is asked last.
     let (said, asked) = read("other://x");
     assert!(said.is_none() && asked.iter().all(|line| line.starts_with("slow ")), "{asked:?}");
+    let mut reading = agent.begin("resources/read", json!({ "uri": "other://x" }));
+    assert!((&mut reading).now_or_never().is_none());
+    agent.world.take();
+    agent.world.still.pass(soon());
+    assert!((&mut reading).now_or_never().expect("an answer").get("result").is_some());
+    let mut asked = agent.world.take();
+    asked.retain(|line| line.contains("/read"));
+    assert_eq!(asked, told(&["docs", "repos", "blind"], "other://x"));
+    agent.world.still.evict();
     agent.world.set("slow", |slow| (slow.is_silent, slow.has_nothing) = (false, true));
     let (said, asked) = read("other://x");
     let mut asked = asked;

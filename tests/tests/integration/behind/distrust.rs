@@ -3,9 +3,11 @@
 
 use super::{Asks, Front, far};
 use serde_json::{Value, json};
+use std::process::Command;
 use tests::{
-    Session,
+    Bundle, Session, root,
     scripted::{Era, Scripted, tool},
+    setting,
 };
 
 #[test]
@@ -92,6 +94,7 @@ fn lists_are_read_page_by_page_and_bounded() {
     let modern = front.modern("/mcp/acme");
     let expected: Vec<_> =
         (0..shared::limits::UPSTREAM_ITEMS_MAX).map(|n| format!("tool-{n}")).collect();
+    let _ = (modern.listed("tools/list"), modern.listed("resources/list"));
     assert_eq!(whole(&modern, "tools/list", "tools", "name"), expected);
     let expected: Vec<_> = (0..250).map(|n| format!("test://{n}")).collect();
     assert_eq!(whole(&modern, "resources/list", "resources", "uri"), expected);
@@ -126,4 +129,46 @@ fn a_tool_that_is_not_what_it_was_is_logged() {
     }
     // What it says is not in the log: nobody knows what that is.
     assert!(!front.log().contains("sends your notes"));
+}
+
+/// What `make effective` prints of `echo`, beside a server that runs.
+fn effective(front: &Front) -> Value {
+    let settings = front.state.path().join("settings.json");
+    let output = Command::new(setting("SIGNALBOX_NODE"))
+        .arg("scripts/effective.mjs")
+        .current_dir(root())
+        .envs([("BUNDLE", Bundle::Release.folder()), ("SETTINGS", settings)])
+        .env("STATE", front.state.path())
+        .envs([("USER", "alice"), ("SCOPE", "/mcp/acme"), ("DEVELOPMENT", "1"), ("JSON", "1")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut tools = said["tools"].as_array_mut().unwrap().iter_mut();
+    tools.find(|tool| tool["name"] == "echo").unwrap().take()
+}
+
+#[test]
+fn the_operator_sees_a_tool_that_is_not_what_it_was_and_approves_it() {
+    let upstream = Scripted::start(Era::Modern);
+    upstream.set(|script| script.ttl_ms = Some(0));
+    let toolset = |more: &Value| json!([far(&upstream.url("/mcp"), more)]);
+    let front = Front::start(&toolset(&json!({})));
+    let modern = front.modern("/mcp/acme");
+    assert!(modern.tools().contains(&"echo".to_owned()));
+    assert_eq!(effective(&front)["changed"], false);
+    upstream.set(|script| {
+        let mut tools = script.tools.iter_mut();
+        let echo = tools.find(|tool| tool["name"] == "echo").unwrap();
+        echo["description"] = "Something else.".into();
+    });
+    // What the running server has stored is known, and nothing of it is touched.
+    for _ in 0..2 {
+        assert_eq!(effective(&front)["changed"], true);
+    }
+    let now = effective(&front)["fingerprint"].clone();
+    let front = Front { toolsets: toolset(&json!({ "approved": { "echo": now } })), ..front };
+    let front = front.restart();
+    assert_eq!(effective(&front)["changed"], false, "somebody has looked at it");
+    assert!(front.modern("/mcp/acme").tools().contains(&"echo".to_owned()));
 }

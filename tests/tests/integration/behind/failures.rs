@@ -119,7 +119,7 @@ fn a_list_says_what_is_missing_of_it() {
             ("prompts/list", "prompts", "name"),
             ("resources/templates/list", "resourceTemplates", "name"),
         ] {
-            let listed = modern.result(method, &json!({}));
+            let listed = modern.listed(method);
             assert_eq!(missing(&listed), (&json!("far"), expected), "{method}");
             assert!(!modern.names(method, member, name).is_empty(), "{listed}");
         }
@@ -224,6 +224,61 @@ fn what_may_be_repeated_is_and_nothing_else() {
     assert_eq!(upstream.count("tools/call"), 1);
     assert_eq!(modern.calls("reads", &json!({}))["isError"], true);
     assert_eq!(upstream.count("tools/call"), 1 + 3);
+}
+
+#[test]
+fn what_is_asked_to_come_back_later_does() {
+    let upstream = Scripted::start(Era::Modern);
+    let mut reads = tests::scripted::tool("reads");
+    reads["annotations"] = json!({ "readOnlyHint": true });
+    upstream.set(|script| script.tools.push(reads));
+    let front = front(&upstream, &json!({}));
+    let modern = front.modern("/mcp/acme");
+    let _ = modern.tools();
+    let busy = |seconds: &str| {
+        let again = vec![("retry-after", seconds.to_owned())];
+        upstream.set(|script| {
+            script.wrong.insert("tools/call", Wrong::Says(503, again, String::new()));
+        });
+    };
+    busy("2");
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let calling = scope.spawn(|| modern.calls("reads", &json!({ "n": 1 })));
+        let _ = upstream.wait_for("tools/call", 1);
+        upstream.set(|script| script.wrong.clear());
+        assert_ne!(calling.join().unwrap()["isError"], true);
+    });
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(upstream.count("tools/call"), 2);
+    // Nobody waits for as long as this.
+    busy("60");
+    let said = modern.calls("reads", &json!({}));
+    assert_eq!(said["content"][0]["text"], "far is busy (503); try again in 60 s");
+    assert_eq!(upstream.count("tools/call"), 3);
+}
+
+#[test]
+fn a_list_does_not_wait_for_one_that_hangs_and_it_is_told_when_it_answers() {
+    let upstream = Scripted::start(Era::Modern);
+    let front = front(&upstream, &once());
+    let session = Session::begin(&front.url("/mcp/acme"), "key-a");
+    let mut events = session.listen(None);
+    upstream.set(|script| {
+        script.held.insert("tools/list");
+    });
+    let modern = front.modern("/mcp/acme");
+    let listed = modern.result("tools/list", &json!({}));
+    assert_eq!(missing(&listed), (&json!("far"), "far has not answered yet; ask again"));
+    assert_eq!(listed["ttlMs"], shared::limits::LACKING_TTL_MS);
+    upstream.wait_for_held("tools/list");
+    // Who is excluded is not missed.
+    let mine = front.modern("/mcp/acme?toolsets=memory").result("tools/list", &json!({}));
+    assert!(mine["_meta"].get("signalbox/missing").is_none(), "{mine}");
+    upstream.set(|script| script.held.clear());
+    assert_eq!(events.message().1["method"], "notifications/tools/list_changed");
+    assert!(modern.tools().contains(&"echo".to_owned()));
+    assert_eq!(upstream.count("tools/list"), 1);
 }
 
 /// Asks until it is answered, which a breaker puts off for some seconds.

@@ -165,7 +165,9 @@ impl Platform for World {
         let name = request.url.trim_start_matches("https://").split('.').next().unwrap().to_owned();
         let Some(body) = request.body else {
             let body = stream::empty().boxed_local();
-            return Box::pin(ready(Ok(Response { status: 405, headers: Vec::new(), body })));
+            // Whoever says who may enter is not well; the others have no stream of their own.
+            let status = if name == "door" { 503 } else { 405 };
+            return Box::pin(ready(Ok(Response { status, headers: Vec::new(), body })));
         };
         let message: Value = serde_json::from_str(&body).unwrap();
         let server = self.servers.borrow().get(&name).cloned().unwrap_or_default();
@@ -210,6 +212,8 @@ pub(super) struct Agent {
     context: Rc<Context>,
     /// What its client can be asked for.
     pub(super) capabilities: Value,
+    /// What its URL leaves.
+    pub(super) options: hop::Options,
 }
 
 impl Agent {
@@ -229,8 +233,8 @@ impl Agent {
         let config = Rc::new(Config::parse(written).unwrap());
         let (world, database) = (Rc::new(World::default()), Rc::new(Embedded::in_memory()));
         let context = Rc::new(open(&config, &database, &world));
-        let capabilities = json!({});
-        Self { world, database, config, context, capabilities }
+        let (capabilities, options) = (json!({}), hop::Options::default());
+        Self { world, database, config, context, capabilities, options }
     }
 
     /// The object goes from memory.
@@ -263,7 +267,7 @@ impl Agent {
             prefers_stream: false,
             is_part: true,
             depth: 1,
-            options: hop::Options::default(),
+            options: self.options.clone(),
             is_read_only: false,
             holder: hop::Holder::default(),
             mirrors: Vec::new(),
@@ -304,6 +308,13 @@ impl Agent {
         let hop = serde_json::to_string(&hop).unwrap();
         self.context.interest(&hop).now_or_never().expect("an answer").unwrap();
         self.world.still.turn();
+    }
+
+    /// Why it is not known whether the user may enter.
+    pub(super) fn verify(&self) -> String {
+        let hop = serde_json::to_string(&hop::VerifyHop { key: key() }).unwrap();
+        let checked = self.context.verify(&hop).now_or_never().expect("an answer");
+        checked.expect_err("nobody knows").detail
     }
 
     pub(super) fn effective(&self) -> Value {
