@@ -6,6 +6,7 @@ import { shardOf } from "../server.ts";
 import { ORIGIN, World } from "./world.ts";
 
 const ALICE = "YWxpY2U";
+const FORGED = `${ALICE}:${"g".repeat(16)}:${"s".repeat(32)}`;
 afterEach(() => { mock.timers.reset(); });
 
 async function begin(path = "/mcp") {
@@ -79,12 +80,30 @@ test("a grant that is ended while it is refreshed stays ended", async () => {
   const { world, client, tokens } = await begin();
   const [grant] = await world.grants(ALICE);
   assert.ok(grant);
-  const [answer] = await Promise.all([
-    world.refresh(client, tokens["refresh_token"]),
-    world.helpers().revokeGrant(grant.id, ALICE),
-  ]);
+  const shard = world.shard(shardOf(`grant:${ALICE}`));
+  const put = shard.put.bind(shard);
+  let ended: Promise<void> | undefined;
+  shard.put = (key, ...more) => {
+    ended ??= world.helpers().revokeGrant(grant.id, ALICE);
+    return put(key, ...more);
+  };
+  const answer = await world.refresh(client, tokens["refresh_token"]);
+  assert.ok(ended);
+  await ended;
   assert.deepEqual(await world.grants(ALICE), []);
   assert.equal(await world.helpers().unwrapToken(String(answer["access_token"])), null);
+});
+
+test("who shows nothing waits for nobody", async () => {
+  const { world, client, tokens } = await begin();
+  const shard = world.shard(shardOf(`client:${client}`));
+  const get = shard.get.bind(shard);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  shard.get = (key, options) => (key === `client:${client}` ? promise.then(() => get(key, options)) : get(key, options));
+  const slow = world.refresh(client, tokens["refresh_token"]);
+  assert.equal((await world.refresh("nobody", FORGED)).status, 401);
+  resolve();
+  assert.equal((await slow).status, 200);
 });
 
 test("a token is for the resource that was asked for, in whatever case it is named", async () => {
@@ -106,18 +125,17 @@ test("nothing that is stored is a token, a code or a secret", async () => {
   assert.ok(rows.includes(client));
 });
 
-test("who shows nothing writes nothing, and waits for nobody", async () => {
+test("who shows nothing writes nothing", async () => {
   const { world, client } = await begin();
   const before = world.rows();
-  const forged = `${ALICE}:${"g".repeat(16)}:${"s".repeat(32)}`;
-  assert.equal((await world.refresh(client, forged)).status, 400);
-  assert.equal((await world.redeem(client, forged)).status, 400);
-  assert.equal((await world.token({ client_id: client, token: forged })).status, 200);
+  assert.equal((await world.refresh(client, FORGED)).status, 400);
+  assert.equal((await world.redeem(client, FORGED)).status, 400);
+  assert.equal((await world.token({ client_id: client, token: FORGED })).status, 200);
   assert.equal((await world.refresh("nobody", "x")).status, 401);
-  assert.equal(await world.helpers().unwrapToken(forged), null);
+  assert.equal(await world.helpers().unwrapToken(FORGED), null);
   assert.equal(world.rows(), before);
   const empty = new World();
-  assert.equal((await empty.refresh("nobody", forged)).status, 401);
+  assert.equal((await empty.refresh("nobody", FORGED)).status, 401);
   assert.equal(empty.rows(), "[]");
 });
 
