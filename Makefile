@@ -36,6 +36,8 @@ dev: ## serve the dev bundle, rebuilt on change, and print how to connect (PORT)
 
 test: ## run the whole test suite
 	@scripts/setup bundler python
+	@node --disable-warning=ExperimentalWarning --test-timeout=60000 \
+		--import ./router/oauth/tests/setup.mjs --test "router/oauth/tests/*.test.ts"
 	@scripts/bundle release
 	@scripts/bundle fixture
 	$(HARNESS) cargo test --workspace

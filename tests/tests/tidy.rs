@@ -61,7 +61,7 @@ fn every_file_says_what_it_owns_and_what_it_must_not_know() {
         }
     }
     for (name, text) in files() {
-        let script = [".mjs", ".py", ".sh"].iter().any(|ending| name.ends_with(ending))
+        let script = [".mjs", ".ts", ".py", ".sh"].iter().any(|ending| name.ends_with(ending))
             || name.starts_with("scripts/");
         if script {
             let line = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();

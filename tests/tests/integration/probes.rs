@@ -199,7 +199,7 @@ impl Witness {
 
 /// What no answer may tell: how it is made, and what others keep secret.
 const SECRETS: [&str; 8] =
-    ["panicked", "JsValue", "wasm", "index.js", "SQLITE", "key-a", "key-b", "bob:"];
+    ["panicked", "JsValue", "wasm", "worker.js", "SQLITE", "key-a", "key-b", "bob:"];
 
 /// Whether an answer is to what was asked: where it has an id, it is the one that was sent.
 fn is_to(ask: &Ask, answer: &Value) -> bool {

@@ -13,6 +13,7 @@ use tests::{Bundle, Server, root, send, setting};
 
 const WORKER: &str = r#"
 export class McpRouter {}
+export class OAuthStore {}
 export class Agent {
   constructor(state, env) {
     Object.assign(this, { state, env });
@@ -43,7 +44,7 @@ export default {
 /// A bundle of that Worker, and settings with these toolsets.
 fn prepare(toolsets: &Value) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("index.js"), WORKER).unwrap();
+    fs::write(folder.path().join("worker.js"), WORKER).unwrap();
     let made = Command::new(setting("SIGNALBOX_NODE"))
         .args(["scripts/workerd-config.mjs".as_ref(), folder.path()])
         .current_dir(root())

@@ -7,9 +7,9 @@ use std::{fs, path::Path, process::Stdio};
 use tests::{Bundle, Server, Session};
 
 const WRAPPER: &str = r#"
-import * as all from "index.js";
+import * as all from "worker.js";
 export default all.default;
-export const Agent = all.Agent;
+export const { Agent, OAuthStore } = all;
 export class McpRouter extends all.McpRouter {
   constructor(...all) {
     super(...all);

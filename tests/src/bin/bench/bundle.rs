@@ -35,7 +35,7 @@ impl Bundle {
     pub(crate) async fn measure(cpus: &Cpus) -> Result<Self> {
         eprintln!("bench: starting the release {STARTS} times");
         let mut files = Vec::new();
-        for name in ["index_bg.wasm", "index.js"] {
+        for name in ["index_bg.wasm", "worker.js"] {
             let content = fs::read(format!("{RELEASE}/{name}"))?;
             // What a deployment counts: gzip as it comes.
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
