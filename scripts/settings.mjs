@@ -25,11 +25,13 @@ export function readSettings(file, over) {
   return { ...settings, ...own, vars: { ...settings.vars, ...own.vars } };
 }
 
-// Names of the secrets that toolsets send: `auth = { secret = "NAME" }`, and the same of a header.
-// What is no toolset or no name is left for the Worker to refuse, which says what is wrong with it.
+// Names of the secrets that toolsets send: `auth = { secret = "NAME" }`, and the same of a header and of
+// a credential's client_secret. What is no toolset or no name is left for the Worker to refuse, which says what is wrong with it.
 export function secretsOf({ vars }) {
   const toolsets = Array.isArray(vars?.toolsets) ? vars.toolsets : [];
-  const sources = toolsets.flatMap((toolset) => [toolset?.auth, ...Object.values(toolset?.headers ?? {})]);
+  const credentials = Array.isArray(vars?.credentials) ? vars.credentials : [];
+  const sent = toolsets.flatMap((toolset) => [toolset?.auth, ...Object.values(toolset?.headers ?? {})]);
+  const sources = [...sent, ...credentials.map((credential) => credential?.client_secret)];
   const names = sources.map((source) => source?.secret).filter((name) => /^[A-Z0-9_]+$/.test(name ?? ""));
   return [...new Set(names)];
 }

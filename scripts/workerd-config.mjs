@@ -11,7 +11,7 @@ import { fail as failed, readSettings, secretsOf } from "./settings.mjs";
 
 // Set by the environment of `scripts/serve`; null in the Worker where the variable is unset.
 const FROM_ENVIRONMENT = [
-  "API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT",
+  "API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT", "KEYRING", "ORIGIN",
 ];
 
 // What is understood here. `main`, `build` and `observability` mean nothing to workerd.

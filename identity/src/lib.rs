@@ -10,6 +10,7 @@
 //! - [`page`]: what a browser asks and is shown
 //! - [`html`]: what all pages look like
 //! - [`signed`]: who is signed in at this site
+//! - [`upstream_login`]: logging in at upstreams on a user's behalf
 
 pub mod keyring;
 
@@ -24,3 +25,5 @@ pub mod page;
 pub mod html;
 
 pub mod signed;
+
+pub mod upstream_login;

@@ -74,11 +74,12 @@ pub fn variable(env: &Env, name: &str) -> Option<String> {
 /// # Errors
 /// An internal error whose detail names the key and the rule.
 pub fn config(env: &Env) -> Result<Config, Error> {
-    let [scope, toolsets, development] =
-        ["scope", "toolsets", "DEVELOPMENT"].map(|name| variable(env, name));
+    let [scope, toolsets, credentials, development] =
+        ["scope", "toolsets", "credentials", "DEVELOPMENT"].map(|name| variable(env, name));
     let written = Written {
         scope: scope.as_deref(),
         toolsets: toolsets.as_deref(),
+        credentials: credentials.as_deref(),
         development: development.as_deref(),
     };
     let config = Config::parse(written).map_err(|error| Error::internal(error.to_string()))?;

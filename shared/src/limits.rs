@@ -19,6 +19,42 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// How long an authorization server may take to answer.
 pub const ANSWER_MS_MAX: u64 = 10 * 1000;
 
+/// Scopes that a credential may ask for.
+pub const CREDENTIAL_SCOPES_MAX: usize = 64;
+
+/// Bytes of a token of an authorization server, and of a code.
+pub const TOKEN_BYTES_MAX: usize = 32 * 1024;
+
+/// Connections of one user that were begun and not ended. The oldest goes when another begins.
+pub const CONNECTIONS_MAX: usize = 16;
+
+/// How long a user may take at an authorization server.
+pub const CONNECTION_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// How long before its end a token is no longer handed out, at the most; a tenth of its life
+/// otherwise.
+pub const TOKEN_MARGIN_MS: u64 = 30 * 1000;
+
+/// How long before its end a token that is in use is refreshed without being asked for, at the
+/// most and without jitter; a fifth of its life otherwise.
+pub const TOKEN_AHEAD_MS: u64 = 5 * 60 * 1000;
+
+/// The longest that a token is taken to be good, whatever its authorization server says.
+pub const TOKEN_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
+
+/// How long after a failed refresh there is no other. Whoever asks meanwhile gets the same answer.
+pub const REFRESH_PAUSE_MS: u64 = 5 * 1000;
+
+/// How young a token is that is not refreshed because a server refuses it: another would be
+/// refused as well.
+pub const TOKEN_YOUNG_MS: u64 = 30 * 1000;
+
+/// How long a call waits for its user to connect a credential, once they agreed to.
+pub const CONNECT_WAIT_MS: u64 = 5 * 60 * 1000;
+
+/// How often it is looked meanwhile.
+pub const CONNECT_POLL_MS: u32 = 1_000;
+
 /// How long it is good that a user may enter a scope.
 pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
 
@@ -460,6 +496,7 @@ const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
 const _: () = assert!(ACCESS_NO_MS < ACCESS_YES_MS && ACCESSES_CACHED_MAX <= ACCESSES_MAX);
+const _: () = assert!(TOKEN_MARGIN_MS < TOKEN_AHEAD_MS, "what is in use does not run out");
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
 const _: () = assert!(EVENT_BYTES_MAX < STREAM_BYTES_MAX);
 const _: () = assert!(CALLS_MAX < STREAMS_MAX, "every running call may have a stream");
