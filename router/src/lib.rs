@@ -20,6 +20,7 @@
 //! - [`calls`]: the requests of sessions that are running now
 //! - [`access`]: whether a user may enter a scope, as far as it is known
 //! - [`contexts`]: which contexts a user has entered
+//! - [`vault`]: the user's credentials at upstreams, sealed
 //! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
@@ -67,6 +68,8 @@ pub mod spread;
 pub mod target;
 
 pub mod plan;
+
+pub mod vault;
 
 pub mod world;
 

@@ -8,6 +8,7 @@
 //! - [`entering`]: who may enter a scope
 //! - [`listening`]: who listens, told to the Agents
 //! - [`reconfigured`]: another configuration, told to clients
+//! - [`vaulting`]: credentials at upstreams, connected, handed out, refreshed
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
 
@@ -24,6 +25,8 @@ mod reconfigured;
 mod spreading;
 
 mod streaming;
+
+mod vaulting;
 
 pub use streaming::{Attached, Events};
 
@@ -43,6 +46,7 @@ use crate::{
     session::{Session, Sessions},
     streams::{EventId, Streams},
     target::of_uri,
+    vault::Vault,
     world::{Form, World},
 };
 use entering::Checks;
@@ -57,6 +61,7 @@ use shared::{
 };
 use std::{borrow::Cow, cell::Cell, rc::Rc};
 use streaming::Live;
+use vaulting::Refreshes;
 
 /// What goes back to the client.
 #[derive(Debug)]
@@ -137,6 +142,8 @@ pub struct User<D> {
     configured: Configured<Rc<D>>,
     contexts: Contexts<Rc<D>>,
     notes: notes::Store<Rc<D>>,
+    vault: Vault<Rc<D>>,
+    refreshes: Refreshes,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
 }
@@ -184,6 +191,8 @@ impl<D: Database + 'static> User<D> {
             calls: Rc::default(),
             live: Live::default(),
             notes: notes::Store::new(Rc::clone(&database)),
+            vault: Vault::new(Rc::clone(&database)),
+            refreshes: Refreshes::default(),
             database,
             has_notes: Cell::new(None),
         }
@@ -656,7 +665,8 @@ impl<D: Database + 'static> User<D> {
         let sessions = self.sessions.expire(now)?;
         self.hang_up_orphans(world)?;
         let streams = self.expire_streams(world.as_ref(), now)?;
-        Ok([sessions, streams].into_iter().flatten().min())
+        let credentials = self.refresh_due(world, now)?;
+        Ok([sessions, streams, credentials].into_iter().flatten().min())
     }
 }
 

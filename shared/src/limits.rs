@@ -45,6 +45,12 @@ pub const TOKEN_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 /// How long after a failed refresh there is no other. Whoever asks meanwhile gets the same answer.
 pub const REFRESH_PAUSE_MS: u64 = 5 * 1000;
 
+/// Requests that wait for the same refresh.
+pub const REFRESH_WAITING_MAX: usize = 10_000;
+
+/// Registrations of this program at authorization servers that one user's router keeps.
+pub const REGISTRATIONS_MAX: i64 = 64;
+
 /// How young a token is that is not refreshed because a server refuses it: another would be
 /// refused as well.
 pub const TOKEN_YOUNG_MS: u64 = 30 * 1000;
