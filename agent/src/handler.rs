@@ -254,6 +254,20 @@ impl Handler {
         (found, whole)
     }
 
+    /// A tool by the name that the client knows, and whose it is. Where that cannot be known before
+    /// something is connected, whoever calls is asked to.
+    async fn found(&self, name: &str, visit: &Visit) -> Result<Option<Found<'_>>, ToolError> {
+        match self.registry.find(name, visit).await {
+            Err(ToolError::Below(error))
+                if error.kind == Kind::Unauthenticated
+                    && self.registry.connect(name, visit).await =>
+            {
+                self.registry.find(name, visit).await
+            }
+            found => found,
+        }
+    }
+
     /// A prompt by the name that the client knows, and whose it is.
     async fn find_prompt(
         &self,
@@ -466,7 +480,7 @@ impl ServerHandler for Handler {
         let unknown =
             || ErrorData::invalid_params(format!("there is no tool {}", shown(&name)), None);
         let visit = self.visit(&context);
-        let found = match self.registry.find(&name, &visit).await {
+        let found = match self.found(&name, &visit).await {
             Ok(found) => found.ok_or_else(unknown)?,
             Err(error) => return self.failed(error).into_result().map(Into::into),
         };

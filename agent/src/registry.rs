@@ -79,6 +79,11 @@ impl View {
 }
 
 impl Placed {
+    /// Whether it may have a tool that clients see under this name.
+    fn may_have(&self, name: &str) -> bool {
+        self.config.inner(name).is_some_and(|inner| self.config.allows(inner))
+    }
+
     /// A toolset at a scope.
     #[must_use]
     pub fn new(
@@ -213,8 +218,7 @@ impl Registry {
         name: &str,
         visit: &Visit,
     ) -> Result<Option<Found<'a>>, ToolError> {
-        let may =
-            |placed: &&Placed| placed.config.inner(name).is_some_and(|n| placed.config.allows(n));
+        let may = |placed: &&Placed| placed.may_have(name);
         // A prefix says whose it is.
         let prefixed = |placed: &&Placed| placed.config.prefix.is_some() && may(placed);
         let owner = self.toolsets.iter().find(prefixed);
@@ -232,6 +236,16 @@ impl Registry {
             Ok(view.find(name).map(Rc::clone))
         });
         Ok(found.await?.map(|(placed, tool)| Found { placed, tool }))
+    }
+
+    /// Has whoever calls a tool of this name connect what those toolsets need whose it may be;
+    /// whether there may be more to find now.
+    pub async fn connect(&self, name: &str, visit: &Visit) -> bool {
+        let mut has_connected = false;
+        for placed in self.toolsets.iter().filter(|placed| placed.may_have(name)) {
+            has_connected |= placed.toolset.connect(visit).await;
+        }
+        has_connected
     }
 
     /// Extensions of MCP that any toolset has. They are asked at the same time.

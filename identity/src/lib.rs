@@ -11,6 +11,7 @@
 //! - [`html`]: what all pages look like
 //! - [`signed`]: who is signed in at this site
 //! - [`upstream_login`]: logging in at upstreams on a user's behalf
+//! - [`connect`]: the pages for that
 
 pub mod keyring;
 
@@ -27,3 +28,5 @@ pub mod html;
 pub mod signed;
 
 pub mod upstream_login;
+
+pub mod connect;

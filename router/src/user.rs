@@ -8,9 +8,12 @@
 //! - [`entering`]: who may enter a scope
 //! - [`listening`]: who listens, told to the Agents
 //! - [`reconfigured`]: another configuration, told to clients
+//! - [`account`]: what a user wants on their own page
 //! - [`vaulting`]: credentials at upstreams, connected, handed out, refreshed
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
+
+mod account;
 
 mod batch;
 

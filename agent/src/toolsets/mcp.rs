@@ -4,13 +4,15 @@
 //!
 //! # Layout, in reading order
 //! - this file: the toolset
-//! - [`outside`]: the platform, as a client of upstreams wants it; addresses and credentials
+//! - [`outside`]: the platform, as a client of upstreams wants it; addresses and secrets
+//! - [`credential`]: the user's own credentials
 //! - [`shelf`]: what is kept of an upstream
 //! - [`lists`]: its lists, fresh or not
 //! - [`passing`]: what is passed on between it and a client
 //! - [`awaiting`]: tools that run only as tasks
 
 mod awaiting;
+mod credential;
 mod lists;
 mod outside;
 mod passing;
@@ -29,6 +31,7 @@ use crate::{
         Subject, TaskRequest, ToolError, Toolset, Visit,
     },
 };
+use credential::Needs;
 use futures_util::future::LocalBoxFuture;
 use lists::{Kind, Lists};
 use outside::Outside;
@@ -68,6 +71,7 @@ pub struct Mcp {
     world: Rc<dyn World>,
     guard: Rc<Guard>,
     target: Result<Target, Error>,
+    needs: Needs,
     verify: Option<String>,
     shelf: Rc<Shelf>,
     peers: Rc<Peers>,
@@ -123,8 +127,9 @@ impl Mcp {
     #[must_use]
     pub fn new(parts: Parts<'_>) -> Self {
         let Parts { toolset, remote, address, is_development, key, database, platform } = parts;
-        let world: Rc<dyn World> = Rc::new(Outside(Rc::clone(platform)));
         let name = toolset.name.clone();
+        let needs = Needs::of(&name, remote);
+        let world: Rc<dyn World> = Rc::new(Outside(Rc::clone(platform), needs.clone()));
         let guard = Rc::new(Guard::new(name.clone(), Rc::clone(&world), remote.bounds));
         let target = outside::target(&**platform, &name, remote, address, is_development);
         let depth = key.scope.depth();
@@ -138,6 +143,7 @@ impl Mcp {
             world,
             guard,
             target,
+            needs,
             verify,
             shelf,
             peers: Rc::default(),
@@ -228,8 +234,21 @@ impl Mcp {
         Passing { toolset: self.guard.name(), visit, hearing: &peer.hearing }
     }
 
-    /// Asks the server for something on behalf of a client.
+    /// Asks the server for something on behalf of a client, who may have to connect it first: where
+    /// something is lacking that it has to be told, it was told nothing yet.
     async fn ask(&self, visit: &Visit, ask: Ask) -> Result<Fields, Failure> {
+        match self.ask_once(visit, ask.clone()).await {
+            Err(Failure::Below(error))
+                if error.kind == shared::Kind::Unauthenticated
+                    && self.needs.connect(&*self.platform, visit).await =>
+            {
+                self.ask_once(visit, ask).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn ask_once(&self, visit: &Visit, ask: Ask) -> Result<Fields, Failure> {
         let peer = self.of(visit);
         let ask = Ask {
             wants_progress: visit.reporter.wants_progress(),
@@ -529,6 +548,10 @@ impl Toolset for Mcp {
         true
     }
 
+    fn connect<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, bool> {
+        Box::pin(self.needs.connect(&*self.platform, visit))
+    }
+
     fn claim<'a>(&'a self, uri: &'a str, visit: &'a Visit, need: Need) -> Answer<'a, Claim> {
         Box::pin(async move { self.of(visit).lists.claim(uri, need).await })
     }
@@ -616,9 +639,8 @@ fn source(platform: &dyn Platform, name: &str, source: &Source) -> Result<String
         Source::Secret(secret) => platform.secret(secret).ok_or_else(|| {
             Error::internal(format!("the secret {secret}, which {name} needs, is not set"))
         }),
-        Source::Credential(credential) => Err(Error::new(
-            shared::Kind::Unauthenticated,
-            format!("{name} needs your credential `{credential}`, and you have not connected it"),
-        )),
+        Source::Credential(credential) => {
+            Err(Error::internal(format!("{credential} of {name} is found for each request")))
+        }
     }
 }

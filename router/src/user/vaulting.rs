@@ -96,12 +96,9 @@ impl<D: Database + 'static> User<D> {
         if held.is_over {
             return Ok((connect(world.as_ref(), credential, true), None));
         }
-        if held.is_good(now) && !is_rejected {
+        // One that is refused although it is new is all there is.
+        if held.is_good(now) && (!is_rejected || held.is_young(now)) {
             return self.handed_out(&held);
-        }
-        if is_rejected && held.is_young(now) {
-            let text = format!("the credential `{}` is refused although it is new", held.name);
-            return Err(Error::new(Kind::Unauthenticated, text));
         }
         if held.kept.refresh.is_none() {
             self.vault.end(&held)?;
