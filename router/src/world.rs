@@ -1,6 +1,6 @@
 //! What a user's state needs of the world: the way to the Agents, the connections of clients that
-//! listen, authorization servers, the deployment's keys, the time. It must not know which world it is: production's is a Durable Object, tests
-//! and the simulation bring their own.
+//! listen, authorization servers, the deployment's keys, the time. It must not know which world it
+//! is: production's is a Durable Object, tests and the simulation bring their own.
 
 use crate::streams::StreamId;
 use futures_util::{

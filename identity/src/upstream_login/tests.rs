@@ -1,4 +1,4 @@
-//! Each step of logging in at an upstream, by what servers say.
+//! Each step of logging in at an upstream, by what servers say. It must not know who takes them.
 
 use super::{
     discovery::{

@@ -186,7 +186,7 @@ impl Needs {
         if !visit.client.can(&question) {
             return false;
         }
-        let key = format!("signalbox.connect.{}", lack.credential);
+        let key = format!("connect.{}", lack.credential);
         // A client that cannot be asked now is told in the result.
         let answers = visit.client.ask_all(vec![(key, question)]).await.unwrap_or_default();
         answers.first().and_then(|answer| answer.get("action")?.as_str()) == Some("accept")

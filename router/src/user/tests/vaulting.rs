@@ -1,5 +1,6 @@
 //! Credentials at an authorization server that rotates refresh tokens and ends the whole grant if
-//! a spent one comes back: connected, used by many at once, lost on the way, sealed anew.
+//! a spent one comes back: connected, used by many at once, lost on the way, sealed anew. It must not
+//! know the platform.
 
 use super::*;
 use base64::{Engine as _, engine::general_purpose::STANDARD};

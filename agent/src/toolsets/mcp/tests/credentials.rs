@@ -1,5 +1,5 @@
 //! A server that wants to see its user's own token: had for each request, replaced once where it is
-//! refused, asked for where there is none.
+//! refused, asked for where there is none. It must not know how the router finds it.
 
 use super::world::{Agent, tool};
 use futures_util::FutureExt as _;
@@ -107,7 +107,7 @@ fn what_is_not_connected_is_said_with_a_link() {
 fn asked(agent: &Agent) -> (Value, Value) {
     let mut result = agent.result("tools/call", call());
     assert_eq!(result["resultType"], "input_required", "{result}");
-    let asked = &result["inputRequests"]["signalbox.connect.mine"];
+    let asked = &result["inputRequests"]["connect.mine"];
     assert_eq!(asked["method"], "elicitation/create", "{result}");
     assert_eq!((&asked["params"]["mode"], &asked["params"]["url"]), (&json!("url"), &json!(LINK)));
     (result["requestState"].take(), result)
@@ -116,7 +116,7 @@ fn asked(agent: &Agent) -> (Value, Value) {
 fn answered(state: &Value, action: &str) -> Value {
     let mut params = call();
     params["requestState"] = state.clone();
-    params["inputResponses"] = json!({ "signalbox.connect.mine": { "action": action } });
+    params["inputResponses"] = json!({ "connect.mine": { "action": action } });
     params
 }
 
