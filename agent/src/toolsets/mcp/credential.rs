@@ -164,9 +164,12 @@ impl Needs {
                 return false;
             }
             has_connected = true;
-            // The client need not ask any more (2025-11-25, elicitation: completion).
-            let params = gathered([("elicitationId".to_owned(), Value::from(id))]);
-            visit.reporter.relay("notifications/elicitation/complete", params).await;
+            // The client need not ask any more (2025-11-25, elicitation: completion). In 2026-07-28 it
+            // knows no such id.
+            if visit.client.session().is_some() {
+                let params = gathered([("elicitationId".to_owned(), Value::from(id))]);
+                visit.reporter.relay("notifications/elicitation/complete", params).await;
+            }
         }
         has_connected
     }
