@@ -26,12 +26,13 @@ export function readSettings(file, over) {
 }
 
 // Names of the secrets that toolsets send, `auth = { secret = "NAME" }` and the same of a header, and of
-// those that logins prove this deployment with, `client_secret`. What is no table or no name is left for
+// those that prove this deployment to logins and to authorization servers, `client_secret`. What is no table or no name is left for
 // the Worker to refuse, which says what is wrong with it.
 export function secretsOf({ vars }) {
   const tables = (name) => (Array.isArray(vars?.[name]) ? vars[name] : []);
   const sources = [
     ...tables("toolsets").flatMap((toolset) => [toolset?.auth, ...Object.values(toolset?.headers ?? {})]),
+    ...tables("credentials").map((credential) => credential?.client_secret),
     ...tables("logins").map((login) => login?.client_secret),
   ];
   const names = sources.map((source) => source?.secret).filter((name) => /^[A-Z0-9_]+$/.test(name ?? ""));

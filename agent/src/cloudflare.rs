@@ -15,8 +15,9 @@ use shared::{
         variable,
     },
     hop::{
-        CHANGES_URL, Change, Changes, EFFECTIVE_URL, FAILED_HEADER, INTEREST_URL, LINES, NOTES_URL,
-        NotesAnswer, NotesHop, STOP_URL, VERIFY_URL, WORD_URL,
+        CHANGES_URL, CREDENTIAL_URL, Change, Changes, CredentialAnswer, CredentialHop,
+        EFFECTIVE_URL, FAILED_HEADER, INTEREST_URL, LINES, NOTES_URL, NotesAnswer, NotesHop,
+        STOP_URL, VERIFY_URL, WORD_URL,
     },
     notes,
 };
@@ -212,6 +213,27 @@ impl Platform for World {
             let text = fetch::text(response.text()).await.map_err(no_notes)?;
             serde_json::from_str::<NotesAnswer>(&text)
                 .map_err(|error| Error::internal(format!("the router's answer: {error}")))?
+        })
+    }
+
+    fn credential(
+        &self,
+        name: &str,
+        rejected: Option<String>,
+    ) -> LocalBoxFuture<'static, CredentialAnswer> {
+        let (routers, router) = (self.routers.clone(), self.router.clone());
+        let credential = name.to_owned();
+        Box::pin(async move {
+            let failed = |error: worker::Error| {
+                let text = "your credentials cannot be reached now; try again";
+                Error::new(Kind::Unavailable, text).with_detail(error.to_string())
+            };
+            let hop = CredentialHop { user: user(&router)?, credential, rejected };
+            let response = post(&routers, &router, CREDENTIAL_URL, &hop).await.map_err(failed)?;
+            let text = fetch::text(response.text()).await.map_err(failed)?;
+            // What was said may hold a token: it is in no log.
+            serde_json::from_str::<CredentialAnswer>(&text)
+                .map_err(|error| Error::internal(format!("a credential: {:?}", error.classify())))?
         })
     }
 

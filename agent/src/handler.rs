@@ -269,6 +269,20 @@ impl Handler {
         (found, whole)
     }
 
+    /// A tool by the name that the client knows, and whose it is. Where that cannot be known before
+    /// something is connected, whoever calls is asked to.
+    async fn found(&self, name: &str, visit: &Visit) -> Result<Option<Found<'_>>, ToolError> {
+        match registry::find(self.toolsets(), name, visit).await {
+            Err(ToolError::Below(error))
+                if error.kind == Kind::Unauthenticated
+                    && registry::connect(self.toolsets(), name, visit).await =>
+            {
+                registry::find(self.toolsets(), name, visit).await
+            }
+            found => found,
+        }
+    }
+
     /// A prompt by the name that the client knows, and whose it is.
     async fn find_prompt(
         &self,
@@ -483,7 +497,7 @@ impl ServerHandler for Handler {
         let unknown =
             || ErrorData::invalid_params(format!("there is no tool {}", shown(&name)), None);
         let visit = self.visit(&context);
-        let found = match registry::find(self.toolsets(), &name, &visit).await {
+        let found = match self.found(&name, &visit).await {
             Ok(found) => found.ok_or_else(unknown)?,
             Err(error) => return self.failed(error).into_result().map(Into::into),
         };

@@ -4,7 +4,7 @@
 use futures_util::future::LocalBoxFuture;
 use shared::{
     Error, Millis, Scope,
-    hop::{Change, NotesAnswer},
+    hop::{Change, CredentialAnswer, NotesAnswer},
     notes,
 };
 use upstream::{Request, Response};
@@ -40,6 +40,14 @@ pub trait Platform {
 
     /// Asks the user's McpRouter about the user's shared notes.
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer>;
+
+    /// Asks the user's McpRouter for a token of one of the user's credentials: a good one, and
+    /// another than the one that an upstream refused just now, by its id.
+    fn credential(
+        &self,
+        name: &str,
+        rejected: Option<String>,
+    ) -> LocalBoxFuture<'static, CredentialAnswer>;
 
     /// Tells the user's McpRouter what changed in a context, each thing once. It is told before
     /// the call's reply, so that a client which has the reply can rely on it.

@@ -82,6 +82,11 @@ impl View {
 }
 
 impl Placed {
+    /// Whether it may have a tool that clients see under this name.
+    fn may_have(&self, name: &str) -> bool {
+        self.config.inner(name).is_some_and(|inner| self.config.allows(inner))
+    }
+
     /// A toolset at a scope.
     #[must_use]
     pub fn new(
@@ -221,7 +226,7 @@ pub async fn find<'a>(
     name: &str,
     visit: &Visit,
 ) -> Result<Option<Found<'a>>, ToolError> {
-    let may = |placed: &&Placed| placed.config.inner(name).is_some_and(|n| placed.config.allows(n));
+    let may = |placed: &&Placed| placed.may_have(name);
     // A prefix says whose it is.
     let prefixed = |placed: &&Placed| placed.config.prefix.is_some() && may(placed);
     let owner = left.iter().copied().find(prefixed);
@@ -239,6 +244,16 @@ pub async fn find<'a>(
         Ok(view.find(name).map(Rc::clone))
     });
     Ok(found.await?.map(|(placed, tool)| Found { placed, tool }))
+}
+
+/// Has whoever calls a tool of this name connect what those toolsets need whose it may be; whether
+/// there may be more to find now.
+pub async fn connect(left: Left<'_>, name: &str, visit: &Visit) -> bool {
+    let mut has_connected = false;
+    for placed in left.into_iter().filter(|placed| placed.may_have(name)) {
+        has_connected |= placed.toolset.connect(visit).await;
+    }
+    has_connected
 }
 
 /// Extensions of MCP that toolsets have, and whether all have said so. They are asked at the same

@@ -297,6 +297,12 @@ pub trait Toolset {
         Box::pin(std::future::ready(Some(Vec::new())))
     }
 
+    /// Has whoever asks connect what it needs of theirs, where they can be asked for that; whether
+    /// anything is connected now that was not.
+    fn connect<'a>(&'a self, _visit: &'a Visit) -> LocalBoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
     /// Does something with a task of its own keeping, by the id that clients know; `None` where it
     /// keeps none of that id.
     fn task<'a>(
@@ -614,6 +620,14 @@ pub(crate) mod tests {
         fn log(&self, _error: &Error) {}
 
         fn shared_notes(&self, _request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
+            Box::pin(std::future::ready(Err(Error::new(Kind::Unavailable, "not here"))))
+        }
+
+        fn credential(
+            &self,
+            _name: &str,
+            _rejected: Option<String>,
+        ) -> LocalBoxFuture<'static, shared::hop::CredentialAnswer> {
             Box::pin(std::future::ready(Err(Error::new(Kind::Unavailable, "not here"))))
         }
 

@@ -19,6 +19,8 @@
 //! - [`external`]: access tokens of authorization servers that the operator trusts
 //! - [`pages`]: pages with something on them
 //! - [`documents`]: what others publish about themselves, kept for a while
+//! - [`upstream_login`]: logging in at upstreams on a user's behalf
+//! - [`connect`]: the pages for that
 
 pub mod keyring;
 
@@ -50,3 +52,6 @@ pub mod login;
 pub mod external;
 
 pub mod pages;
+pub mod upstream_login;
+
+pub mod connect;

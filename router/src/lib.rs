@@ -24,6 +24,7 @@
 //! - [`keys`]: personal keys, as they are kept
 //! - [`clients`]: the client programs of a user
 //! - [`holders`]: who holds the streams that only wait
+//! - [`vault`]: the user's credentials at upstreams, sealed
 //! - [`target`]: which scope a request works in
 //! - [`plan`]: (user, scope, session, message) → what to do. The heart
 //! - [`world`]: what a user's state needs of the world
@@ -79,6 +80,8 @@ pub mod spread;
 pub mod target;
 
 pub mod plan;
+
+pub mod vault;
 
 pub mod world;
 

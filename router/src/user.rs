@@ -10,6 +10,8 @@
 //! - [`account`]: what a user's own page shows and ends, and who is let in by it
 //! - [`stopping`]: the end of what runs, when a user ends it
 //! - [`reconfigured`]: another configuration, told to clients
+//! - [`account`]: what a user wants on their own page
+//! - [`vaulting`]: credentials at upstreams, connected, handed out, refreshed
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
 
@@ -30,6 +32,8 @@ mod spreading;
 mod stopping;
 
 mod streaming;
+
+mod vaulting;
 
 pub use streaming::{Attached, Events};
 
@@ -53,13 +57,11 @@ use crate::{
     session::{Session, Sessions},
     streams::{EventId, Streams},
     target::of_uri,
+    vault::Vault,
     world::{Form, World},
 };
 use entering::Checks;
-use identity::{
-    caller::{Access, Caller},
-    keyring::KeyRing,
-};
+use identity::caller::{Access, Caller};
 use listening::Telling;
 use serde_json::value::RawValue;
 use shared::{
@@ -73,6 +75,7 @@ use shared::{
 };
 use std::{borrow::Cow, cell::Cell, rc::Rc};
 use streaming::Live;
+use vaulting::Refreshes;
 
 /// What goes back to the client.
 #[derive(Debug)]
@@ -152,8 +155,6 @@ pub struct User<D> {
     telling: Telling,
     configured: Configured<Rc<D>>,
     contexts: Contexts<Rc<D>>,
-    /// The deployment's own keys, where it has any.
-    ring: Option<KeyRing>,
     barred: Barred<Rc<D>>,
     keys: Keys<Rc<D>>,
     clients: Clients<Rc<D>>,
@@ -161,6 +162,8 @@ pub struct User<D> {
     /// When the last request was counted.
     counted: Cell<Millis>,
     notes: notes::Store<Rc<D>>,
+    vault: Vault<Rc<D>>,
+    refreshes: Refreshes,
     /// Whether there are shared notes; unknown until it is asked for.
     has_notes: Cell<Option<bool>>,
 }
@@ -195,7 +198,7 @@ struct Visit<'a> {
 
 impl<D: Database + 'static> User<D> {
     /// A user over their database.
-    pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>, ring: Option<KeyRing>) -> Self {
+    pub fn new(config: Rc<Config>, id: UserId, database: Rc<D>) -> Self {
         Self {
             verified_depth: least_depth(&config),
             accesses: Accesses::new(Rc::clone(&database)),
@@ -203,7 +206,6 @@ impl<D: Database + 'static> User<D> {
             interest_matters: crate::interest::matters(&config),
             telling: Telling::default(),
             contexts: Contexts::new(Rc::clone(&database)),
-            ring,
             barred: Barred::new(Rc::clone(&database)),
             keys: Keys::new(Rc::clone(&database)),
             clients: Clients::new(Rc::clone(&database)),
@@ -217,6 +219,8 @@ impl<D: Database + 'static> User<D> {
             calls: Rc::default(),
             live: Live::default(),
             notes: notes::Store::new(Rc::clone(&database)),
+            vault: Vault::new(Rc::clone(&database)),
+            refreshes: Refreshes::default(),
             database,
             has_notes: Cell::new(None),
         }
@@ -735,7 +739,8 @@ impl<D: Database + 'static> User<D> {
         let sessions = self.sessions.expire(now)?;
         self.hang_up_orphans(world)?;
         let streams = self.expire_streams(world.as_ref(), now)?;
-        Ok([sessions, streams].into_iter().flatten().min())
+        let credentials = self.refresh_due(world, now)?;
+        Ok([sessions, streams, credentials].into_iter().flatten().min())
     }
 }
 

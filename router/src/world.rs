@@ -1,14 +1,19 @@
 //! What a user's state needs of the world: the way to the Agents, the connections of clients that
-//! listen, the time. It must not know which world it is: production's is a Durable Object, tests
-//! and the simulation bring their own.
+//! listen, authorization servers, the deployment's keys, the time. It must not know which world it
+//! is: production's is a Durable Object, tests and the simulation bring their own.
 
 use crate::streams::StreamId;
 use futures_util::{
     Stream,
     future::{Either, LocalBoxFuture, select},
 };
-use shared::{AgentKey, Error, Kind, Millis, hop::Access};
-use std::{future::Future, pin::pin};
+use identity::keyring::KeyRing;
+use shared::{
+    AgentKey, Error, Kind, Millis,
+    hop::Access,
+    outside::{Answer, Request},
+};
+use std::{future::Future, pin::pin, rc::Rc};
 
 /// What form an Agent's response has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +85,24 @@ pub trait World: 'static {
 
     /// Whether anybody is connected to a stream.
     fn is_connected(&self, stream: StreamId) -> bool;
+
+    /// Asks an authorization server and waits for the whole answer. The error is for the log.
+    fn ask(&self, request: Request) -> impl Future<Output = Result<Answer, String>>;
+
+    /// Fresh randomness.
+    ///
+    /// # Errors
+    /// An internal error where there is none.
+    fn random(&self) -> Result<[u8; 32], Error>;
+
+    /// The deployment's own keys, where it has any.
+    fn ring(&self) -> Option<Rc<KeyRing>>;
+
+    /// Scheme and authority that browsers know this deployment by, where that is known.
+    fn origin(&self) -> Option<String>;
+
+    /// A secret that the operator set, by its name.
+    fn secret(&self, name: &str) -> Option<String>;
 }
 
 /// A context's answer, if it comes in time.

@@ -74,12 +74,14 @@ pub fn variable(env: &Env, name: &str) -> Option<String> {
 /// # Errors
 /// An internal error whose detail names the key and the rule.
 pub fn config(env: &Env) -> Result<Config, Error> {
-    let [scope, toolsets, development, logins, issuers, dev_login, origin] =
-        ["scope", "toolsets", "DEVELOPMENT", "logins", "issuers", "DEV_LOGIN", "ORIGIN"]
-            .map(|name| variable(env, name));
+    let [scope, toolsets, credentials, development] =
+        ["scope", "toolsets", "credentials", "DEVELOPMENT"].map(|name| variable(env, name));
+    let [logins, issuers, dev_login, origin] =
+        ["logins", "issuers", "DEV_LOGIN", "ORIGIN"].map(|name| variable(env, name));
     let written = Written {
         scope: scope.as_deref(),
         toolsets: toolsets.as_deref(),
+        credentials: credentials.as_deref(),
         development: development.as_deref(),
         people: WrittenPeople {
             logins: logins.as_deref(),

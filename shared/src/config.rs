@@ -7,16 +7,19 @@
 //! - [`template`]: texts with levels in them
 //! - `web`: where a URI leads, however it is written
 //! - [`address`]: where an upstream may be
+//! - `credential`: what users connect at upstreams, and every rule of it
 //! - [`people`]: who lets people in
 //! - `written`: the configuration as it is written, and every rule of it
 
 mod address;
+mod credential;
 pub mod people;
 mod template;
 mod web;
 mod written;
 
 pub use address::{Address, AddressError};
+pub use credential::{Client, Credential, Endpoints};
 pub use people::People;
 pub use template::{Piece, Template, climbs, key, members, strip};
 pub use web::{Form, decoded};
@@ -268,6 +271,8 @@ pub struct Config {
     pub levels: Vec<Level>,
     /// Toolsets, in the order in which their tools are listed.
     pub toolsets: Vec<Toolset>,
+    /// Credentials of users that toolsets name, configured or found out.
+    pub credentials: Vec<Credential>,
     /// Whether this is somebody's own machine: upstreams may be on private addresses, without TLS.
     pub is_development: bool,
     /// Who lets people in.
@@ -281,6 +286,7 @@ impl Default for Config {
         Self {
             levels: default_levels(),
             toolsets,
+            credentials: Vec::new(),
             is_development: false,
             people: People::default(),
         }
@@ -298,8 +304,26 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// The secrets that upstreams and logins need, each with the key that names it.
+    /// A credential by its name.
+    #[must_use]
+    pub fn credential(&self, name: &str) -> Option<&Credential> {
+        self.credentials.iter().find(|credential| credential.name == name)
+    }
+
+    /// The toolsets that send a credential, by name.
+    #[must_use]
+    pub fn toolsets_with(&self, credential: &str) -> Vec<String> {
+        let needing = self.toolsets.iter().filter(|toolset| credential::needs(toolset, credential));
+        needing.map(|toolset| toolset.name.clone()).collect()
+    }
+
+    /// The secrets that upstreams, authorization servers and logins need, each with the key that
+    /// names it.
     pub fn secrets(&self) -> impl Iterator<Item = (String, String)> {
+        let clients = self.credentials.iter().enumerate().filter_map(|(index, credential)| {
+            let secret = credential.client.as_ref()?.secret.clone()?;
+            Some((format!("credentials[{index}].client_secret"), secret))
+        });
         let of_toolsets = self.toolsets.iter().enumerate().flat_map(|(index, toolset)| {
             let ToolsetKind::Mcp(upstream) = &toolset.kind else {
                 return Vec::new();
@@ -313,7 +337,7 @@ impl Config {
             };
             auth.chain(headers).filter_map(named).collect()
         });
-        of_toolsets.chain(self.people.secrets())
+        clients.chain(of_toolsets).chain(self.people.secrets())
     }
 
     /// The toolset that a tool of this name belongs to, as clients see the name, if that can be
@@ -369,16 +393,17 @@ mod tests {
 
     #[test]
     fn reads_an_upstream() {
-        let config = parse(
-            None,
-            Some(
-                r#"[{"kind":"mcp","name":"github","prefix":"gh","url":"https://mcp.test/{org}/mcp",
+        let toolsets = r#"[{"kind":"mcp","name":"github","prefix":"gh","url":"https://mcp.test/{org}/mcp",
                 "auth":{"secret":"TOKEN"},"headers":{"X-Api":"1","X-Key":{"credential":"k"}},
                 "pins":{"org":["owner"],"project":["repo"]},"allow":["get_issue"],
                 "uris":["https://github.com/{org}/{project}"],
-                "verify":{"org":"https://api.test/{org}"},"bounds":{"concurrency":2}}]"#,
-            ),
-        )
+                "verify":{"org":"https://api.test/{org}"},"bounds":{"concurrency":2}}]"#;
+        let credentials = r#"[{"name":"k","resource":"https://mcp.test/"}]"#;
+        let config = Config::parse(Written {
+            toolsets: Some(toolsets),
+            credentials: Some(credentials),
+            ..Written::default()
+        })
         .unwrap();
         let github = &config.toolsets[0];
         let ToolsetKind::Mcp(upstream) = &github.kind else { panic!("{github:?}") };

@@ -42,6 +42,9 @@ pub const REQUEST_URL: &str = "https://router/hop";
 /// Path of a [`NotesHop`], on a McpRouter.
 pub const NOTES_URL: &str = "https://router/hop/notes";
 
+/// Path of a [`CredentialHop`], on a McpRouter.
+pub const CREDENTIAL_URL: &str = "https://router/hop/credential";
+
 /// Path of [`Changes`], on a McpRouter. 204 once every listener has them.
 pub const CHANGES_URL: &str = "https://router/hop/changes";
 
@@ -393,6 +396,54 @@ pub struct NotesHop {
 
 /// The answer to a [`NotesHop`].
 pub type NotesAnswer = Result<notes::Reply, Error>;
+
+/// Agent → Router: a token of a credential, for the next request to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialHop {
+    /// Whose. A router of another user refuses it.
+    pub user: UserId,
+    /// The credential's name in the configuration.
+    pub credential: String,
+    /// The token that the upstream refused just now, by its [`CredentialReply::Token::id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+}
+
+/// What an Agent is told of a credential.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialReply {
+    /// A token that is good now, as far as is known.
+    Token {
+        /// It. Nobody keeps it for longer than a request.
+        token: String,
+        /// What it is known by, and cannot be made from.
+        id: String,
+    },
+    /// There is none, and its user can change that.
+    Connect {
+        /// Where, if it is known under which address people see this deployment.
+        url: Option<String>,
+        /// Whether there was one, which is good no more.
+        is_over: bool,
+    },
+}
+
+impl std::fmt::Debug for CredentialReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token { id, .. } => {
+                f.debug_struct("Token").field("id", id).finish_non_exhaustive()
+            }
+            Self::Connect { url, is_over } => {
+                f.debug_struct("Connect").field("url", url).field("is_over", is_over).finish()
+            }
+        }
+    }
+}
+
+/// The answer to a [`CredentialHop`].
+pub type CredentialAnswer = Result<CredentialReply, Error>;
 
 /// HTTP status of a JSON-RPC reply that carries an error, in the modern era (2026-07-28,
 /// transports: protocol errors have statuses of their own; errors of the request itself are 200).

@@ -113,6 +113,48 @@ pub const KEY_DAYS_MAX: u64 = 365;
 /// Characters of what a person is called.
 pub const PERSON_CHARS_MAX: usize = 100;
 
+/// Scopes that a credential may ask for.
+pub const CREDENTIAL_SCOPES_MAX: usize = 64;
+
+/// Bytes of a token of an authorization server, and of a code.
+pub const GRANTED_BYTES_MAX: usize = 32 * 1024;
+
+/// Connections of one user that were begun and not ended. The oldest goes when another begins.
+pub const CONNECTIONS_MAX: usize = 16;
+
+/// How long a user may take at an authorization server.
+pub const CONNECTION_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// How long before its end a token is no longer handed out, at the most; a tenth of its life
+/// otherwise.
+pub const TOKEN_MARGIN_MS: u64 = 30 * 1000;
+
+/// How long before its end a token that is in use is refreshed without being asked for, at the
+/// most and without jitter; a fifth of its life otherwise.
+pub const TOKEN_AHEAD_MS: u64 = 5 * 60 * 1000;
+
+/// The longest that a token is taken to be good, whatever its authorization server says.
+pub const TOKEN_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
+
+/// How long after a failed refresh there is no other. Whoever asks meanwhile gets the same answer.
+pub const REFRESH_PAUSE_MS: u64 = 5 * 1000;
+
+/// Requests that wait for the same refresh.
+pub const REFRESH_WAITING_MAX: usize = 10_000;
+
+/// Registrations of this program at authorization servers that one user's router keeps.
+pub const REGISTRATIONS_MAX: i64 = 64;
+
+/// How young a token is that is not refreshed because a server refuses it: another would be
+/// refused as well.
+pub const TOKEN_YOUNG_MS: u64 = 30 * 1000;
+
+/// How long a call waits for its user to connect a credential, once they agreed to.
+pub const CONNECT_WAIT_MS: u64 = 5 * 60 * 1000;
+
+/// How often it is looked meanwhile.
+pub const CONNECT_POLL_MS: u32 = 1_000;
+
 /// How long it is good that a user may enter a scope.
 pub const ACCESS_YES_MS: u64 = 15 * 60 * 1000;
 
@@ -573,6 +615,7 @@ const _: () = assert!(NOTES_PAGE_DEFAULT <= NOTES_PAGE_MAX);
 const _: () = assert!(NOTE_TEXT_BYTES_MAX < BODY_BYTES_MAX, "a note fits a request");
 const _: () = assert!((NOTE_TEXT_BYTES_MAX as u64) < NOTES_BYTES_MAX);
 const _: () = assert!(ACCESS_NO_MS < ACCESS_YES_MS && ACCESSES_CACHED_MAX <= ACCESSES_MAX);
+const _: () = assert!(TOKEN_MARGIN_MS < TOKEN_AHEAD_MS, "what is in use does not run out");
 const _: () = assert!(SESSION_SEEN_STEP_MS < SESSION_IDLE_MS / 10);
 const _: () = assert!(EVENT_BYTES_MAX < STREAM_BYTES_MAX);
 const _: () = assert!(CALLS_MAX < STREAMS_MAX, "every running call may have a stream");

@@ -239,7 +239,7 @@ async fn follow(world: &dyn World, address: &Address, request: Request) -> Resul
     let mut address = address.clone();
     for _ in 0..=limits::REDIRECTS_MAX {
         let request = Request { url: address.text(), ..request.clone() };
-        let response = world.send(request).await.map_err(Fault::Unreachable)?;
+        let response = world.send(request).await?;
         match response.status {
             // These two keep the method and the body.
             307 | 308 => {

@@ -30,6 +30,8 @@ pub enum Fault {
     Ended,
     /// It asks and asks, and does not come to an end.
     Endless,
+    /// It was not asked: what it has to be told of who asks is not there. This is for whoever asked.
+    Credential(Error),
 }
 
 impl Fault {
@@ -40,7 +42,7 @@ impl Fault {
             Self::Unreachable(_) | Self::Late(_) | Self::Garbage(_) => true,
             Self::Ended | Self::Endless => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Large | Self::Redirect => false,
+            Self::Large | Self::Redirect | Self::Credential(_) => false,
         }
     }
 
@@ -59,6 +61,7 @@ impl Fault {
             Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect | Self::Endless => {
                 false
             }
+            Self::Credential(_) => false,
         }
     }
 
@@ -110,6 +113,7 @@ impl Fault {
                 format!("{name} has moved to another address, which is not followed"),
                 String::new(),
             ),
+            Self::Credential(error) => Failure::Below(error),
             Self::Endless => {
                 upstream(format!("{name} asked too many questions in one call"), String::new())
             }

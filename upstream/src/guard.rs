@@ -219,9 +219,11 @@ impl Attempt<'_> {
 
     /// It had a fault: what is not the upstream's doing is an answer.
     pub fn fail_by(self, fault: &Fault) {
-        match fault.is_serious() {
-            true => self.fail(),
-            false => self.succeed(),
+        match fault {
+            // It was not tried.
+            Fault::Credential(_) => {}
+            fault if fault.is_serious() => self.fail(),
+            _ => self.succeed(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub use shared::outside::{Body, HEADERS, Request, Response};
 
+use crate::fault::Fault;
 use futures_util::future::LocalBoxFuture;
 use shared::{Error, Millis};
 
@@ -21,8 +22,9 @@ pub trait World {
     fn spawn(&self, work: LocalBoxFuture<'static, ()>);
 
     /// Sends a request and waits for the head of the response. A redirect is a response like any
-    /// other. Dropping the future ends the connection. The error is for the log.
-    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>>;
+    /// other. Dropping the future ends the connection. The fault is that it cannot be reached, or
+    /// that the request cannot be sent as it has to be.
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, Fault>>;
 
     /// Keeps what nobody is told.
     fn log(&self, error: &Error);

@@ -4,7 +4,8 @@
 //!
 //! # Layout, in reading order
 //! - this file: the toolset
-//! - [`outside`]: the platform, as a client of upstreams wants it; addresses and credentials
+//! - [`outside`]: the platform, as a client of upstreams wants it; addresses and secrets
+//! - [`credential`]: the user's own credentials
 //! - [`shelf`]: what is kept of an upstream
 //! - [`lists`]: its lists, fresh or not
 //! - [`passing`]: what is passed on between it and a client
@@ -13,6 +14,7 @@
 
 mod asking;
 mod awaiting;
+mod credential;
 mod lists;
 mod outside;
 mod passing;
@@ -32,6 +34,7 @@ use crate::{
         Subject, TaskRequest, ToolError, Toolset, Visit,
     },
 };
+use credential::Needs;
 use futures_util::{
     FutureExt as _,
     future::{Either, LocalBoxFuture, select},
@@ -75,6 +78,7 @@ pub struct Mcp {
     world: Rc<dyn World>,
     guard: Rc<Guard>,
     target: Result<Target, Error>,
+    needs: Needs,
     verify: Option<String>,
     approved: BTreeMap<String, String>,
     /// What stands before the check, which is somebody else's than the tools, and may fail by
@@ -137,8 +141,9 @@ impl Mcp {
     pub fn new(parts: Parts<'_>) -> Self {
         let Parts { toolset, remote, address, is_development, fence, key, database, platform } =
             parts;
-        let world: Rc<dyn World> = Rc::new(Outside(Rc::clone(platform)));
         let name = toolset.name.clone();
+        let needs = Needs::of(&name, remote);
+        let world: Rc<dyn World> = Rc::new(Outside(Rc::clone(platform), needs.clone()));
         let guard = Rc::new(Guard::new(name.clone(), Rc::clone(&world), remote.bounds));
         let target = outside::target(&**platform, &name, remote, address, is_development);
         let door = Guard::new(name.clone(), Rc::clone(&world), remote.bounds);
@@ -154,6 +159,7 @@ impl Mcp {
             world,
             guard,
             target,
+            needs,
             verify,
             approved: toolset.approved.clone(),
             door,
@@ -248,10 +254,23 @@ impl Mcp {
         Passing { toolset, visit, hearing, fence: &self.fence }
     }
 
-    /// Asks the server for something on behalf of a client.
+    /// Asks the server for something on behalf of a client, who may have to connect it first: where
+    /// something is lacking that it has to be told, it was told nothing yet.
     async fn ask(&self, visit: &Visit, ask: Ask) -> Result<Fields, Failure> {
         let beside = self.fence.check_beside(&visit.meta);
         beside.map_err(|error| Failure::Error(object_of(error)))?;
+        match self.ask_once(visit, ask.clone()).await {
+            Err(Failure::Below(error))
+                if error.kind == shared::Kind::Unauthenticated
+                    && self.needs.connect(&*self.platform, visit).await =>
+            {
+                self.ask_once(visit, ask).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn ask_once(&self, visit: &Visit, ask: Ask) -> Result<Fields, Failure> {
         let peer = self.of(visit);
         let ask = Ask {
             wants_progress: visit.reporter.wants_progress(),
@@ -567,6 +586,10 @@ impl Toolset for Mcp {
         true
     }
 
+    fn connect<'a>(&'a self, visit: &'a Visit) -> LocalBoxFuture<'a, bool> {
+        Box::pin(self.needs.connect(&*self.platform, visit))
+    }
+
     fn claim<'a>(&'a self, uri: &'a str, visit: &'a Visit, need: Need) -> Answer<'a, Claim> {
         Box::pin(async move { self.of(visit).lists.claim(uri, need).await })
     }
@@ -654,9 +677,8 @@ fn source(platform: &dyn Platform, name: &str, source: &Source) -> Result<String
         Source::Secret(secret) => platform.secret(secret).ok_or_else(|| {
             Error::internal(format!("the secret {secret}, which {name} needs, is not set"))
         }),
-        Source::Credential(credential) => Err(Error::new(
-            shared::Kind::Unauthenticated,
-            format!("{name} needs your credential `{credential}`, and you have not connected it"),
-        )),
+        Source::Credential(credential) => {
+            Err(Error::internal(format!("{credential} of {name} is found for each request")))
+        }
     }
 }

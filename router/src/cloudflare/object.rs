@@ -10,15 +10,13 @@ use crate::{
     streams::{EventId, forgotten_after},
     user::{Moment, Outgoing, User, owner},
 };
-use identity::{account::ACCOUNT_URL, keyring::KeyRing};
-use serde::de::DeserializeOwned;
+use identity::account::ACCOUNT_URL;
+use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     Error, Kind, Millis, UserId,
-    cloudflare::{
-        Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm, variable,
-    },
+    cloudflare::{Sqlite, config, failure, fetch, log, now, queue_by_promise, random, set_alarm},
     config::Config,
-    hop::{CHANGES_URL, LISTEN_HEADER, LISTEN_URL, NOTES_URL, REQUEST_URL},
+    hop::{CHANGES_URL, CREDENTIAL_URL, LISTEN_HEADER, LISTEN_URL, NOTES_URL, REQUEST_URL},
 };
 use std::rc::Rc;
 use worker::{
@@ -122,27 +120,24 @@ impl McpRouter {
     ) -> Result<Response, Refusal> {
         match url {
             REQUEST_URL => self.serve(opened, request).await,
-            NOTES_URL => {
-                let answer = opened.user.shared_notes(&read_hop(request).await?);
-                let body = serde_json::to_string(&answer);
-                let body = body.map_err(|error| Error::internal(error.to_string()))?;
-                fetch::json(&body).map_err(|error| failure("writing notes", &error).into())
+            NOTES_URL => say(&opened.user.shared_notes(&read_hop(request).await?)),
+            CREDENTIAL_URL => {
+                let hop = read_hop(request).await?;
+                let answer = opened.user.credential(&opened.world, &hop).await;
+                say(&self.awake(opened, answer).await?)
+            }
+            ACCOUNT_URL => {
+                let hop = read_hop(request).await?;
+                let answer = opened.user.account(&opened.world, hop).await;
+                if let Err(error) = &answer {
+                    log("router", error);
+                }
+                say(&self.awake(opened, answer).await?)
             }
             CHANGES_URL => {
                 opened.user.changed(&*opened.world, &read_hop(request).await?)?;
                 fetch::respond(204, &[], None)
                     .map_err(|error| failure("writing a reply", &error).into())
-            }
-            ACCOUNT_URL => {
-                let hop = read_hop(request).await?;
-                let answer = opened.user.account(&opened.world, hop, random()?).await;
-                if let Err(error) = &answer {
-                    log("router", error);
-                }
-                opened.user.keep_owner()?;
-                let body = serde_json::to_string(&answer);
-                let body = body.map_err(|error| Error::internal(error.to_string()))?;
-                fetch::json(&body).map_err(|error| failure("writing an account", &error).into())
             }
             LISTEN_URL => {
                 let response = self.connect(opened, request).await;
@@ -159,6 +154,7 @@ impl McpRouter {
             String::from_utf8(bytes).map_err(|_| Refusal::Parse("it is not UTF-8".to_owned()))?;
         let Handover { method, url, caller, incoming } = Handover::read(&text)
             .ok_or_else(|| Error::internal("the entry handed over what is no request"))?;
+        opened.world.learn_origin(url);
         let levels = &opened.config.levels;
         let address = Address::parse(url, levels)?.narrowed(&caller, levels)?;
         let method = Method::parse(method)?;
@@ -225,6 +221,25 @@ impl McpRouter {
         }
     }
 
+    /// What is answered, once the object is sure to be woken when it has to be.
+    async fn awake<T>(
+        &self,
+        opened: &Opened,
+        answer: Result<(T, Option<Millis>), Error>,
+    ) -> Result<Result<T, Error>, Error> {
+        Ok(match answer {
+            Ok((reply, None)) => Ok(reply),
+            Ok((reply, Some(wake))) => {
+                self.wake_at(opened, wake).await?;
+                Ok(reply)
+            }
+            Err(error) => {
+                log("router", &error);
+                Err(error)
+            }
+        })
+    }
+
     /// Makes sure that what is idle ends although nobody calls any more.
     async fn wake_at(&self, opened: &Opened, at: Millis) -> Result<(), Error> {
         let failed = |error: worker::Error| failure("the alarm", &error);
@@ -249,13 +264,18 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
     let agents =
         env.durable_object("AGENT").map_err(|error| failure("the binding AGENT", &error))?;
     let config = Rc::new(config(env)?);
-    let ring = variable(env, "KEYRING").filter(|text| !text.is_empty());
-    let ring = ring.map(|text| KeyRing::parse(&text)).transpose();
-    let ring = ring.map_err(|error| Error::internal(error.to_string()))?;
-    let user = Rc::new(User::new(Rc::clone(&config), user, database, ring));
+    let user = Rc::new(User::new(Rc::clone(&config), user, database));
     let state: &JsValue = state.as_raw().as_ref();
     let state = state.clone().unchecked_into();
-    Ok(Opened { config, user, world: Rc::new(Platform { agents, state }) })
+    let world = Rc::new(Platform::new(agents, state, env)?);
+    Ok(Opened { config, user, world })
+}
+
+/// Says something to another object of ours, or to the entry.
+fn say(answer: &impl Serialize) -> Result<Response, Refusal> {
+    let body = serde_json::to_string(answer);
+    let body = body.map_err(|error| Error::internal(error.to_string()))?;
+    fetch::json(&body).map_err(|error| failure("writing an answer", &error).into())
 }
 
 fn unread(error: worker::Error) -> Error {

@@ -1,19 +1,22 @@
-//! The world of a McpRouter: the Agents as stubs, and the sockets of the clients that listen. It must not
-//! know messages or sessions.
+//! The world of a McpRouter: the Agents as stubs, the sockets of the clients that listen, and what is
+//! outside. It must not know messages or sessions.
 
 use crate::{
+    http::loopback_origin,
     streams::StreamId,
     world::{Form, World},
 };
 use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use identity::keyring::KeyRing;
 use shared::{
     AgentKey, Error, Kind, Millis,
-    cloudflare::{failure, fetch, log, now},
+    cloudflare::{failure, fetch, log, now, outside, random, variable},
     hop::{AGENT_URL, Access, FAILED_HEADER, INTEREST_URL, LINES, STOP_URL, VERIFY_URL, WORD_URL},
+    outside::{Answer, Request},
 };
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 use worker::{
-    ObjectNamespace,
+    Env, ObjectNamespace,
     wasm_bindgen::JsValue,
     wasm_bindgen_futures::spawn_local,
     web_sys::{Response, WebSocket},
@@ -25,9 +28,37 @@ use worker::{
 pub(super) struct Platform {
     pub(super) agents: ObjectNamespace,
     pub(super) state: DurableObjectState,
+    env: Env,
+    ring: Option<Rc<KeyRing>>,
+    origin: RefCell<Option<String>>,
 }
 
 impl Platform {
+    /// The world of an object.
+    ///
+    /// # Errors
+    /// Keys that are none.
+    pub(super) fn new(
+        agents: ObjectNamespace,
+        state: DurableObjectState,
+        env: &Env,
+    ) -> Result<Self, Error> {
+        let ring = variable(env, "KEYRING").filter(|text| !text.is_empty());
+        let ring = ring.map(|text| KeyRing::parse(&text).map(Rc::new)).transpose();
+        let ring = ring.map_err(|error| Error::internal(error.to_string()))?;
+        let origin = RefCell::new(variable(env, "ORIGIN").filter(|text| !text.is_empty()));
+        Ok(Self { agents, state, env: env.clone(), ring, origin })
+    }
+
+    /// A client came by this URL. Where the operator says nothing, this machine's own address is
+    /// the one that its browser knows, too.
+    pub(super) fn learn_origin(&self, url: &str) {
+        let mut origin = self.origin.borrow_mut();
+        if origin.is_none() {
+            *origin = loopback_origin(url).map(ToOwned::to_owned);
+        }
+    }
+
     /// The sockets of a stream. One that is closing is none.
     fn sockets(&self, stream: StreamId) -> Vec<WebSocket> {
         let mut sockets =
@@ -158,5 +189,25 @@ impl World for Platform {
 
     fn is_connected(&self, stream: StreamId) -> bool {
         !self.sockets(stream).is_empty()
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, String> {
+        outside::ask(request).await
+    }
+
+    fn random(&self) -> Result<[u8; 32], Error> {
+        random()
+    }
+
+    fn ring(&self) -> Option<Rc<KeyRing>> {
+        self.ring.clone()
+    }
+
+    fn origin(&self) -> Option<String> {
+        self.origin.borrow().clone()
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        variable(&self.env, name).filter(|secret| !secret.is_empty())
     }
 }

@@ -7,10 +7,11 @@ use identity::{
     account::{Hop, NewKey, Overview, Reply, Request, Target},
     caller::{Caller, Credential},
     key,
+    upstream_login::Returned,
 };
 use shared::{
     Error, Kind, Millis, Scope,
-    config::Level,
+    config::{self, Level},
     database::{Database, has_table},
     error::shown,
     hop::Holder,
@@ -20,9 +21,6 @@ use std::rc::Rc;
 
 const PROFILE: &str = "CREATE TABLE IF NOT EXISTS profile (
     one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL)";
-
-/// Fresh randomness for one request of an account.
-pub(crate) type Fresh = [u8; 20];
 
 /// How a credential is named where what it runs is ended.
 fn name(credential: &Credential) -> String {
@@ -112,7 +110,7 @@ impl<D: Database + 'static> User<D> {
         }));
     }
 
-    /// Does what a signed-in user wants.
+    /// Does what a signed-in user wants. Says too when the object is to be woken.
     ///
     /// # Errors
     /// [`Kind::Conflict`] for another user, [`Kind::Invalid`] for what cannot be, and what fails.
@@ -120,14 +118,14 @@ impl<D: Database + 'static> User<D> {
         self: &Rc<Self>,
         world: &Rc<W>,
         hop: Hop,
-        fresh: Fresh,
-    ) -> Result<Reply, Error> {
+    ) -> Result<(Reply, Option<Millis>), Error> {
         self.check_own(&hop.user)?;
         let now = world.now();
+        let said = |reply| Ok((reply, None));
         match hop.request {
-            Request::Overview => return self.overview().map(Reply::Overview),
+            Request::Overview => return said(Reply::Overview(self.overview(world.as_ref())?)),
             Request::SignedIn { name } => self.keep_name(&name)?,
-            Request::Mint(key) => return self.mint(&key, now, fresh).map(Reply::Key),
+            Request::Mint(key) => return said(Reply::Key(self.mint(world.as_ref(), &key)?)),
             Request::Revoke { key } => {
                 self.keys.revoke(&key)?;
                 self.stop(world, &Ending::Credential(named_key(&key))).await?;
@@ -143,11 +141,29 @@ impl<D: Database + 'static> User<D> {
                 self.clients.forget_grant(&grant)?;
                 self.stop(world, &Ending::Credential(named_grant(&grant))).await?;
             }
-            Request::Connect { .. } | Request::Connected { .. } | Request::Disconnect { .. } => {
-                return Err(Error::new(Kind::NotFound, "there is no such credential"));
+            Request::Connect { credential, redirect } => {
+                let begun = self.connect(world.as_ref(), &credential, &redirect).await;
+                return begun.map(|(reply, until)| (reply, Some(until)));
+            }
+            Request::Connected { state, code, issuer, error } => {
+                let returned = Returned { code, issuer, error };
+                return said(self.connected(world.as_ref(), &state, &returned).await?);
+            }
+            Request::Disconnect { credential } => {
+                return said(self.disconnect(world.as_ref(), &credential)?);
             }
         }
-        Ok(Reply::Done)
+        said(Reply::Done)
+    }
+
+    /// Whether nobody is told a credential any more: its user is blocked, or every toolset that it is
+    /// for.
+    pub(super) fn is_barred(&self, credential: &config::Credential) -> Result<bool, Error> {
+        let bars = self.barred.all()?;
+        let blocked = bars.toolsets();
+        let needing = self.config.toolsets_with(&credential.name);
+        let is_all = !needing.is_empty() && needing.iter().all(|name| blocked.contains(name));
+        Ok(bars.targets.contains(&Target::User) || is_all)
     }
 
     /// A target as it is compared.
@@ -158,7 +174,7 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
-    fn overview(&self) -> Result<Overview, Error> {
+    fn overview<W: World>(&self, world: &W) -> Result<Overview, Error> {
         let root = Scope::default();
         let contexts = self.contexts.within(&root, &self.config.levels)?;
         Ok(Overview {
@@ -166,7 +182,7 @@ impl<D: Database + 'static> User<D> {
             clients: self.clients.list()?,
             keys: self.keys.list()?,
             contexts: contexts.iter().map(ToString::to_string).collect(),
-            connections: Vec::new(),
+            connections: self.connections(world)?,
             blocks: self.barred.all()?.targets.iter().cloned().collect(),
         })
     }
@@ -186,9 +202,10 @@ impl<D: Database + 'static> User<D> {
     }
 
     /// Makes a personal key.
-    fn mint(&self, new: &NewKey, now: Millis, fresh: Fresh) -> Result<String, Error> {
+    fn mint<W: World>(&self, world: &W, new: &NewKey) -> Result<String, Error> {
         let invalid = |text: &str| Error::new(Kind::Invalid, text);
-        let ring = self.ring.as_ref().ok_or_else(|| invalid("this deployment makes no keys"))?;
+        let ring = world.ring().ok_or_else(|| invalid("this deployment makes no keys"))?;
+        let now = world.now();
         let new = NewKey {
             name: shown(new.name.trim()),
             scope: scope(&new.scope, &self.config.levels)?,
@@ -200,7 +217,7 @@ impl<D: Database + 'static> User<D> {
         if new.expires.is_some_and(|expires| expires <= now) {
             return Err(invalid("a key expires in the future, or never"));
         }
-        let (id, nonce) = halves(fresh);
+        let (id, nonce) = halves(world.random()?);
         let grant = key::Grant {
             id: id.clone(),
             user: self.id.clone(),
@@ -208,7 +225,7 @@ impl<D: Database + 'static> User<D> {
             access: new.access,
             expires: new.expires,
         };
-        let made = key::mint(ring, &grant, nonce);
+        let made = key::mint(&ring, &grant, nonce);
         let made = made.ok_or_else(|| Error::internal("a key cannot be sealed"))?;
         self.keys.keep(&id, &key::digest(&made), &new, now)?;
         Ok(made)
@@ -224,7 +241,7 @@ fn scope(path: &str, levels: &[Level]) -> Result<String, Error> {
 }
 
 /// An id, and what seals.
-fn halves(fresh: Fresh) -> (String, [u8; 12]) {
+fn halves(fresh: [u8; 32]) -> (String, [u8; 12]) {
     let (mut id, mut nonce) = ([0; 8], [0; 12]);
     id.iter_mut().chain(&mut nonce).zip(fresh).for_each(|(part, fresh)| *part = fresh);
     (format!("{:016x}", u64::from_be_bytes(id)), nonce)

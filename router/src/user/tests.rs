@@ -11,6 +11,8 @@ mod reconfigured;
 
 mod spreading;
 
+mod vaulting;
+
 use super::*;
 use crate::{http::Address, streams::StreamId};
 use futures_channel::{
@@ -18,11 +20,13 @@ use futures_channel::{
     oneshot,
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
+use identity::keyring::KeyRing;
 use serde_json::{Value, json};
 use shared::{
     config::Written,
     database::native::Embedded,
     hop::{Access, Change, Changes, InterestHop},
+    outside::{Answer, Request as Asked},
 };
 use std::{
     cell::RefCell,
@@ -37,6 +41,11 @@ static FIXED: Caller = Caller::fixed();
 enum Response {
     Whole(String),
     Lines(UnboundedReceiver<String>),
+}
+
+/// Whoever is asked outside.
+trait Outside {
+    fn ask(&self, request: Asked) -> LocalBoxFuture<'static, Result<Answer, String>>;
 }
 
 /// A world where nothing moves by itself.
@@ -59,6 +68,11 @@ struct Fake {
     timers: RefCell<Vec<(u64, oneshot::Sender<()>)>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
+    /// What is outside, where anything is; the deployment's keys, where it has any; and how often
+    /// randomness was asked for.
+    outside: RefCell<Option<Rc<dyn Outside>>>,
+    ring: RefCell<Option<Rc<KeyRing>>>,
+    random: Cell<u64>,
     /// Happens while a hop is on its way.
     meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
@@ -215,6 +229,31 @@ impl World for Fake {
     fn is_connected(&self, stream: StreamId) -> bool {
         self.sockets.borrow().contains_key(&stream)
     }
+
+    async fn ask(&self, request: Asked) -> Result<Answer, String> {
+        let outside = self.outside.borrow().clone().expect("nothing is outside");
+        outside.ask(request).await
+    }
+
+    fn random(&self) -> Result<[u8; 32], Error> {
+        let count = self.random.get().wrapping_add(1);
+        self.random.set(count);
+        let mut random = [7; 32];
+        random.iter_mut().zip(count.to_be_bytes()).for_each(|(byte, of)| *byte = of);
+        Ok(random)
+    }
+
+    fn ring(&self) -> Option<Rc<KeyRing>> {
+        self.ring.borrow().clone()
+    }
+
+    fn origin(&self) -> Option<String> {
+        Some("https://here.test".to_owned())
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        (name == "AS_SECRET").then(|| "as-secret".to_owned())
+    }
 }
 
 /// A user whose router can be restarted.
@@ -248,7 +287,7 @@ impl Home {
 
     fn wake(config: &Rc<Config>, database: &Rc<Embedded>) -> Rc<User<Embedded>> {
         let id = UserId::parse("u").unwrap();
-        Rc::new(User::new(Rc::clone(config), id, Rc::clone(database), None))
+        Rc::new(User::new(Rc::clone(config), id, Rc::clone(database)))
     }
 
     /// Everything in memory is lost, and every connection.

@@ -3,14 +3,14 @@
 
 use super::{
     Address, Bounds, Config, ConfigError, Era, Level, MEMORY_TOOLS, People, Piece, Source,
-    Template, Toolset, ToolsetKind, Upstream, people::WrittenPeople,
+    Template, Toolset, ToolsetKind, Upstream, credential, people::WrittenPeople,
 };
 use crate::gathered;
 use crate::limits;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
+pub(super) fn mistake(key: impl Into<String>, rule: impl Into<String>) -> ConfigError {
     ConfigError { key: key.into(), rule: rule.into() }
 }
 
@@ -98,8 +98,8 @@ enum WrittenSource {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenSecret {
-    secret: String,
+pub(super) struct WrittenSecret {
+    pub(super) secret: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,6 +125,8 @@ pub struct Written<'a> {
     pub scope: Option<&'a str>,
     /// `toolsets`, as JSON.
     pub toolsets: Option<&'a str>,
+    /// `credentials`, as JSON.
+    pub credentials: Option<&'a str>,
     /// `DEVELOPMENT`.
     pub development: Option<&'a str>,
     /// Who lets people in.
@@ -151,9 +153,10 @@ impl Config {
             Some(text) => Reader { levels: &levels, is_development }.toolsets(text)?,
             None => default.toolsets,
         };
+        let credentials = credential::read(written.credentials, &toolsets, is_development)?;
         let is_own = |name: &str| OWN_VARIABLES.contains(&name);
         let people = People::parse(written.people, is_development, is_own)?;
-        Ok(Self { levels, toolsets, is_development, people })
+        Ok(Self { levels, toolsets, credentials, is_development, people })
     }
 }
 
@@ -183,7 +186,7 @@ fn read_levels(text: &str) -> Result<Vec<Level>, ConfigError> {
     Ok(written.levels.into_iter().map(level).collect())
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || !name.chars().all(plain) {
         return Err("a name is made of a-z, 0-9 and '_'".to_owned());
@@ -387,21 +390,27 @@ impl Reader<'_> {
             WrittenSource::Text(text) if is_header_value(text) => Ok(Source::Text(text.clone())),
             WrittenSource::Text(_) => Err(mistake(key, "it has characters that no header has")),
             WrittenSource::Secret(WrittenSecret { secret }) => {
-                let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-                if secret.is_empty() || !secret.chars().all(plain) {
-                    return Err(mistake(key, "a secret's name is made of A-Z, 0-9 and '_'"));
-                }
-                match OWN_VARIABLES.contains(&secret.as_str()) {
-                    // What lets people in here is no other server's business.
-                    true => Err(mistake(key, format!("{secret} is a variable of this program"))),
-                    false => Ok(Source::Secret(secret.clone())),
-                }
+                check_secret(secret).map_err(|rule| mistake(key, rule))?;
+                Ok(Source::Secret(secret.clone()))
             }
             WrittenSource::Credential(WrittenCredential { credential }) => {
                 check_name(credential).map_err(|rule| mistake(key, rule))?;
                 Ok(Source::Credential(credential.clone()))
             }
         }
+    }
+}
+
+/// Checks the name of a secret that is sent to somebody else.
+pub(super) fn check_secret(secret: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    if secret.is_empty() || !secret.chars().all(plain) {
+        return Err("a secret's name is made of A-Z, 0-9 and '_'".to_owned());
+    }
+    match OWN_VARIABLES.contains(&secret) {
+        // What lets people in here is no other server's business.
+        true => Err(format!("{secret} is a variable of this program")),
+        false => Ok(()),
     }
 }
 

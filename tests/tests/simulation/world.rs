@@ -8,6 +8,7 @@ use futures_util::{
     stream::{self, LocalBoxStream},
     task::noop_waker_ref,
 };
+use identity::keyring::KeyRing;
 use router::{
     streams::StreamId,
     user::User,
@@ -19,6 +20,7 @@ use shared::{
     database::native::Embedded,
     hop::{Access, Change, Changes, NotesAnswer, NotesHop},
     notes,
+    outside::Answer,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -133,7 +135,7 @@ impl World {
     pub(crate) fn user(&self, id: &UserId) -> Rc<User<Embedded>> {
         let mut routers = self.routers.borrow_mut();
         let object = routers.entry(id.clone()).or_insert_with(Object::new);
-        object.wake(|database| User::new(Rc::clone(&self.config), id.clone(), database, None))
+        object.wake(|database| User::new(Rc::clone(&self.config), id.clone(), database))
     }
 
     fn context(self: &Rc<Self>, key: &AgentKey) -> Rc<Context> {
@@ -286,6 +288,26 @@ impl Surroundings for Ways {
     fn is_connected(&self, _stream: StreamId) -> bool {
         false
     }
+
+    async fn ask(&self, _request: upstream::Request) -> Result<Answer, String> {
+        Err("there is nothing outside of this world".to_owned())
+    }
+
+    fn random(&self) -> Result<[u8; 32], Error> {
+        Ok(self.0.random.bytes())
+    }
+
+    fn ring(&self) -> Option<Rc<KeyRing>> {
+        None
+    }
+
+    fn origin(&self) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// The world as one Agent sees it.
@@ -342,6 +364,14 @@ impl Platform for Near {
             world.pause().await;
             if world.is_lost() { Err(unreachable_object()) } else { answer }
         })
+    }
+
+    fn credential(
+        &self,
+        _name: &str,
+        _rejected: Option<String>,
+    ) -> LocalBoxFuture<'static, shared::hop::CredentialAnswer> {
+        Box::pin(std::future::ready(Err(Error::new(Kind::Unavailable, "not here"))))
     }
 
     fn changed(

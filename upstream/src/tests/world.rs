@@ -2,7 +2,8 @@
 //! says, a place to keep things, and whoever asks. It must not know which rule is tested.
 
 use crate::{
-    Ask, Body, Failure, Fields, JsonObject, Link, Met, Question, Relay, Request, Response, World,
+    Ask, Body, Failure, Fault, Fields, JsonObject, Link, Met, Question, Relay, Request, Response,
+    World,
     guard::Guard,
     link::{Keeper, Target},
     listen::{Ear, Heard, Hearing},
@@ -252,7 +253,7 @@ impl World for Outside {
         self.spawner.spawn_local(work).unwrap();
     }
 
-    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, Fault>> {
         let Request { method, url, headers, body } = request;
         let body = body.map_or(Value::Null, |body| serde_json::from_str(&body).unwrap());
         let count = headers.len();
@@ -263,7 +264,10 @@ impl World for Outside {
         let server = Rc::clone(&self.server.borrow());
         match server(&seen) {
             Plan::Never => Box::pin(pending()),
-            Plan::Refuse => Box::pin(ready(Err("10.0.0.7 refused the connection".to_owned()))),
+            Plan::Refuse => {
+                let why = "10.0.0.7 refused the connection".to_owned();
+                Box::pin(ready(Err(Fault::Unreachable(why))))
+            }
             Plan::Answer { status, headers, body, after } => {
                 let wait = (after > 0).then(|| self.sleep(after));
                 Box::pin(async move {

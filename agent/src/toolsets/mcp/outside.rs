@@ -1,19 +1,19 @@
 //! The platform, as a client of upstreams wants it, and what every request to one carries. It must
 //! not know what is asked.
 
-use super::source;
+use super::{credential::Needs, source};
 use crate::platform::Platform;
 use futures_util::future::LocalBoxFuture;
 use shared::{
     Error, Kind, Millis,
-    config::{self, Address},
+    config::{self, Address, Source},
     hop::Access,
 };
 use std::rc::Rc;
 use upstream::{Fault, Request, Response, World, exchange::within, guard::Guard, link::Target};
 
-/// The world outside, through an Agent's platform.
-pub(super) struct Outside(pub(super) Rc<dyn Platform>);
+/// The world outside, through an Agent's platform, and what every request needs of its user's.
+pub(super) struct Outside(pub(super) Rc<dyn Platform>, pub(super) Needs);
 
 impl World for Outside {
     fn now(&self) -> Millis {
@@ -32,8 +32,8 @@ impl World for Outside {
         self.0.spawn(work);
     }
 
-    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
-        self.0.send(request)
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, Fault>> {
+        self.1.send(&self.0, request)
     }
 
     fn log(&self, error: &Error) {
@@ -55,10 +55,12 @@ pub(super) fn target(
     let address = Address::parse(address, is_development)
         .map_err(|error| Error::internal(format!("the address of {name}: {error}")))?;
     let mut headers = Vec::new();
-    for (header, from) in &remote.headers {
+    // The user's own are found for each request.
+    let is_fixed = |from: &&Source| !matches!(from, Source::Credential(_));
+    for (header, from) in remote.headers.iter().filter(|(_, from)| is_fixed(&from)) {
         headers.push((header.clone(), source(platform, name, from)?));
     }
-    if let Some(auth) = &remote.auth {
+    if let Some(auth) = remote.auth.as_ref().filter(is_fixed) {
         let token = source(platform, name, auth)?;
         headers.push(("authorization".to_owned(), format!("Bearer {token}")));
     }
@@ -83,8 +85,7 @@ pub(super) async fn verify(
     };
     let request = Request { method: "GET", url: address.to_owned(), headers, body: None };
     let attempt = guard.attempt().map_err(|error| unknown(error.public))?;
-    let sent = async { world.send(request).await.map_err(Fault::Unreachable) };
-    match within(world, guard.bounds().connect_ms, "the check", sent).await {
+    match within(world, guard.bounds().connect_ms, "the check", world.send(request)).await {
         Ok(response) => {
             let status = response.status;
             match status {
@@ -98,6 +99,8 @@ pub(super) async fn verify(
                 _ => Err(unknown(format!("the check ended with HTTP status {status}"))),
             }
         }
+        // What to do about it is said.
+        Err(Fault::Credential(error)) => Err(error),
         Err(fault) => {
             attempt.fail();
             Err(unknown(format!("{fault:?}")))

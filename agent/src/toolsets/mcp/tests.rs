@@ -1,6 +1,8 @@
 //! Lists of servers as they age, and whose a name or a URI is, over a whole Agent with scripted
 //! servers behind it and a clock that stands still. It must not know how any of it is kept.
 
+mod credentials;
+
 mod world;
 
 use super::kind;

@@ -15,20 +15,16 @@ fn ring() -> KeyRing {
 
 /// A user of a deployment that has keys of its own.
 fn home() -> Home {
-    let mut home = Home::new();
-    let id = UserId::parse("u").unwrap();
-    let (config, database) = (Rc::clone(&home.config), Rc::clone(&home.database));
-    home.user = Rc::new(User::new(config, id, database, Some(ring())));
+    let home = Home::new();
+    *home.world.ring.borrow_mut() = Some(Rc::new(ring()));
     home
 }
 
 impl Home {
     fn account(&self, request: account::Request) -> Result<account::Reply, Error> {
         let user = UserId::parse("u").unwrap();
-        let count = self.count.get().wrapping_add(1);
-        self.count.set(count);
         let hop = account::Hop { user, request };
-        now_of(self.user.account(&self.world, hop, [count as u8; 20]))
+        now_of(self.user.account(&self.world, hop)).map(|(reply, _)| reply)
     }
 
     fn done(&self, request: account::Request) {
@@ -238,6 +234,6 @@ fn an_account_is_its_users_alone() {
     let hop =
         account::Hop { user: UserId::parse("v").unwrap(), request: account::Request::Overview };
     let home = home();
-    let error = now_of(home.user.account(&home.world, hop, [0; 20])).unwrap_err();
+    let error = now_of(home.user.account(&home.world, hop)).unwrap_err();
     assert_eq!(error.kind, Kind::Conflict);
 }

@@ -138,6 +138,14 @@ impl Platform for Nothing {
         Box::pin(std::future::ready(Self::refuse()))
     }
 
+    fn credential(
+        &self,
+        _name: &str,
+        _rejected: Option<String>,
+    ) -> LocalBoxFuture<'static, shared::hop::CredentialAnswer> {
+        Box::pin(std::future::ready(Self::refuse()))
+    }
+
     fn changed(
         &self,
         _scope: &Scope,

@@ -96,6 +96,14 @@ impl Platform for Outside {
         self.still.shared_notes(request)
     }
 
+    fn credential(
+        &self,
+        _name: &str,
+        _rejected: Option<String>,
+    ) -> LocalBoxFuture<'static, shared::hop::CredentialAnswer> {
+        Box::pin(std::future::ready(Err(Error::new(shared::Kind::Unavailable, "not here"))))
+    }
+
     fn changed(
         &self,
         scope: &Scope,

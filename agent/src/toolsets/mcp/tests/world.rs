@@ -13,7 +13,7 @@ use shared::{
     AgentKey, Error, Millis, Scope, UserId,
     config::{Config, Written},
     database::{Database, native::Embedded},
-    hop::{self, Change, Hop, InterestHop, NotesAnswer, Peer},
+    hop::{self, Change, CredentialAnswer, CredentialReply, Hop, InterestHop, NotesAnswer, Peer},
     notes,
 };
 use std::{
@@ -41,6 +41,8 @@ pub(super) struct Server {
     pub(super) takes_ms: Option<u32>,
     /// Whether it says that there is one page more, each time.
     pub(super) is_endless: bool,
+    /// The token that it wants to see, where it wants one.
+    pub(super) wants: Option<String>,
     /// Answers to calls, whole.
     pub(super) result: Option<String>,
     /// Answers to other methods; null where there is never any.
@@ -54,6 +56,11 @@ pub(super) struct World {
     servers: RefCell<BTreeMap<String, Server>>,
     sent: RefCell<Vec<(String, Value)>>,
     pub(super) logged: RefCell<Vec<String>>,
+    /// What the router says of a credential: the token that is good, `None` where one has to be
+    /// connected; whether it gives another for one that is refused; and what it was asked.
+    pub(super) token: RefCell<Option<String>>,
+    pub(super) renewed: RefCell<Option<String>>,
+    pub(super) asked: RefCell<Vec<Option<String>>>,
     random: Cell<u8>,
 }
 
@@ -163,16 +170,24 @@ impl Platform for World {
 
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Response, String>> {
         let name = request.url.trim_start_matches("https://").split('.').next().unwrap().to_owned();
-        let Some(body) = request.body else {
+        let Some(body) = &request.body else {
             let body = stream::empty().boxed_local();
             // Whoever says who may enter is not well; the others have no stream of their own.
             let status = if name == "door" { 503 } else { 405 };
             return Box::pin(ready(Ok(Response { status, headers: Vec::new(), body })));
         };
-        let message: Value = serde_json::from_str(&body).unwrap();
+        let message: Value = serde_json::from_str(body).unwrap();
         let server = self.servers.borrow().get(&name).cloned().unwrap_or_default();
         self.sent.borrow_mut().push((name, message.clone()));
         let method = message["method"].as_str().unwrap();
+        let authorization = request.headers.iter().filter(|(name, _)| name == "authorization");
+        let shown: Vec<_> = authorization.map(|(_, value)| value.clone()).collect();
+        if let Some(wanted) = &server.wants
+            && shown != [format!("Bearer {wanted}")]
+        {
+            let body = stream::empty().boxed_local();
+            return Box::pin(ready(Ok(Response { status: 401, headers: Vec::new(), body })));
+        }
         if server.is_silent || server.answers.get(method).is_some_and(Value::is_null) {
             return Box::pin(std::future::pending());
         }
@@ -193,6 +208,24 @@ impl Platform for World {
 
     fn shared_notes(&self, request: notes::Request) -> LocalBoxFuture<'static, NotesAnswer> {
         self.still.shared_notes(request)
+    }
+
+    fn credential(
+        &self,
+        name: &str,
+        rejected: Option<String>,
+    ) -> LocalBoxFuture<'static, CredentialAnswer> {
+        self.asked.borrow_mut().push(rejected.clone());
+        if rejected.is_some()
+            && let Some(renewed) = self.renewed.borrow_mut().take()
+        {
+            *self.token.borrow_mut() = Some(renewed);
+        }
+        let url = Some(format!("https://here.test/connect/{name}"));
+        Box::pin(ready(Ok(match self.token.borrow().clone() {
+            Some(token) => CredentialReply::Token { id: format!("id of {token}"), token },
+            None => CredentialReply::Connect { url, is_over: rejected.is_some() },
+        })))
     }
 
     fn changed(
