@@ -123,8 +123,8 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
   }
 
   /**
-   * A refresh that is sent again within some seconds gets the same answer. A spent token that comes back later, or after
-   * the next one was used, was stolen, or the next one was: its grant ends (RFC 9700, 4.14.2).
+   * A refresh that is sent again within some seconds gets the same answer. A spent token that comes back later, or
+   * after the next one was used, was stolen, or the next one was: its grant ends (RFC 9700, 4.14.2).
    */
   async #refresh(request: Request, form: URLSearchParams, held: Held): Promise<Response> {
     const { hash, key } = held;
