@@ -59,7 +59,7 @@ pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>
         return template.to_owned();
     };
     parts.into_iter().fold(String::new(), |text, part| match part {
-        Part::Text(part) => text + &part,
+        Part::Text(part) => text + part.as_ref(),
         Part::Variables(operator, mut variables) => {
             if variables.iter().all(|variable| value(name(variable)).is_none()) {
                 let operator = operator.map(String::from).unwrap_or_default();
