@@ -149,7 +149,7 @@ fn a_login_comes_back_to_the_browser_that_began_it() {
     assert_eq!(read(&visit, &other, 1000), None, "another provider");
     let query = |query: String| Visit { query, ..visit.clone() };
     // The part that names the cookie is not enough.
-    let forged = format!("code=x&state={}{}", &pending.state[..12], "A".repeat(31));
+    let forged = format!("code=x&state={}{}", pending.state.get(..12).unwrap(), "A".repeat(31));
     for query in [query(String::new()), query("state=x".to_owned()), query(forged)] {
         assert_eq!(read(&query, &login, 1000), None, "{}", query.query);
     }

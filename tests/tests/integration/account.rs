@@ -101,9 +101,9 @@ impl Browser {
         let (status, page) = self.does(&fields);
         assert_eq!(status, 200, "{page}");
         let (_, rest) = page.split_once("sbx_").unwrap_or_else(|| panic!("no key: {page}"));
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c));
+        let is_over = |c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c);
         assert!(!self.page().contains("sbx_"), "a key is shown once");
-        format!("sbx_{}", &rest[..end.unwrap()])
+        format!("sbx_{}", rest.split(is_over).next().unwrap())
     }
 
     /// The value of the first hidden field of a name.

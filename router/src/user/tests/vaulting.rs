@@ -54,7 +54,7 @@ struct Server {
 
 impl Server {
     fn tokens(&self) -> Value {
-        let count = self.count.get() + 1;
+        let count = self.count.get().wrapping_add(1);
         self.count.set(count);
         if self.is_plain.get() {
             return json!({ "access_token": format!("ACCESS{count}"), "token_type": "bearer" });
@@ -73,7 +73,7 @@ impl Server {
             return (400, json!({ "error": "invalid_grant" }));
         }
         self.spent.borrow_mut().insert(token.to_owned());
-        self.used.set(self.used.get() + 1);
+        self.used.set(self.used.get().wrapping_add(1));
         (200, self.tokens())
     }
 
@@ -115,7 +115,7 @@ impl Server {
                     "authorization_response_iss_parameter_supported": true }),
             ),
             "as.test/register" => {
-                self.registered.set(self.registered.get() + 1);
+                self.registered.set(self.registered.get().wrapping_add(1));
                 (201, json!({ "client_id": "registered" }))
             }
             "as.test/token" => self.token(request.body.as_deref().unwrap()),
@@ -259,7 +259,7 @@ fn state(home: &Home) -> ConnectionState {
 }
 
 fn pass(home: &Home, milliseconds: u64) {
-    home.world.now.set(home.world.now.get() + milliseconds);
+    home.world.now.set(home.world.now.get().wrapping_add(milliseconds));
 }
 
 #[test]

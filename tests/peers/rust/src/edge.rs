@@ -13,7 +13,7 @@ use shared::{
     AgentKey, Error, Scope, UserId,
     cloudflare::{config, fetch, queue_by_promise, variable},
     config::Config,
-    hop::{CallId, Peer},
+    hop::{CallId, Options, Peer},
 };
 use worker::{Env, web_sys};
 
@@ -106,7 +106,8 @@ impl Call {
         protocol::check_modern(&self.incoming, request).map_err(refuse)?;
         // Nothing is said to a call of this era while it runs.
         let call = CallId::from_random([0; 8]);
-        let place = Place { config, user: &self.user, scope: &self.scope, call: &call };
+        let options = &Options::default();
+        let place = Place { config, user: &self.user, scope: &self.scope, options, call: &call };
         match plan(place, Era::Modern, None, request) {
             Plan::Forward(key, peer) => Ok((key, peer)),
             Plan::Reject(refusal) => Err(refuse(refusal)),

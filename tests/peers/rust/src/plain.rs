@@ -23,7 +23,7 @@ use shared::{
     cloudflare::{log, now, random},
     config::Config,
     database::{Database, Row, Value},
-    hop::{Change, NotesAnswer, Options},
+    hop::{Change, Holder, NotesAnswer, Options},
     notes,
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -60,12 +60,14 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
         shared_notes: false,
         platform: Rc::clone(&platform),
         options: Options::default(),
+        is_read_only: false,
         mirrors: Vec::new(),
         depth: 0,
         verbatim: verbatim.clone(),
     };
     let driver = Driver::start(handler, Some(client), request)?;
-    reply(Talk::modern(Work { driver, rounds, caller, verbatim }, id, None), &platform, false).await
+    let work = Work { driver, rounds, caller, verbatim, holder: Holder::default() };
+    reply(Talk::modern(work, id, None), &platform, false).await
 }
 
 /// The context's tools.
