@@ -1,5 +1,6 @@
 //! What a user sees and ends on their own page: the contract between the entry, which knows who is
-//! signed in, and that user's McpRouter, which owns all of it. Values only.
+//! signed in, and that user's McpRouter, which owns all of it. It must not know pages, nor where anything is
+//! kept.
 
 use crate::caller::Access;
 use serde::{Deserialize, Serialize};

@@ -17,7 +17,8 @@ form { display: inline; }
 label { display: block; margin: .6rem 0; }
 input[type=text], input[type=number], select { font: inherit; padding: .35rem .5rem; width: 100%; max-width: 24rem; }
 button { font: inherit; padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .4rem; cursor: pointer; }
-a.button { display: inline-block; padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .4rem; text-decoration: none; color: inherit; }
+a.button { display: inline-block; padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .4rem; }
+a.button { text-decoration: none; color: inherit; }
 button.main { background: var(--strong); border-color: var(--strong); color: #fff; }
 button.bad { color: var(--bad); }
 code { font-size: .9em; overflow-wrap: anywhere; }

@@ -1,5 +1,6 @@
 //! Whether a client may act for a user, as the platform brings and takes it. Nothing is decided here:
-//! `identity::consent` says what is shown and what an answer means, the library what is valid.
+//! `identity::consent` says what is shown and what an answer means, the library what is valid. It must not
+//! know what is on the page.
 
 use super::Visited;
 use crate::{

@@ -1,5 +1,5 @@
 //! Connecting a user's credentials at upstreams, as the platform brings and takes it. Nothing is
-//! decided here.
+//! decided here. It must not know what is on a page, nor how anything is kept.
 
 use super::Visited;
 use crate::refusal::Refusal;

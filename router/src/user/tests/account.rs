@@ -1,4 +1,5 @@
-//! Who is let in by what a user's account says, and what the account shows.
+//! Who is let in by what a user's account says, and what the account shows. It must not know the
+//! platform.
 
 use super::*;
 use identity::{
