@@ -4,9 +4,10 @@ use flate2::{Compression, write::GzEncoder};
 use std::{collections::BTreeSet, fs, io::Write as _};
 use tests::{Bundle, root};
 
-/// Bytes of the bundle, compressed. It was 700 KB before there were remote servers: with them it is 801
-/// KB where everything is built for size, which costs a tenth of every call.
-const GZIP_BYTES_MAX: usize = 1_000 * 1000;
+/// Bytes of the bundle, compressed. It was 700 KB before there were remote servers, and 1,000 KB before
+/// people signed in: the authorization server is 43 KB of script, the rest is logins, pages, keys and the
+/// vault. The platform takes 3 MB. It is to become less, not more.
+const GZIP_BYTES_MAX: usize = 1_310 * 1000;
 
 #[test]
 fn the_classes_it_exports_are_those_that_wrangler_toml_names() {
