@@ -3,20 +3,17 @@
 import { Agent, McpRouter, default as Rust } from "signalbox:rust";
 import { REQUEST_BYTES_MAX } from "./limits.ts";
 import { heldIn } from "./held.ts";
+import { originOf, type Known } from "./origin.ts";
 import { helpersOf, kept, serverOf, shardOf, type Shard } from "./server.ts";
 import { OAuthStore, type Bindings } from "./store.ts";
 
 export { Agent, McpRouter, OAuthStore };
 
-/** What this reads of the environment, null where the variable is unset; and what it gives to Rust. */
-interface Settings extends Bindings {
-  ORIGIN?: string | null;
-  KEYRING?: string | null;
-  ALLOWED_HOSTS?: string | null;
+/** What this reads of the environment, and what it gives to Rust. */
+interface Settings extends Bindings, Known {
   OAUTH_FOR?: (origin: string, resource: string) => ReturnType<typeof helpersOf>;
 }
 
-const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 const METADATA = "/.well-known/oauth-authorization-server";
 const PATHS = ["/oauth/token", "/oauth/register", METADATA];
 // Nothing here goes by a cookie, so any page may read it; clients that run in a browser must.
@@ -26,14 +23,6 @@ const CORS = {
   "access-control-allow-headers": "authorization, content-type, mcp-protocol-version",
   "access-control-max-age": "7200",
 };
-
-/** Scheme and authority that this deployment is known by; null where it does no OAuth, or not for this host. */
-export function originOf({ ORIGIN, KEYRING, ALLOWED_HOSTS }: Omit<Settings, "OAUTH">, url: URL): string | null {
-  const hosts = (ALLOWED_HOSTS ?? "").toLowerCase().split(",").map((host) => host.trim()).filter(Boolean);
-  if (!KEYRING || (hosts.length > 0 && !hosts.includes(url.hostname))) return null;
-  if (ORIGIN) return URL.canParse(ORIGIN) && new URL(ORIGIN).origin === ORIGIN ? ORIGIN : null;
-  return LOOPBACK.includes(url.hostname) ? url.origin : null;
-}
 
 async function answer(request: Request, env: Bindings, ctx: ExecutionContext, address: string): Promise<Response> {
   if (request.method === "OPTIONS") return new Response(null, { status: 204 });

@@ -118,6 +118,8 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     const resource = typeof granted === "string" ? granted : `${origin}/mcp`;
     const named = form.getAll("resource").map((each) => each.replace(/\/$/, "").toLowerCase());
     if (named.length === 1 && named[0] === resource.toLowerCase()) form.set("resource", resource);
+    // What was ended is no grant, whatever it was for: clients start again when they are told so.
+    if (held && typeof granted !== "string") form.delete("resource");
     const again = new Request(request.url, { method: "POST", headers: request.headers, body: form.toString() });
     return serverOf(origin, resource).fetch(again, { OAUTH_KV: this.#kept }, this.ctx as unknown as ExecutionContext);
   }

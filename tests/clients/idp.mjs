@@ -94,7 +94,8 @@ async function interact(request, response) {
   }
   const login = (await body(request)).get('login');
   const result = Object.hasOwn(ACCOUNTS, login ?? '')
-    ? { login: { accountId: login } }
+    // Native clients ask for consent each time, too.
+    ? { login: { accountId: login }, consent: {} }
     : { error: 'access_denied', error_description: 'the user said no' };
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }

@@ -1,7 +1,7 @@
 // What goes to the library and what to Rust; and that there is no OAuth where nobody has set it up.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { originOf } from "../entry.ts";
+import { originOf } from "../origin.ts";
 import { REQUEST_BYTES_MAX } from "../limits.ts";
 import { ORIGIN, World } from "./world.ts";
 

@@ -73,8 +73,7 @@ pub(super) fn is_page(path: &str) -> bool {
     let at = |root: &str| {
         path.strip_prefix(root).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
     };
-    path == "/"
-        || [METADATA, "/account", "/authorize", "/connect", "/login", "/logout"].into_iter().any(at)
+    [METADATA, "/account", "/authorize", "/connect", "/login", "/logout"].into_iter().any(at)
 }
 
 /// Answers a visit.
@@ -115,7 +114,6 @@ async fn answer(
     let root = visit.path.split('/').nth(1).unwrap_or_default().to_owned();
     let visited = Visited { visit, request, now: now(), ring, deployment, env };
     match root.as_str() {
-        "" => Ok(Page::go("/account")),
         "account" => account::serve(&visited).await,
         "authorize" => authorize::serve(&visited).await,
         "connect" => connect::serve(&visited).await,

@@ -53,12 +53,21 @@ fn http_rules() {
     check(&origin(&server.origin), 400, -32600);
     check(&ask("POST", "/mcp", &[JSON, ACCEPT, ALICE, ("host", "evil.example")]), 403, -32001);
     // Credentials.
+    let where_it_is_had = format!(
+        "scope=\"mcp:read mcp:write\", \
+         resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"",
+        server.origin
+    );
     for credential in ["Bearer wrong", "Bearer", "Basic key-a", "key-a"] {
         let response = ask("POST", "/mcp", &[JSON, ACCEPT, ("authorization", credential)]);
         check(&response, 401, -32001);
-        assert_eq!(response.header("www-authenticate"), Some("Bearer"), "{credential}");
+        let challenge = format!("Bearer error=\"invalid_token\", {where_it_is_had}");
+        assert_eq!(response.header("www-authenticate"), Some(challenge.as_str()), "{credential}");
     }
-    check(&ask("POST", "/mcp", &[JSON, ACCEPT]), 401, -32001);
+    let response = ask("POST", "/mcp", &[JSON, ACCEPT]);
+    check(&response, 401, -32001);
+    let challenge = format!("Bearer {where_it_is_had}");
+    assert_eq!(response.header("www-authenticate"), Some(challenge.as_str()));
     // Media types.
     check(&ask("POST", "/mcp", &[JSON, ALICE, ("accept", "application/json")]), 406, -32600);
     check(&ask("POST", "/mcp", &[ACCEPT, ALICE, ("content-type", "text/plain")]), 415, -32600);

@@ -5,6 +5,7 @@
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
 //! - `memory`: the toolset through two tiers, and routing by argument
 //! - `isolation`: users, scopes and names that must not meet
+//! - `oauth`: a client that gets in by OAuth, from beginning to end
 //! - `restart`: a server that is killed in the middle of a conversation
 //! - `storage`: what a call writes
 //! - `streaming`: progress and logs before the result
@@ -37,6 +38,7 @@ mod golden;
 mod isolation;
 mod letter;
 mod memory;
+mod oauth;
 mod probes;
 mod restart;
 mod settings;

@@ -1,0 +1,164 @@
+// Version 2 of the official TypeScript client gets in by OAuth at one address, and is held to what it
+// was given: oauth.mjs ORIGIN PATH. The browser of its user keeps cookies and follows redirects;
+// whoever lets the user in asks on a form with the field `login`, or with the field `name`.
+import assert from 'node:assert/strict';
+import { auth } from '@modelcontextprotocol/client';
+
+const [origin, path] = process.argv.slice(2);
+assert.ok(origin && path, 'call it with ORIGIN PATH');
+const serverUrl = `${origin}${path}`;
+const redirectUrl = 'http://127.0.0.1:9/callback';
+const REVISION = '2026-07-28';
+
+const jars = new Map();
+async function ask(url, init = {}) {
+  const jar = jars.get(url.origin) ?? new Map();
+  jars.set(url.origin, jar);
+  const headers = new Headers(init.headers);
+  headers.set('cookie', [...jar].map(pair => pair.join('=')).join('; '));
+  const response = await fetch(url, { ...init, headers, redirect: 'manual' });
+  for (const cookie of response.headers.getSetCookie()) {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
+    if (value) jar.set(name, value);
+    else jar.delete(name);
+  }
+  return response;
+}
+
+const plain = text => text.replaceAll('&amp;', '&').replaceAll('&quot;', '"');
+
+/** The fields of a form as they are shown, with what the user chooses. */
+function filled(html, chosen) {
+  const form = new URLSearchParams();
+  for (const [, input] of html.matchAll(/<input([^>]*)>/g)) {
+    const name = /name="([^"]*)"/.exec(input)?.[1];
+    const isChoice = /type="(radio|checkbox)"/.test(input);
+    if (name && (!isChoice || /\schecked/.test(input))) form.set(name, plain(/value="([^"]*)"/.exec(input)?.[1] ?? ''));
+  }
+  for (const [name, value] of Object.entries(chosen)) form.set(name, value);
+  return form;
+}
+
+/** Goes on from an address until the client is sent to, and says with what. */
+async function browse(start, choices) {
+  let url = new URL(start);
+  let init = {};
+  for (let steps = 0; steps < 30; steps += 1) {
+    const response = await ask(url, init);
+    const location = response.headers.get('location');
+    if (location) {
+      url = new URL(location, url);
+      init = {};
+      if (url.href.startsWith(redirectUrl)) return url.searchParams;
+      continue;
+    }
+    const html = await response.text();
+    assert.equal(response.status, 200, `${url}: ${html}`);
+    const fields = ['decision', 'login', 'name'];
+    const field = fields.find(name => html.includes(`name="${name}"`));
+    assert.ok(field, html);
+    const action = plain(/<form[^>]*action="([^"]*)"/.exec(html)?.[1] ?? url.pathname);
+    const body = filled(html, field === 'decision' ? { decision: 'allow', ...choices } : { [field]: 'alice' });
+    init = { method: 'POST', headers: { origin: url.origin }, body };
+    url = new URL(action, url);
+  }
+  assert.fail('there is no end of redirects');
+}
+
+/** A client that knows nothing yet, and what its user lets it do. */
+function client(choices = {}) {
+  const known = {};
+  const store = name => ({ get: () => known[name], set: value => void (known[name] = value) });
+  const [registered, tokens, verifier, discovery] = ['client', 'tokens', 'verifier', 'discovery'].map(store);
+  const provider = {
+    redirectUrl,
+    clientMetadata: {
+      client_name: 'A test <b>client</b>',
+      redirect_uris: [redirectUrl],
+      grant_types: ['authorization_code', 'refresh_token'],
+      token_endpoint_auth_method: 'none',
+    },
+    clientInformation: registered.get,
+    saveClientInformation: registered.set,
+    tokens: tokens.get,
+    saveTokens: tokens.set,
+    codeVerifier: verifier.get,
+    saveCodeVerifier: verifier.set,
+    discoveryState: discovery.get,
+    saveDiscoveryState: discovery.set,
+    state: () => 'state-1',
+    redirectToAuthorization: async url => {
+      known.answer = await browse(url, choices);
+    },
+  };
+  const gets = async () => {
+    assert.equal(await auth(provider, { serverUrl }), 'REDIRECT');
+    assert.equal(known.answer.get('state'), 'state-1');
+    const [authorizationCode, iss] = ['code', 'iss'].map(name => known.answer.get(name));
+    assert.equal(iss, origin);
+    assert.equal(await auth(provider, { serverUrl, authorizationCode, iss }), 'AUTHORIZED');
+    return known.tokens;
+  };
+  return { known, gets, refreshes: () => auth(provider, { serverUrl }) };
+}
+
+async function calls(token, at, method = 'tools/list', params = {}) {
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': REVISION,
+    'io.modelcontextprotocol/clientCapabilities': {},
+    'io.modelcontextprotocol/clientInfo': { name: 'oauth', version: '1' },
+  };
+  const headers = {
+    authorization: `Bearer ${token}`,
+    accept: 'application/json, text/event-stream',
+    'content-type': 'application/json',
+    'mcp-protocol-version': REVISION,
+    'mcp-method': method,
+    ...(params.name && { 'mcp-name': params.name }),
+  };
+  const message = { jsonrpc: '2.0', id: 1, method, params: { ...params, _meta } };
+  const response = await fetch(`${origin}${at}`, { method: 'POST', headers, body: JSON.stringify(message) });
+  return response.status;
+}
+
+const note = { name: 'remember', arguments: { text: 'kept by a client with a token' } };
+
+// Everything that the address offers, there and inside of it, and nowhere else.
+const whole = client();
+const first = await whole.gets();
+assert.equal(first.scope.split(' ').filter(scope => scope.startsWith('mcp:')).join(' '), 'mcp:read mcp:write');
+assert.equal(await calls(first.access_token, path), 200);
+assert.equal(await calls(first.access_token, path, 'tools/call', note), 200);
+assert.equal(await calls(`${first.access_token}x`, path), 401);
+const wider = path.split('/').slice(0, -1).join('/');
+if (wider) {
+  assert.equal(await calls(first.access_token, wider), 401);
+  assert.equal(await calls(first.access_token, `${wider}/another`), 401);
+}
+if (path.split('/').length < 4) assert.equal(await calls(first.access_token, `${path}/inside`), 200);
+
+// A refresh token is good once; the next one is good still, and the last is not.
+assert.equal(await whole.refreshes(), 'AUTHORIZED');
+const second = whole.known.tokens;
+assert.notEqual(second.refresh_token, first.refresh_token);
+assert.equal(await calls(second.access_token, path), 200);
+assert.equal(await whole.refreshes(), 'AUTHORIZED');
+const refresh = { grant_type: 'refresh_token', client_id: whole.known.client.client_id };
+const replayed = await fetch(`${origin}/oauth/token`, {
+  method: 'POST',
+  body: new URLSearchParams({ ...refresh, refresh_token: first.refresh_token, resource: serverUrl }),
+});
+assert.deepEqual([replayed.status, (await replayed.json()).error], [400, 'invalid_grant']);
+// It was stolen, or the others were: nothing of this grant is good any more.
+const third = whole.known.tokens;
+const after = await fetch(`${origin}/oauth/token`, {
+  method: 'POST',
+  body: new URLSearchParams({ ...refresh, refresh_token: third.refresh_token, resource: serverUrl }),
+});
+assert.deepEqual([after.status, (await after.json()).error], [400, 'invalid_grant']);
+
+// What the user leaves of it is all there is.
+const reads = await client({ access: 'read' }).gets();
+assert.equal(await calls(reads.access_token, path), 200);
+assert.equal(await calls(reads.access_token, path, 'tools/call', note), 403);
+console.log(JSON.stringify({ client: 'oauth', path }));
