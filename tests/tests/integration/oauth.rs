@@ -4,8 +4,8 @@
 
 use serde_json::json;
 use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 use tests::{Bundle, Server, root, setting};
 
@@ -35,6 +35,8 @@ fn under_a_name_of_ones_own() {
 struct Provider {
     process: Child,
     issuer: String,
+    /// What it says later has somewhere to go, or saying it would end it.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Provider {
@@ -47,9 +49,12 @@ impl Provider {
         let mut command = script("idp.mjs");
         command.arg(client.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let issuer = lines.find_map(|line| line.unwrap().strip_prefix("ready ").map(str::to_owned));
-        Self { process, issuer: issuer.expect("the provider is ready") }
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let ready = |line: std::io::Result<String>| {
+            line.unwrap().strip_prefix("ready ").map(ToOwned::to_owned)
+        };
+        let issuer = output.by_ref().lines().find_map(ready).expect("the provider is ready");
+        Self { process, issuer, _output: output }
     }
 }
 
