@@ -21,7 +21,7 @@ pub const GRANTS_PER_CLIENT_MAX: usize = 20;
 
 /// How long no request may come until what was counted is written. The object goes to sleep that much
 /// later after its last request: a row costs less than staying awake for longer.
-pub const COUNTED_QUIET_MS: u64 = 3_000;
+pub const COUNTED_QUIET_MS: u64 = 1_000;
 
 /// How long what was counted may wait to be written, however many requests come.
 pub const COUNTED_MS_MAX: u64 = 60_000;
