@@ -40,6 +40,7 @@ function writeEnvironment(user, key, ring) {
     `ALLOWED_HOSTS="localhost,127.0.0.1,[::1]"`,
     `DEVELOPMENT="1"`,
     `KEYRING="${ring}"`,
+    `DEV_LOGIN="1"`,
     ...secrets(),
   ];
   writeFileSync(ENV_FILE, `${lines.join("\n")}\n`, { mode: 0o600 });

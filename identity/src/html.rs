@@ -14,8 +14,13 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .45rem .5rem .45rem 0; text-align: left; vertical-align: top; }
 th { color: var(--quiet); font-weight: 500; }
 form { display: inline; }
+form.box { display: block; }
+time { white-space: nowrap; }
+td:last-child { text-align: right; }
+td form { display: inline-block; margin: 0 0 .25rem .25rem; }
 label { display: block; margin: .6rem 0; }
 input[type=text], input[type=number], select { font: inherit; padding: .35rem .5rem; width: 100%; max-width: 24rem; }
+input[type=text], input[type=number], select { display: block; }
 button { font: inherit; padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .4rem; cursor: pointer; }
 a.button { display: inline-block; padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .4rem; }
 a.button { text-decoration: none; color: inherit; }

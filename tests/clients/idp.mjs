@@ -87,15 +87,16 @@ async function body(request) {
 }
 
 async function interact(request, response) {
-  const { uid, params } = await provider.interactionDetails(request, response);
+  const { uid, params, prompt } = await provider.interactionDetails(request, response);
+  // A native client is asked about in any case: anybody could be it.
+  if (prompt.name === 'consent') return provider.interactionFinished(request, response, { consent: {} });
   if (request.method !== 'POST') {
     response.setHeader('content-type', 'text/html; charset=utf-8');
     return response.end(page(uid, encodeURIComponent(params.client_id)));
   }
   const login = (await body(request)).get('login');
   const result = Object.hasOwn(ACCOUNTS, login ?? '')
-    // Native clients ask for consent each time, too.
-    ? { login: { accountId: login }, consent: {} }
+    ? { login: { accountId: login } }
     : { error: 'access_denied', error_description: 'the user said no' };
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }

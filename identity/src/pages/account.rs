@@ -188,6 +188,7 @@ pub fn page(
         @if !overview.connections.is_empty() { (connections(&forms, &overview.connections)) }
         (contexts(&forms, &overview.contexts))
         (blocks(&forms))
+        p.quiet { "Times are UTC." }
     };
     let status = if matches!(notice, Some(Notice::Mistake(_))) { 400 } else { 200 };
     let page = html::page(status, "Your account", &content);
@@ -243,7 +244,7 @@ fn one_client(forms: &Forms<'_>, client: &Client) -> Markup {
             td { (client.calls) }
             td {
                 @if !client.grants.is_empty() {
-                    (forms.button("End access", "", &ending)) " "
+                    (forms.button("End access", "", &ending))
                 }
                 (forms.block(&Target::Client(client.id.clone())))
             }
@@ -375,7 +376,6 @@ fn one_connection(forms: &Forms<'_>, connection: &Connection) -> Markup {
                     button { (label) }
                 }
                 @if *state != ConnectionState::Missing {
-                    " "
                     (forms.button("Disconnect", "bad", &[("action", "disconnect"), ("credential", credential)]))
                 }
             }

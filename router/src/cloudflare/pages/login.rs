@@ -82,6 +82,8 @@ pub(super) async fn serve(visited: &Visited<'_>) -> Result<Page, Refusal> {
 /// What is shown where a login failed, and said in the log.
 fn shown(login: &Login, then: &str, trouble: Trouble) -> Page {
     let (failed, error) = match trouble {
+        // Whoever said no need not be told of by a log.
+        Trouble::Failed(Failed::Declined) => return pages::failed(login, then, &Failed::Declined),
         Trouble::Failed(failed) => {
             let detail = format!("{}: {failed:?}", login.name);
             let error = Error::new(Kind::Upstream, "a login failed").with_detail(detail);
