@@ -10,7 +10,6 @@
 //! - [`account`]: what a user's own page shows and ends, and who is let in by it
 //! - [`stopping`]: the end of what runs, when a user ends it
 //! - [`reconfigured`]: another configuration, told to clients
-//! - [`account`]: what a user wants on their own page
 //! - [`vaulting`]: credentials at upstreams, connected, handed out, refreshed
 //! - [`batch`]: several messages at once (2025-03-26)
 //! - [`old`]: the transport of 2024-11-05
