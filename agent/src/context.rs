@@ -36,7 +36,7 @@ use shared::{
     hop::{self, Access, CallId, Hop, InterestHop, Peer, Stop, StopHop, VerifyHop, WordHop},
     limits,
 };
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
 /// One Agent's state. Everything in memory can be made again from its database.
 pub struct Context {
@@ -239,7 +239,7 @@ impl Context {
             is_heard: false,
             prefers_stream: false,
             is_part: false,
-            options: hop::Options::default(),
+            options: Cow::default(),
             is_read_only: false,
             holder: hop::Holder::default(),
             mirrors: Vec::new(),
@@ -365,7 +365,7 @@ impl Context {
             tasks: opened.tasks,
             is_task: false,
             began: self.platform.now(),
-            options: hop.options.clone(),
+            options: hop.options.clone().into_owned(),
             is_read_only: hop.is_read_only,
             mirrors: hop.mirrors.clone(),
             depth: hop.depth,
@@ -565,7 +565,7 @@ mod tests {
         config::{Toolset, ToolsetKind, Written},
         database::native::Embedded,
     };
-    use std::{borrow::Cow, collections::BTreeSet};
+    use std::collections::BTreeSet;
 
     fn context(database: &Rc<Embedded>, config: &Config) -> Context {
         let database = Rc::clone(database) as Rc<dyn Database>;
@@ -594,7 +594,7 @@ mod tests {
             is_heard: false,
             prefers_stream: false,
             is_part: false,
-            options: hop::Options::default(),
+            options: Cow::default(),
             is_read_only: false,
             holder: hop::Holder::default(),
             mirrors: vec![],

@@ -5,14 +5,11 @@
 use shared::{
     Error, Millis, Scope,
     config::{Config, ToolsetKind},
-    database::{Database, Value, has_table},
+    database::{Database, Tables, Value},
     hop::Access,
     limits,
 };
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-};
+use std::{cell::RefCell, collections::HashMap};
 
 /// How many levels must be pinned for anything to be asked at all; `None` if nothing ever is.
 #[must_use]
@@ -52,7 +49,7 @@ pub struct Accesses<D> {
     database: D,
     cache: RefCell<HashMap<Scope, Answer>>,
     /// Whether the table is there.
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS access (
@@ -63,7 +60,7 @@ const YES: &str = "yes";
 impl<D: Database> Accesses<D> {
     /// The answers in a database. Its table is made when the first is kept.
     pub fn new(database: D) -> Self {
-        Self { database, cache: RefCell::default(), is_made: Cell::new(false) }
+        Self { database, cache: RefCell::default(), tables: Tables::new("access", &[TABLE]) }
     }
 
     /// What is known of a scope; `None` if it has to be asked for.
@@ -74,10 +71,9 @@ impl<D: Database> Accesses<D> {
         if let Some(answer) = self.cache.borrow().get(scope) {
             return Ok(answer.at(now));
         }
-        if !self.is_made.get() && !has_table(&self.database, "access")? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
-        self.is_made.set(true);
         let statement = "SELECT access, until FROM access WHERE scope = ?";
         let rows = self.database.run(statement, &[scope.to_string().into()])?;
         let Some(row) = rows.first() else {
@@ -95,10 +91,7 @@ impl<D: Database> Accesses<D> {
     /// # Errors
     /// The database's own.
     pub fn keep(&self, scope: &Scope, access: Access, now: Millis) -> Result<(), Error> {
-        if !self.is_made.get() {
-            self.database.run(TABLE, &[])?;
-            self.is_made.set(true);
-        }
+        self.tables.make(&self.database)?;
         let answer = Answer { access, until: good_until(access, now) };
         let said = if access == Access::Yes { YES } else { "no" };
         self.database.run(
@@ -135,7 +128,7 @@ mod tests {
         config::{Written, default_levels},
         database::native::Embedded,
     };
-    use std::rc::Rc;
+    use std::{cell::Cell, rc::Rc};
 
     fn scope(path: &str) -> Scope {
         Scope::parse_path(path, &default_levels()).unwrap()

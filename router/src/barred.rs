@@ -4,16 +4,12 @@
 use identity::{account::Target, caller::Credential};
 use shared::{
     Error, Kind, Millis, Scope,
-    database::{Database, has_table},
+    database::{Database, Tables},
     gathered,
     hop::Holder,
     limits,
 };
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeSet,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 /// What is barred, in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +60,7 @@ pub fn is_within(scope: &Scope, path: &str) -> bool {
 pub struct Barred<D> {
     database: D,
     known: RefCell<Option<Rc<Bars>>>,
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS barred (
@@ -77,14 +73,7 @@ const GRANT: &str = "grant";
 impl<D: Database> Barred<D> {
     /// What a database says. Its table is made with the first.
     pub fn new(database: D) -> Self {
-        Self { database, known: RefCell::default(), is_made: Cell::new(false) }
-    }
-
-    fn exists(&self) -> Result<bool, Error> {
-        if !self.is_made.get() && has_table(&self.database, "barred")? {
-            self.is_made.set(true);
-        }
-        Ok(self.is_made.get())
+        Self { database, known: RefCell::default(), tables: Tables::new("barred", &[TABLE]) }
     }
 
     /// Everything that is barred.
@@ -96,7 +85,7 @@ impl<D: Database> Barred<D> {
             return Ok(Rc::clone(known));
         }
         let mut bars = Bars::default();
-        if self.exists()? {
+        if self.tables.exist(&self.database)? {
             for row in self.database.run("SELECT kind, what FROM barred", &[])? {
                 match (row.text(0)?, row.text(1)?) {
                     (GRANT, grant) => {
@@ -142,7 +131,7 @@ impl<D: Database> Barred<D> {
     /// # Errors
     /// The database's own.
     pub fn unblock(&self, target: &Target) -> Result<(), Error> {
-        if self.exists()? {
+        if self.tables.exist(&self.database)? {
             let statement = "DELETE FROM barred WHERE kind = ? AND what = ?";
             self.database.run(statement, &[BLOCK.into(), write(target)?.into()])?;
         }
@@ -163,9 +152,7 @@ impl<D: Database> Barred<D> {
     }
 
     fn keep(&self, kind: &str, what: &str, now: Millis) -> Result<(), Error> {
-        if !self.exists()? {
-            self.database.run(TABLE, &[])?;
-        }
+        self.tables.make(&self.database)?;
         let statement = "INSERT OR REPLACE INTO barred (kind, what, at) VALUES (?, ?, ?)";
         self.database.run(statement, &[kind.into(), what.into(), now.into()])?;
         *self.known.borrow_mut() = None;

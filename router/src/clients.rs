@@ -7,15 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::{
     Error, Millis,
-    database::{Database, Row, Value, has_table},
+    database::{Database, Row, Tables, Value},
     error::shown,
     limits,
 };
-use std::{
-    borrow::Cow,
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
 /// What a client says of itself (all revisions: `clientInfo`).
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +60,7 @@ impl<'a> Info<'a> {
 pub struct Clients<D> {
     database: D,
     known: RefCell<BTreeMap<String, Known>>,
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 #[derive(Debug)]
@@ -84,14 +80,7 @@ const COLUMNS: &str = "id, name, version, revision, first, last, calls, grants";
 impl<D: Database> Clients<D> {
     /// The clients in a database. Its table is made with the first.
     pub fn new(database: D) -> Self {
-        Self { database, known: RefCell::default(), is_made: Cell::new(false) }
-    }
-
-    fn exists(&self) -> Result<bool, Error> {
-        if !self.is_made.get() && has_table(&self.database, "clients")? {
-            self.is_made.set(true);
-        }
-        Ok(self.is_made.get())
+        Self { database, known: RefCell::default(), tables: Tables::new("clients", &[TABLE]) }
     }
 
     /// Counts a request. Whether that is the first thing that is to be written.
@@ -155,7 +144,7 @@ impl<D: Database> Clients<D> {
     }
 
     fn stored(&self, id: &str) -> Result<Option<Client>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let statement = format!("SELECT {COLUMNS} FROM clients WHERE id = ?");
@@ -173,9 +162,7 @@ impl<D: Database> Clients<D> {
         if all.values().all(|known| !known.is_new) {
             return Ok(());
         }
-        if !self.exists()? {
-            self.database.run(TABLE, &[])?;
-        }
+        self.tables.make(&self.database)?;
         for known in all.values_mut().filter(|known| known.is_new) {
             self.store(&known.client)?;
             known.is_new = false;
@@ -233,7 +220,7 @@ impl<D: Database> Clients<D> {
     /// The database's own.
     pub fn list(&self) -> Result<Vec<Client>, Error> {
         self.write()?;
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Vec::new());
         }
         let statement = format!("SELECT {COLUMNS} FROM clients ORDER BY last DESC, id");
@@ -265,7 +252,7 @@ fn read(row: &Row) -> Result<Client, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::database::native::Embedded;
+    use shared::database::{has_table, native::Embedded};
     use std::rc::Rc;
 
     fn info(text: &str) -> Box<RawValue> {

@@ -4,16 +4,15 @@
 use crate::streams::StreamId;
 use shared::{
     Error,
-    database::{Database, has_table},
+    database::{Database, Tables},
     hop::Holder,
 };
-use std::cell::Cell;
 
 /// The holders of one user's streams.
 #[derive(Debug)]
 pub struct Holders<D> {
     database: D,
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS holders (
@@ -22,14 +21,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS holders (
 impl<D: Database> Holders<D> {
     /// The holders in a database. Its table is made with the first.
     pub fn new(database: D) -> Self {
-        Self { database, is_made: Cell::new(false) }
-    }
-
-    fn exists(&self) -> Result<bool, Error> {
-        if !self.is_made.get() && has_table(&self.database, "holders")? {
-            self.is_made.set(true);
-        }
-        Ok(self.is_made.get())
+        Self { database, tables: Tables::new("holders", &[TABLE]) }
     }
 
     /// Notes who holds a stream. Those of streams that are no more are forgotten.
@@ -37,9 +29,7 @@ impl<D: Database> Holders<D> {
     /// # Errors
     /// The database's own.
     pub fn keep(&self, stream: StreamId, holder: &Holder) -> Result<(), Error> {
-        if !self.exists()? {
-            self.database.run(TABLE, &[])?;
-        }
+        self.tables.make(&self.database)?;
         self.database
             .run("DELETE FROM holders WHERE stream NOT IN (SELECT id FROM streams)", &[])?;
         self.database.run(
@@ -54,7 +44,7 @@ impl<D: Database> Holders<D> {
     /// # Errors
     /// The database's own.
     pub fn of(&self, stream: StreamId) -> Result<Holder, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Holder::default());
         }
         let statement = "SELECT client, credential FROM holders WHERE stream = ?";

@@ -5,13 +5,10 @@
 use identity::account::{Key, NewKey};
 use shared::{
     Error, Kind, Millis,
-    database::{Database, Row, has_table},
+    database::{Database, Row, Tables},
     limits,
 };
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// The personal keys of one user.
 #[derive(Debug)]
@@ -19,7 +16,7 @@ pub struct Keys<D> {
     database: D,
     /// Those that are there, and when each was last used as far as that is stored.
     known: RefCell<Option<BTreeMap<String, Option<Millis>>>>,
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS keys (
@@ -29,14 +26,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS keys (
 impl<D: Database> Keys<D> {
     /// The keys in a database. Its table is made with the first.
     pub fn new(database: D) -> Self {
-        Self { database, known: RefCell::default(), is_made: Cell::new(false) }
-    }
-
-    fn exists(&self) -> Result<bool, Error> {
-        if !self.is_made.get() && has_table(&self.database, "keys")? {
-            self.is_made.set(true);
-        }
-        Ok(self.is_made.get())
+        Self { database, known: RefCell::default(), tables: Tables::new("keys", &[TABLE]) }
     }
 
     /// Keeps a key that was made. Those that are over make room.
@@ -44,9 +34,7 @@ impl<D: Database> Keys<D> {
     /// # Errors
     /// [`Kind::Limit`] for one too many, and the database's own.
     pub fn keep(&self, id: &str, digest: &str, key: &NewKey, now: Millis) -> Result<(), Error> {
-        if !self.exists()? {
-            self.database.run(TABLE, &[])?;
-        }
+        self.tables.make(&self.database)?;
         self.database.run("DELETE FROM keys WHERE expires <= ?", &[now.into()])?;
         *self.known.borrow_mut() = None;
         if self.list()?.len() >= limits::KEYS_PER_USER_MAX {
@@ -90,6 +78,15 @@ impl<D: Database> Keys<D> {
         Ok(true)
     }
 
+    /// Whether a key was not revoked.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn is_there(&self, id: &str) -> Result<bool, Error> {
+        self.load()?;
+        Ok(self.known.borrow().as_ref().is_some_and(|known| known.contains_key(id)))
+    }
+
     fn load(&self) -> Result<(), Error> {
         if self.known.borrow().is_none() {
             let known = self.list()?.into_iter().map(|key| (key.id, key.used)).collect();
@@ -103,7 +100,7 @@ impl<D: Database> Keys<D> {
     /// # Errors
     /// The database's own.
     pub fn revoke(&self, id: &str) -> Result<(), Error> {
-        if self.exists()? {
+        if self.tables.exist(&self.database)? {
             self.database.run("DELETE FROM keys WHERE id = ?", &[id.into()])?;
             *self.known.borrow_mut() = None;
         }
@@ -115,7 +112,7 @@ impl<D: Database> Keys<D> {
     /// # Errors
     /// The database's own.
     pub fn list(&self) -> Result<Vec<Key>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Vec::new());
         }
         let rows = self.database.run(

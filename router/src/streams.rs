@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::{
     Error, Kind, Millis, Scope, SessionId,
-    database::{Database, Row, Value, has_table},
+    database::{Database, Row, Tables, Value},
     limits,
 };
 use std::{cell::Cell, collections::BTreeMap, fmt};
@@ -140,8 +140,7 @@ pub fn forgotten_after(now: Millis) -> Millis {
 #[derive(Debug)]
 pub struct Streams<D> {
     database: D,
-    /// Whether the tables are there.
-    is_made: Cell<bool>,
+    tables: Tables,
     /// Whether anybody would hear of a change; unknown until it is asked for.
     is_heard: Cell<Option<bool>>,
     /// Events kept, and their bytes; unknown until it is asked for.
@@ -174,14 +173,7 @@ impl<D: Database> Streams<D> {
     /// The streams in a database. Its tables are made when the first stream opens.
     pub const fn new(database: D) -> Self {
         let (is_heard, kept) = (Cell::new(None), Cell::new(None));
-        Self { database, is_made: Cell::new(false), is_heard, kept }
-    }
-
-    fn exists(&self) -> Result<bool, Error> {
-        if !self.is_made.get() {
-            self.is_made.set(has_table(&self.database, "streams")?);
-        }
-        Ok(self.is_made.get())
+        Self { database, tables: Tables::new("events", &TABLES), is_heard, kept }
     }
 
     /// Opens a stream. Where there are too many, the oldest that nobody uses goes, those of calls
@@ -196,10 +188,7 @@ impl<D: Database> Streams<D> {
         is_used: impl Fn(StreamId) -> bool,
         now: Millis,
     ) -> Result<(StreamId, Option<StreamId>), Error> {
-        if !self.exists()? {
-            TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(drop))?;
-            self.is_made.set(true);
-        }
+        self.tables.make(&self.database)?;
         let gone = self.make_room(is_used)?;
         let json = |value: serde_json::Result<String>| value.map_err(|error| internal(&error));
         let scope = json(serde_json::to_string(scope))?;
@@ -249,7 +238,7 @@ impl<D: Database> Streams<D> {
     /// # Errors
     /// The database's own.
     pub fn find(&self, id: StreamId) -> Result<Option<Stream>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let statement = format!("SELECT {COLUMNS} FROM streams WHERE id = ?");
@@ -262,7 +251,7 @@ impl<D: Database> Streams<D> {
     /// # Errors
     /// The database's own.
     pub fn of_old_transport(&self, session: &SessionId) -> Result<Option<StreamId>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let statement = "SELECT id FROM streams WHERE session = ? AND filter = ?";
@@ -275,7 +264,7 @@ impl<D: Database> Streams<D> {
     /// # Errors
     /// The database's own.
     pub fn hearing(&self) -> Result<Vec<Stream>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Vec::new());
         }
         let statement = format!("SELECT {COLUMNS} FROM streams WHERE {HEARING} ORDER BY id DESC");
@@ -291,7 +280,8 @@ impl<D: Database> Streams<D> {
             return Ok(known);
         }
         let statement = format!("SELECT 1 FROM streams WHERE {HEARING} LIMIT 1");
-        let heard = self.exists()? && !self.database.run(&statement, &[])?.is_empty();
+        let heard =
+            self.tables.exist(&self.database)? && !self.database.run(&statement, &[])?.is_empty();
         self.is_heard.set(Some(heard));
         Ok(heard)
     }
@@ -480,7 +470,7 @@ impl<D: Database> Streams<D> {
     pub fn end_orphans(&self) -> Result<Vec<StreamId>, Error> {
         // Where a stream has a session there is a table of sessions.
         let of_sessions = "SELECT 1 FROM streams WHERE session IS NOT NULL LIMIT 1";
-        if !self.exists()? || self.database.run(of_sessions, &[])?.is_empty() {
+        if !self.tables.exist(&self.database)? || self.database.run(of_sessions, &[])?.is_empty() {
             return Ok(Vec::new());
         }
         let rows = self.database.run(
@@ -501,7 +491,7 @@ impl<D: Database> Streams<D> {
         is_used: impl Fn(StreamId) -> bool,
         now: Millis,
     ) -> Result<Option<Millis>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let oldest: Value = Millis(now.0.saturating_sub(limits::EVENT_AGE_MS)).into();

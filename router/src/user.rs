@@ -408,13 +408,15 @@ impl<D: Database + 'static> User<D> {
                     self.enter_named(world.as_ref(), &key.scope).await?;
                 }
                 self.contexts.enter(&key.scope, visit.moment.now)?;
-                let hop = self.hop(&key, peer, visit, session, request.raw, false)?;
+                let hop = self.hop(&key, peer, visit, options, request.raw, false)?;
                 let Some(session) = session else {
                     let response = world.forward(&key, hop).await?;
+                    self.stop_overtaken(world.as_ref(), &key, visit.holder, options).await?;
                     return Ok(Planned::Done(Outgoing::Piped(response)));
                 };
                 let running = self.calls.begin(call, &session.id, request.id, &key)?;
                 let response = world.forward(&key, hop).await?;
+                self.stop_overtaken(world.as_ref(), &key, visit.holder, options).await?;
                 if running.call.is_cancelled.get() {
                     // The word may have overtaken the call.
                     self.cancel(world.as_ref(), &running.call).await?;
@@ -425,8 +427,8 @@ impl<D: Database + 'static> User<D> {
                 })
             }
             Plan::Spread(key, peer, spread) => {
-                let visited = (visit, session, request);
-                self.spread(world.as_ref(), visited, key, peer, spread).await
+                let visit = Visit { options, ..visit };
+                self.spread(world.as_ref(), (visit, request), key, peer, spread).await
             }
             Plan::Begin(key, opening) => {
                 self.begin(world, &key, opening, visit, request.raw, call).await.map(Planned::Done)
@@ -508,7 +510,8 @@ impl<D: Database + 'static> User<D> {
         // What begins a session has one form.
         self.contexts.enter(&key.scope, visit.moment.now)?;
         let plain = Incoming::default();
-        let hop = self.hop(key, peer, Visit { incoming: &plain, ..visit }, None, raw, false)?;
+        let visit = Visit { incoming: &plain, ..visit };
+        let hop = self.hop(key, peer, visit, &self.left(visit, None)?, raw, false)?;
         world.forward(key, hop).await
     }
 
@@ -645,7 +648,7 @@ impl<D: Database + 'static> User<D> {
         key: &AgentKey,
         peer: Peer<'_>,
         visit: Visit<'_>,
-        session: Option<&Session>,
+        options: &Options,
         message: &RawValue,
         is_part: bool,
     ) -> Result<String, Error> {
@@ -657,7 +660,7 @@ impl<D: Database + 'static> User<D> {
             is_heard: self.streams.is_heard()?,
             prefers_stream: incoming.prefers_stream(),
             is_part,
-            options: self.left(visit, session)?,
+            options: Cow::Borrowed(options),
             is_read_only: caller.access < Access::Write,
             holder: holder.clone(),
             mirrors: incoming.mirrors.clone(),

@@ -9,10 +9,10 @@ use identity::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::{
     Error, Kind, Millis, UserId,
-    database::{Database, Row, Value, has_table},
+    database::{Database, Row, Tables, Value},
     limits,
 };
-use std::{cell::Cell, fmt, rc::Rc};
+use std::{fmt, rc::Rc};
 
 /// What is sealed of a credential.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,8 +181,7 @@ fn split(random: [u8; 32]) -> (Fresh, u8) {
 #[derive(Debug)]
 pub struct Vault<D> {
     database: D,
-    /// Whether the tables are there.
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 const TABLES: [&str; 3] = [
@@ -204,24 +203,7 @@ const REGISTRATION: &str = "registration";
 impl<D: Database> Vault<D> {
     /// The credentials in a database. Its tables are made when the first connection begins.
     pub fn new(database: D) -> Self {
-        Self { database, is_made: Cell::new(false) }
-    }
-
-    fn exists(&self) -> Result<bool, Error> {
-        if !self.is_made.get() && has_table(&self.database, "registrations")? {
-            self.is_made.set(true);
-        }
-        Ok(self.is_made.get())
-    }
-
-    fn make(&self) -> Result<(), Error> {
-        if !self.exists()? {
-            for table in TABLES {
-                self.database.run(table, &[])?;
-            }
-            self.is_made.set(true);
-        }
-        Ok(())
+        Self { database, tables: Tables::new("registrations", &TABLES) }
     }
 
     /// A credential by its name. One that cannot be opened any more is none.
@@ -229,7 +211,7 @@ impl<D: Database> Vault<D> {
     /// # Errors
     /// The database's own.
     pub fn find(&self, safe: &Safe<'_>, name: &str) -> Result<Option<Held>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let statement = format!("SELECT {COLUMNS} FROM credentials WHERE name = ?");
@@ -250,7 +232,7 @@ impl<D: Database> Vault<D> {
     /// # Errors
     /// The database's own.
     pub fn put(&self, safe: &Safe<'_>, name: &str, kept: &Kept, now: Millis) -> Result<(), Error> {
-        self.make()?;
+        self.tables.make(&self.database)?;
         let sealed = safe.seal(CREDENTIAL, name, kept)?;
         let due = due(kept, now, safe.jitter()?).map_or(Value::Null, Value::from);
         let statement = "INSERT OR REPLACE INTO credentials
@@ -321,7 +303,7 @@ impl<D: Database> Vault<D> {
     /// # Errors
     /// The database's own.
     pub fn forget(&self, name: &str) -> Result<bool, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(false);
         }
         let statement = "DELETE FROM credentials WHERE name = ? RETURNING name";
@@ -333,7 +315,7 @@ impl<D: Database> Vault<D> {
     /// # Errors
     /// The database's own.
     pub fn take_due(&self, now: Millis) -> Result<Vec<String>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Vec::new());
         }
         let statement = "UPDATE credentials SET due = NULL
@@ -347,7 +329,7 @@ impl<D: Database> Vault<D> {
     /// # Errors
     /// The database's own.
     pub fn expire(&self, now: Millis) -> Result<Option<Millis>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         self.database.run("DELETE FROM connections WHERE until <= ?", &[now.into()])?;
@@ -371,7 +353,7 @@ impl<D: Database> Vault<D> {
         attempt: &Attempt,
         now: Millis,
     ) -> Result<Millis, Error> {
-        self.make()?;
+        self.tables.make(&self.database)?;
         self.expire(now)?;
         let (state, until) = (digest(state), now.after(limits::CONNECTION_MS_MAX));
         let keep = i64::try_from(limits::CONNECTIONS_MAX.saturating_sub(1)).unwrap_or(i64::MAX);
@@ -396,7 +378,7 @@ impl<D: Database> Vault<D> {
             let text = "this connection was not begun here by you, or too long ago; begin it again";
             Error::new(Kind::Invalid, text)
         };
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Err(unknown());
         }
         self.expire(now)?;
@@ -417,7 +399,7 @@ impl<D: Database> Vault<D> {
         place: &str,
         now: Millis,
     ) -> Result<Option<Client>, Error> {
-        if !self.exists()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let statement = "SELECT sealed FROM registrations WHERE place = ?";
@@ -440,7 +422,7 @@ impl<D: Database> Vault<D> {
         client: &Client,
         now: Millis,
     ) -> Result<(), Error> {
-        self.make()?;
+        self.tables.make(&self.database)?;
         let sealed = safe.seal(REGISTRATION, place, client)?;
         let statement =
             "INSERT OR REPLACE INTO registrations (place, sealed, made) VALUES (?, ?, ?)";

@@ -3,6 +3,7 @@
 //! an embedded one natively.
 
 use crate::Error;
+use std::cell::Cell;
 
 /// A value in a row or an argument.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +105,48 @@ pub trait Database {
 pub fn has_table(database: &(impl Database + ?Sized), name: &str) -> Result<bool, Error> {
     let statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
     Ok(!database.run(statement, &[name.into()])?.is_empty())
+}
+
+/// The tables of one part of an object's state: made together, when there is first something to keep,
+/// so that an object of which nothing is kept has no database.
+#[derive(Debug)]
+pub struct Tables {
+    /// One of them, by which it is known whether they were made.
+    name: &'static str,
+    /// What makes them.
+    statements: &'static [&'static str],
+    are_made: Cell<bool>,
+}
+
+impl Tables {
+    /// Those that these statements make. `name` is the one that is made last.
+    #[must_use]
+    pub const fn new(name: &'static str, statements: &'static [&'static str]) -> Self {
+        Self { name, statements, are_made: Cell::new(false) }
+    }
+
+    /// Whether they were made. That they were is asked of the database once.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn exist(&self, database: &(impl Database + ?Sized)) -> Result<bool, Error> {
+        if !self.are_made.get() {
+            self.are_made.set(has_table(database, self.name)?);
+        }
+        Ok(self.are_made.get())
+    }
+
+    /// Makes them, if they are not there.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn make(&self, database: &(impl Database + ?Sized)) -> Result<(), Error> {
+        if !self.exist(database)? {
+            self.statements.iter().try_for_each(|text| database.run(text, &[]).map(drop))?;
+            self.are_made.set(true);
+        }
+        Ok(())
+    }
 }
 
 impl<D: Database + ?Sized> Database for std::rc::Rc<D> {

@@ -83,8 +83,8 @@ pub struct Hop<'a> {
     #[serde(default)]
     pub is_part: bool,
     /// What the URL's query leaves of the tools.
-    #[serde(default, skip_serializing_if = "Options::is_empty")]
-    pub options: Options,
+    #[serde(default, skip_serializing_if = "Options::are_none")]
+    pub options: Cow<'a, Options>,
     /// Whether the credential is good for tools only that say they only read.
     #[serde(default)]
     pub is_read_only: bool,
@@ -124,6 +124,11 @@ impl Options {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    #[allow(clippy::ptr_arg, reason = "it is what serde brings")]
+    fn are_none(options: &Cow<'_, Self>) -> bool {
+        options.is_empty()
     }
 
     /// What both leave.

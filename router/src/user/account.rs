@@ -31,12 +31,15 @@ fn name(credential: &Credential) -> String {
     }
 }
 
+const KEY: &str = "key ";
+const GRANT: &str = "grant ";
+
 fn named_key(id: &str) -> String {
-    format!("key {id}")
+    format!("{KEY}{id}")
 }
 
 fn named_grant(grant: &str) -> String {
-    format!("grant {grant}")
+    format!("{GRANT}{grant}")
 }
 
 impl<D: Database + 'static> User<D> {
@@ -48,6 +51,17 @@ impl<D: Database + 'static> User<D> {
             Credential::Static | Credential::External { .. } => true,
         };
         if is_good { Ok(()) } else { Err(Refusal::Unauthenticated) }
+    }
+
+    /// Whether the credential that let somebody in was revoked or ended since.
+    pub(super) fn is_over(&self, holder: &Holder) -> Result<bool, Error> {
+        if let Some(id) = holder.credential.strip_prefix(KEY) {
+            return self.keys.is_there(id).map(|is_there| !is_there);
+        }
+        match holder.credential.strip_prefix(GRANT) {
+            Some(grant) => Ok(self.barred.all()?.grants.contains(grant)),
+            None => Ok(false),
+        }
     }
 
     /// Whether a scope is blocked, or the user is.

@@ -6,12 +6,16 @@ use crate::{
     http::Reply,
     message::Request,
     refusal::Refusal,
-    session::Session,
     spread::{Part, Spread, merge},
     world::{World, in_time},
 };
 use futures_util::future::join_all;
-use shared::{AgentKey, Error, Kind, database::Database, hop::Peer, limits};
+use shared::{
+    AgentKey, Error, Kind,
+    database::Database,
+    hop::{Holder, Peer},
+    limits,
+};
 
 impl<D: Database + 'static> User<D> {
     /// Asks a context and those inside of it.
@@ -21,12 +25,12 @@ impl<D: Database + 'static> User<D> {
     pub(super) async fn spread<'a, W: World>(
         &self,
         world: &W,
-        visited: (Visit<'_>, Option<&'a Session>, &Request<'_>),
+        visited: (Visit<'_>, &Request<'_>),
         key: AgentKey,
         peer: Peer<'_>,
         spread: Spread,
     ) -> Result<Planned<'a, W>, Refusal> {
-        let (visit, session, request) = visited;
+        let (visit, request) = visited;
         if key.scope != *visit.scope {
             self.check_scope(&key.scope)?;
             self.enter_named(world, &key.scope).await?;
@@ -39,9 +43,9 @@ impl<D: Database + 'static> User<D> {
         let user = &key.user;
         let asked = scopes.into_iter().take(limits::SPREAD_MAX).map(|scope| {
             let key = AgentKey { user: user.clone(), scope };
-            let hop = self.hop(&key, again(&peer), visit, session, request.raw, true);
+            let hop = self.hop(&key, again(&peer), visit, visit.options, request.raw, true);
             async move {
-                let answer = self.ask_part(world, &key, hop).await;
+                let answer = self.ask_part(world, &key, visit.holder, hop).await;
                 (key.scope, answer)
             }
         });
@@ -67,10 +71,15 @@ impl<D: Database + 'static> User<D> {
         &self,
         world: &W,
         key: &AgentKey,
+        holder: &Holder,
         hop: Result<String, Error>,
     ) -> Result<String, Error> {
         let answer = async {
             match self.may_enter(world, &key.scope).await? {
+                // Blocked while it was asked who may enter.
+                true if self.barred.all()?.bar(&key.scope, holder).is_some() => {
+                    Err(Error::new(Kind::Forbidden, "you have blocked this context"))
+                }
                 true => world.part(key, hop?).await,
                 false => Err(Error::new(Kind::NotFound, "there is no such context")),
             }

@@ -8,7 +8,7 @@ use identity::account::Target;
 use shared::{
     AgentKey, Error, Scope,
     database::Database,
-    hop::{Stop, StopHop},
+    hop::{Holder, Options, Stop, StopHop},
     limits,
 };
 use std::rc::Rc;
@@ -57,11 +57,7 @@ impl<D: Database + 'static> User<D> {
         });
         let hops: Vec<StopHop> = hops.collect();
         for some in hops.chunks(limits::STOPS_AT_ONCE) {
-            let told = some.iter().map(|hop| async {
-                let text = serde_json::to_string(hop);
-                let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
-                world.stop(&hop.key, text).await
-            });
+            let told = some.iter().map(|hop| self.tell_stop(world.as_ref(), hop));
             for result in join_all(told).await {
                 // One that cannot be reached keeps no other alive.
                 if let Err(error) = result {
@@ -70,6 +66,48 @@ impl<D: Database + 'static> User<D> {
             }
         }
         Ok(())
+    }
+
+    /// Stops what was ended while a request was on its way to its Agent: the word may have overtaken
+    /// it. `options` is what was left of the tools when it set out.
+    pub(super) async fn stop_overtaken<W: World>(
+        &self,
+        world: &W,
+        key: &AgentKey,
+        holder: &Holder,
+        options: &Options,
+    ) -> Result<(), Error> {
+        for stop in self.overtaken(&key.scope, holder, options)? {
+            self.tell_stop(world, &StopHop { key: key.clone(), stop }).await?;
+        }
+        Ok(())
+    }
+
+    fn overtaken(
+        &self,
+        scope: &Scope,
+        holder: &Holder,
+        options: &Options,
+    ) -> Result<Vec<Stop>, Error> {
+        let bars = self.barred.all()?;
+        let mut stops = Vec::new();
+        if let Some(target) = bars.bar(scope, holder) {
+            stops.extend(Ending::Target(target.clone()).within(scope));
+        }
+        if self.is_over(holder)? {
+            stops.push(Stop::Credential(holder.credential.clone()));
+        }
+        if !bars.is_empty() {
+            let toolsets = bars.toolsets();
+            stops.extend(toolsets.difference(&options.blocked).cloned().map(Stop::Toolset));
+        }
+        Ok(stops)
+    }
+
+    async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop) -> Result<(), Error> {
+        let text = serde_json::to_string(hop);
+        let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
+        world.stop(&hop.key, text).await
     }
 
     fn is_ending(&self, ending: &Ending, stream: &Stream) -> Result<bool, Error> {

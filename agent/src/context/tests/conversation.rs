@@ -19,7 +19,6 @@ use shared::{
     limits,
 };
 use std::{
-    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -117,7 +116,7 @@ impl World {
             is_heard: self.is_heard,
             prefers_stream: false,
             is_part: false,
-            options: hop::Options::default(),
+            options: Cow::default(),
             is_read_only: self.is_read_only,
             holder: self.holder.clone(),
             mirrors: self.mirrors.clone(),

@@ -13,7 +13,6 @@ use futures_util::FutureExt as _;
 use outside::{Outside, SESSION, TASK, TEMPLATES};
 use serde_json::json;
 use shared::{Scope, UserId, config::Written, database::native::Embedded, header};
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use upstream::Request as Sent;
 
@@ -133,7 +132,7 @@ impl Place {
             is_heard: false,
             prefers_stream: false,
             is_part: true,
-            options: hop::Options::default(),
+            options: Cow::default(),
             is_read_only: false,
             holder: hop::Holder::default(),
             mirrors: mirrors.to_vec(),

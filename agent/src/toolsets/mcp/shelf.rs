@@ -4,10 +4,10 @@
 
 use shared::{
     Error, Kind, Millis,
-    database::{Database, has_table},
+    database::{Database, Tables},
     limits,
 };
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc};
 use upstream::{Met, clean::is_fingerprint, link::Keeper};
 
 // `last` of a tool is every way in which it was seen.
@@ -29,7 +29,7 @@ pub(super) struct Shelf {
     database: Rc<dyn Database>,
     /// Which upstream: another address is another.
     place: String,
-    is_made: Cell<bool>,
+    tables: Tables,
 }
 
 /// Something that is kept.
@@ -80,28 +80,12 @@ impl Mark {
 
 impl Shelf {
     pub(super) fn new(database: Rc<dyn Database>, place: String) -> Self {
-        Self { database, place, is_made: Cell::new(false) }
-    }
-
-    /// Whether there is anything: what only reads makes no tables.
-    fn is_there(&self) -> Result<bool, Error> {
-        if !self.is_made.get() {
-            self.is_made.set(has_table(&*self.database, "upstream_task")?);
-        }
-        Ok(self.is_made.get())
-    }
-
-    fn make(&self) -> Result<(), Error> {
-        if !self.is_there()? {
-            TABLES.iter().try_for_each(|table| self.database.run(table, &[]).map(|_| ()))?;
-            self.is_made.set(true);
-        }
-        Ok(())
+        Self { database, place, tables: Tables::new("upstream_task", &TABLES) }
     }
 
     /// What is kept of one part for one kind of clients.
     pub(super) fn load(&self, kind: &str, part: &str) -> Result<Option<Kept>, Error> {
-        if !self.is_there()? {
+        if !self.tables.exist(&*self.database)? {
             return Ok(None);
         }
         let statement = "SELECT text, fetched, until FROM upstream
@@ -120,7 +104,7 @@ impl Shelf {
 
     /// What is kept of one part for every kind of clients.
     pub(super) fn load_all(&self, part: &str) -> Result<Vec<String>, Error> {
-        if !self.is_there()? {
+        if !self.tables.exist(&*self.database)? {
             return Ok(Vec::new());
         }
         let statement = "SELECT text FROM upstream WHERE place = ? AND part = ?";
@@ -130,7 +114,7 @@ impl Shelf {
 
     /// Keeps a part.
     pub(super) fn keep(&self, kind: &str, part: &str, kept: &Kept) -> Result<(), Error> {
-        self.make()?;
+        self.tables.make(&*self.database)?;
         let statement = "INSERT OR REPLACE INTO upstream (place, kind, part, text, fetched, until)
             VALUES (?, ?, ?, ?, ?, ?)";
         let values = [
@@ -147,7 +131,7 @@ impl Shelf {
 
     /// A part is not fresh any more.
     pub(super) fn spoil(&self, kind: &str, part: &str) -> Result<(), Error> {
-        if self.is_there()? {
+        if self.tables.exist(&*self.database)? {
             let statement = "UPDATE upstream SET until = 0
                 WHERE place = ? AND kind = ? AND part = ? AND until > 0";
             let values = [self.place.clone().into(), kind.into(), part.into()];
@@ -158,7 +142,7 @@ impl Shelf {
 
     /// Forgets a part.
     fn forget(&self, kind: &str, part: &str) -> Result<(), Error> {
-        if self.is_there()? {
+        if self.tables.exist(&*self.database)? {
             let statement = "DELETE FROM upstream WHERE place = ? AND kind = ? AND part = ?";
             let values = [self.place.clone().into(), kind.into(), part.into()];
             self.database.run(statement, &values)?;
@@ -184,7 +168,7 @@ impl Shelf {
 
     /// What the tools were like.
     pub(super) fn marks(&self) -> Result<BTreeMap<String, Mark>, Error> {
-        if !self.is_there()? {
+        if !self.tables.exist(&*self.database)? {
             return Ok(BTreeMap::new());
         }
         let statement = "SELECT name, first, last FROM upstream_tool WHERE place = ?";
@@ -200,7 +184,7 @@ impl Shelf {
 
     /// Remembers what a tool is like.
     pub(super) fn mark(&self, name: &str, mark: &Mark) -> Result<(), Error> {
-        self.make()?;
+        self.tables.make(&*self.database)?;
         let statement =
             "INSERT OR REPLACE INTO upstream_tool (place, name, first, last) VALUES (?, ?, ?, ?)";
         let values = [
@@ -228,7 +212,7 @@ impl Shelf {
         remote: &str,
         now: Millis,
     ) -> Result<(), Error> {
-        self.make()?;
+        self.tables.make(&*self.database)?;
         let old = Millis(now.0.saturating_sub(limits::TASK_TTL_MS));
         self.database.run("DELETE FROM upstream_task WHERE created < ?", &[old.to_i64().into()])?;
         let count = self.database.run("SELECT COUNT(*) FROM upstream_task", &[])?;
@@ -245,7 +229,7 @@ impl Shelf {
 
     /// Such a task: the kind of clients, and the id that the upstream knows.
     pub(super) fn task(&self, id: &str, now: Millis) -> Result<Option<(String, String)>, Error> {
-        if !self.is_there()? {
+        if !self.tables.exist(&*self.database)? {
             return Ok(None);
         }
         let statement = "SELECT kind, remote FROM upstream_task

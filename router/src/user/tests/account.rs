@@ -204,6 +204,55 @@ fn streams_that_wait_end_with_what_let_them_in() {
 }
 
 #[test]
+fn what_ends_while_a_call_is_on_its_way_is_told_to_its_agent_again() {
+    use account::Request::{Block, EndGrant};
+    let far = Target::Upstream("far".to_owned());
+    let acme = Target::Context("/mcp/acme".to_owned());
+    for (ending, expected) in [
+        (Block(acme), "\"everything\""),
+        (Block(Target::Client("client-1".to_owned())), r#"{"client":"client-1"}"#),
+        (Block(far), r#"{"toolset":"far"}"#),
+        (EndGrant { grant: "g1".to_owned() }, r#"{"credential":"grant g1"}"#),
+    ] {
+        let home = home();
+        let user = Rc::clone(&home.user);
+        *home.world.meanwhile.borrow_mut() = Some(Box::new({
+            let world = Rc::clone(&home.world);
+            move || {
+                let hop = account::Hop { user: UserId::parse("u").unwrap(), request: ending };
+                now_of(user.account(&world, hop)).unwrap();
+                // The first word, which came too early.
+                assert_eq!(world.stops.take().len(), 1);
+            }
+        }));
+        assert_eq!(home.asks(&grant("g1"), "/mcp/acme", "cursor"), 200);
+        assert_eq!(home.stopped(), [("u:acme".to_owned(), expected.to_owned())]);
+        home.asks(&grant("g2"), "/mcp/other", "cursor");
+        assert_eq!(home.stopped(), []);
+    }
+    let home = home();
+    let made = home.mint(new_key("ci", "/mcp")).unwrap();
+    *home.world.meanwhile.borrow_mut() = Some(Box::new({
+        let (user, id) = (Rc::clone(&home.user), made.id.clone());
+        move || user.keys.revoke(&id).unwrap()
+    }));
+    let caller = holding(Credential::Key(made.id.clone()));
+    assert_eq!(home.asks(&caller, "/mcp/acme", "c"), 200);
+    assert_eq!(home.stopped()[0].1, format!(r#"{{"credential":"key {}"}}"#, made.id));
+}
+
+#[test]
+fn a_stream_that_was_ended_before_anybody_was_connected_to_it_stays_so() {
+    let home = home();
+    let event = home.hear(&json!({ "toolsListChanged": true }));
+    home.done(account::Request::Block(Target::Context("/mcp/acme".to_owned())));
+    let attached = home.user.attach(&home.world, event);
+    assert_eq!(attached.unwrap_err().kind, Kind::NotFound);
+    home.done(account::Request::Unblock(Target::Context("/mcp/acme".to_owned())));
+    home.user.attach(&home.world, event).unwrap();
+}
+
+#[test]
 fn clients_are_written_once_they_are_quiet() {
     let mut home = home();
     for _ in 0..3 {

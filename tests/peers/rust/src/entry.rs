@@ -64,7 +64,7 @@ async fn one(env: &Env, key: AgentKey, peer: Peer<'_>, body: &str) -> Result<Res
         is_heard: false,
         prefers_stream: false,
         is_part: false,
-        options: shared::hop::Options::default(),
+        options: std::borrow::Cow::default(),
         is_read_only: false,
         holder: shared::hop::Holder::default(),
         mirrors: Vec::new(),

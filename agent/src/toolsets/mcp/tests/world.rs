@@ -17,6 +17,7 @@ use shared::{
     notes,
 };
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -300,7 +301,7 @@ impl Agent {
             prefers_stream: false,
             is_part: true,
             depth: 1,
-            options: self.options.clone(),
+            options: Cow::Borrowed(&self.options),
             is_read_only: false,
             holder: hop::Holder::default(),
             mirrors: Vec::new(),
