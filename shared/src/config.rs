@@ -21,7 +21,7 @@ mod written;
 pub use address::{Address, AddressError};
 pub use credential::{Client, Credential, Endpoints};
 pub use people::People;
-pub use template::{Piece, Template, climbs, key, members, strip};
+pub use template::{Piece, Template, climbs, is_member, key, members, strip};
 pub use web::{Form, decoded};
 pub use written::Written;
 

@@ -432,6 +432,12 @@ pub const LEARN_MS: u32 = 1_500;
 /// that nobody has asked for a while (70 to 140 s), whatever it is waiting for itself.
 pub const LISTEN_CHECK_MS: u64 = 60 * 1000;
 
+/// Bytes of a URI that is compared with templates.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+
+/// Values that a URI may have for the variables of one template, in all ways of reading it.
+pub const URI_READINGS_MAX: usize = 64;
+
 /// Bytes of the URI of a subscription.
 pub const SUBSCRIPTION_URI_BYTES_MAX: usize = 2048;
 

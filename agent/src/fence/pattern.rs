@@ -1,8 +1,11 @@
 //! Templates of resources (RFC 6570): with some variables filled in, and read backwards, as far as
 //! it must be known what a URI says for those. It must not know which variables are fixed, nor why.
 
-use shared::config::{Form, key, members, strip};
-use std::borrow::Cow;
+use shared::{
+    config::{Form, is_member, key, members, strip},
+    limits,
+};
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// One part of a template.
 #[derive(Debug, PartialEq)]
@@ -109,7 +112,11 @@ pub(super) fn said<'t>(
     if !parts.iter().flat_map(Part::names).any(is_wanted) {
         return Ok(Vec::new());
     }
+    if uri.len() > limits::URI_BYTES_MAX {
+        return Err(format!("a URI has at most {} bytes", limits::URI_BYTES_MAX));
+    }
     let mut all = along(&parts, uri, is_wanted).unwrap_or_default();
+    all.extend(matched(&parts, uri, is_wanted)?);
     let form = Form::of(template);
     for (n, part) in parts.iter_mut().enumerate() {
         if let Part::Text(text) = part {
@@ -118,6 +125,7 @@ pub(super) fn said<'t>(
     }
     for reading in form.readings(uri)? {
         all.extend(along(&parts, &reading, is_wanted).unwrap_or_default());
+        all.extend(matched(&parts, &reading, is_wanted)?);
     }
     all.sort_unstable();
     all.dedup();
@@ -147,6 +155,222 @@ fn along<'t>(
     match reading.members(left) {
         Read::Other => (begins && !reading.found.is_empty()).then_some(reading.found),
         _ => Some(reading.found),
+    }
+}
+
+/// A step of a pattern that a URI matches as a whole.
+enum Atom<'p, 't> {
+    Text(&'p str),
+    /// A variable, by its name, and what is written before it: a step, or all the rest too.
+    Value(&'t str, &'p str, bool),
+    /// What a template's query is compared with elsewhere.
+    Query,
+}
+
+/// The pattern that servers make of a template, and which parts may be left out: a variable is
+/// `[^/]+`, or anything after `+` and `#`.
+fn atoms<'p, 't>(parts: &'p [Part<'t>]) -> Vec<(Atom<'p, 't>, bool)> {
+    let mut atoms = Vec::new();
+    for part in parts {
+        match part {
+            Part::Text(text) if text.contains('?') => {
+                atoms.push((Atom::Text(text.split('?').next().unwrap_or_default()), false));
+                atoms.push((Atom::Query, false));
+                break;
+            }
+            Part::Text(text) => atoms.push((Atom::Text(text), false)),
+            Part::Variables(Some(';' | '?' | '&'), _) => {
+                atoms.push((Atom::Query, false));
+                break;
+            }
+            Part::Variables(operator, variables) => {
+                for (n, variable) in variables.iter().enumerate() {
+                    let before = before(*operator, n);
+                    let is_rest = matches!(operator, Some('+' | '#'));
+                    let value = Atom::Value(name(variable), before, is_rest);
+                    atoms.push((value, !before.is_empty()));
+                }
+            }
+        }
+    }
+    atoms
+}
+
+/// What a URI says where a server matches all of it with the template, in every way in which that may
+/// come out: matchers differ in how much a variable takes.
+///
+/// # Errors
+/// That there are too many ways.
+fn matched<'t>(
+    parts: &[Part<'t>],
+    uri: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Result<BTreeSet<(&'t str, String)>, String> {
+    let atoms = atoms(parts);
+    let has = |mark: char| {
+        parts.iter().any(|part| match part {
+            Part::Text(text) => text.contains(mark),
+            Part::Variables(operator, _) => *operator == Some(mark),
+        })
+    };
+    // Where the template has no such mark it is a letter like any other.
+    let marks = ['?', '#'].map(|mark| has(mark).then_some(mark));
+    let mut found = BTreeSet::new();
+    let cut = |mark| uri.split(mark).next().unwrap_or(uri);
+    let mut texts = vec![uri, cut('?'), cut('#')];
+    texts.dedup();
+    for text in texts {
+        let matcher = Matcher { text, marks };
+        let ends = matcher.ends(&atoms);
+        let mut begins = matcher.none();
+        begins.iter_mut().take(1).for_each(|first| *first = true);
+        for ((atom, may_lack), end) in atoms.iter().zip(&ends) {
+            if let Atom::Value(name, before, is_rest) = atom
+                && is_wanted(name)
+            {
+                let begins = matcher.after(&Atom::Text(before), &begins, false);
+                matcher.values(&begins, end, *is_rest, |value| {
+                    // What follows such a mark is no part of a name, only of what is asked of it.
+                    let value = value.split(['?', '#']).next().unwrap_or(value);
+                    found.insert((*name, value.to_owned()));
+                    found.len() <= limits::URI_READINGS_MAX
+                });
+                if found.len() > limits::URI_READINGS_MAX {
+                    return Err("it can be read in too many ways".to_owned());
+                }
+            }
+            begins = matcher.after(atom, &begins, *may_lack);
+        }
+    }
+    Ok(found)
+}
+
+/// A text that is matched. Places in it are marked, one for each byte and one for the end.
+struct Matcher<'u> {
+    text: &'u str,
+    /// What ends a value, besides a slash.
+    marks: [Option<char>; 2],
+}
+
+impl Matcher<'_> {
+    fn none(&self) -> Vec<bool> {
+        vec![false; self.text.len().saturating_add(1)]
+    }
+
+    /// Where each atom must end so that those behind it fit to the end of the text.
+    fn ends(&self, atoms: &[(Atom<'_, '_>, bool)]) -> Vec<Vec<bool>> {
+        let mut behind = self.none();
+        behind.iter_mut().rev().take(1).for_each(|last| *last = true);
+        let mut ends = Vec::with_capacity(atoms.len());
+        for (atom, may_lack) in atoms.iter().rev() {
+            let before = self.before(atom, &behind, *may_lack);
+            ends.push(std::mem::replace(&mut behind, before));
+        }
+        ends.reverse();
+        ends
+    }
+
+    fn is_end(&self, byte: u8) -> bool {
+        byte == b'/' || self.marks.iter().flatten().any(|mark| char::from(byte) == *mark)
+    }
+
+    fn is_text(&self, at: usize, text: &str) -> bool {
+        self.text.get(at..).is_some_and(|rest| strip(rest, text).is_some())
+    }
+
+    fn is_query(&self, at: usize) -> bool {
+        let rest = self.text.get(at..).unwrap_or_default();
+        rest.is_empty() || rest.starts_with(['?', '&', ';', '#'])
+    }
+
+    /// Where the text may be once an atom was read from one of these places.
+    fn after(&self, atom: &Atom<'_, '_>, begins: &[bool], may_lack: bool) -> Vec<bool> {
+        let mut all = if may_lack { begins.to_vec() } else { self.none() };
+        let mut mark = |at: usize| {
+            if let Some(place) = all.get_mut(at) {
+                *place = true;
+            }
+        };
+        let places = begins.iter().enumerate().filter_map(|(at, is_one)| is_one.then_some(at));
+        match atom {
+            Atom::Text(text) => {
+                let fit = places.filter(|at| self.is_text(*at, text));
+                fit.for_each(|at| mark(at.saturating_add(text.len())));
+            }
+            Atom::Query => {
+                if places.into_iter().any(|at| self.is_query(at)) {
+                    mark(self.text.len());
+                }
+            }
+            Atom::Value(_, before, is_rest) => {
+                let begins = self.after(&Atom::Text(before), begins, false);
+                let mut is_open = false;
+                for (at, (byte, begins)) in self.text.bytes().zip(&begins).enumerate() {
+                    is_open = (is_open || *begins) && (*is_rest || !self.is_end(byte));
+                    if is_open {
+                        mark(at.saturating_add(1));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Where the text may be so that an atom is read up to one of these places.
+    fn before(&self, atom: &Atom<'_, '_>, ends: &[bool], may_lack: bool) -> Vec<bool> {
+        let mut all = if may_lack { ends.to_vec() } else { self.none() };
+        let is_end = |at: usize| ends.get(at).copied().unwrap_or(false);
+        match atom {
+            Atom::Text(text) => {
+                for (at, place) in all.iter_mut().enumerate() {
+                    *place |= is_end(at.saturating_add(text.len())) && self.is_text(at, text);
+                }
+            }
+            Atom::Query => {
+                for (at, place) in all.iter_mut().enumerate() {
+                    *place |= is_end(self.text.len()) && self.is_query(at);
+                }
+            }
+            Atom::Value(_, before, is_rest) => {
+                let mut opens = self.none();
+                let mut is_open = false;
+                for (at, byte) in self.text.bytes().enumerate().rev() {
+                    is_open |= is_end(at.saturating_add(1));
+                    is_open &= *is_rest || !self.is_end(byte);
+                    if let Some(place) = opens.get_mut(at) {
+                        *place = is_open;
+                    }
+                }
+                let begins = self.before(&Atom::Text(before), &opens, false);
+                all.iter_mut().zip(begins).for_each(|(place, begins)| *place |= begins);
+            }
+        }
+        all
+    }
+
+    /// The values that a variable may have between these places, as long as they are taken.
+    fn values(
+        &self,
+        begins: &[bool],
+        ends: &[bool],
+        is_rest: bool,
+        mut take: impl FnMut(&str) -> bool,
+    ) {
+        let places = begins.iter().enumerate().filter_map(|(at, is_one)| is_one.then_some(at));
+        for begin in places {
+            let rest = self.text.get(begin..).unwrap_or_default();
+            let whole = rest.bytes().position(|byte| !is_rest && self.is_end(byte));
+            let whole = whole.unwrap_or(rest.len());
+            for length in 1..=whole {
+                let is_end = ends.get(begin.saturating_add(length)).copied().unwrap_or(false);
+                if is_end
+                    && let Some(value) = rest.get(..length)
+                    && !take(value)
+                {
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -272,8 +496,9 @@ impl<'t, 'u> Reading<'t, 'u> {
     fn member(&mut self, name: &'t str, named: &str) {
         let named = key(named);
         let text = format!("{}{}", self.rest, self.query);
-        let values: Vec<String> =
-            members(&text).filter_map(|(own, value)| (own == named).then_some(value)).collect();
+        let values: Vec<String> = members(&text)
+            .filter_map(|(own, value)| is_member(&own, &named).then_some(value))
+            .collect();
         values.iter().for_each(|value| self.find(name, value));
         let is_whole = self.rest.is_empty() || self.rest.starts_with([';', '#']);
         if values.is_empty() && is_whole {
@@ -381,6 +606,32 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{template} {uri}");
         }
         assert_eq!(said("x:{n}", "x:1", &|name| name == "owner"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_uri_says_what_any_matcher_takes() {
+        let said = |template, uri| {
+            let found = said(template, uri, &|name| name == "owner")?;
+            Ok::<_, String>(found.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" "))
+        };
+        for (template, uri, expected) in [
+            ("host://{host}/{owner}/{x}", "host://h?x/evil/y", "evil"),
+            ("host://{host}/{owner}/{x}", "host://h#x/evil/y", "evil"),
+            ("host://{host}/{owner}/{x}", "host://h,x/evil/y", "evil"),
+            ("issues://{state}/{owner}", "issues://open,closed/evil", "evil"),
+            ("res://x/{owner}.json", "res://x/acme.evil.json", "acme acme.evil"),
+            ("res://x/{owner}-{n}", "res://x/acme-corp-5", "acme acme-corp"),
+            ("res://x/{owner}", "res://x/acme,evil", "acme acme,evil"),
+            ("res://x/{owner}", "res://x/acme?lang=en", "acme"),
+            ("res://x{/owner,n}", "res://x/evil", "evil"),
+            ("res://x/{owner}/{+path}", "res://x/acme/a/b?c", "acme"),
+            ("res://x/{owner}{?lang}", "res://x/acme?lang=a/b", "acme"),
+            ("res://{n}/{owner}?lang={lang}", "res://a,b/evil?lang=x", "evil"),
+        ] {
+            assert_eq!(said(template, uri).as_deref(), Ok(expected), "{template} {uri}");
+        }
+        let many = format!("res://x/a{}", "-a".repeat(2_000));
+        assert!(said("res://x/{owner}-{n}", &many).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::{
     Level,
-    web::{Form, decoded},
+    web::{Form, decoded, seen},
 };
 use crate::{Scope, scope::Slug};
 
@@ -78,6 +78,24 @@ impl Template {
         Ok(Self { pieces, form, likes: [written, plain] })
     }
 
+    /// Checks that the levels can be told apart in every URI that is read by it.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check_readable(&self) -> Result<(), String> {
+        let is_slug = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let between = self.pieces.windows(3).filter_map(|pieces| match pieces {
+            [Piece::Level(_), Piece::Text(text), Piece::Level(_)] => Some(text),
+            _ => None,
+        });
+        match between.into_iter().find(|text| text.chars().all(is_slug)) {
+            None => Ok(()),
+            Some(text) => {
+                Err(format!("{text:?} between two levels may be a part of either: put a `/` there"))
+            }
+        }
+    }
+
     /// Its parts.
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
@@ -114,7 +132,7 @@ impl Template {
     /// What is wrong with a URI that begins like it: no slug where one must be, or a way out.
     pub fn find(&self, uri: &str, levels: &[Level]) -> Result<Option<Vec<(usize, Slug)>>, String> {
         // A URI has no blanks; what follows one is prose.
-        let word = uri.split_whitespace().next().unwrap_or_default();
+        let word = first_word(uri);
         let [written, plain] = &self.likes;
         let mut found = written.read(word, levels)?;
         let texts = [Some(word), (word != uri).then_some(uri)];
@@ -126,13 +144,22 @@ impl Template {
             }
         }
         if let Some(found) = &mut found {
-            if climbs(word) {
+            if climbs(word) || climbs(first_word(&seen(uri))) {
                 return Err("it must not have `.` or `..` as a step".to_owned());
             }
             found.sort_unstable();
             found.dedup();
         }
         Ok(found)
+    }
+}
+
+/// The first word of a text, without what ends a part of a sentence. All of a text that is one word.
+fn first_word(text: &str) -> &str {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    match word.len() == text.trim().len() {
+        true => word,
+        false => word.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '>', ']', '"', '\'']),
     }
 }
 
@@ -209,7 +236,7 @@ impl Like {
         }
         if !self.members.is_empty() {
             for (name, value) in members(uri) {
-                for member in self.members.iter().filter(|member| member.name == name) {
+                for member in self.members.iter().filter(|member| is_member(&name, &member.name)) {
                     walk(&member.value, &value, &[], levels, &mut found)?;
                 }
             }
@@ -229,13 +256,23 @@ pub fn members(uri: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The name of a member as servers compare it that are generous: in any case of its letters,
-/// without blanks, and without what makes a list of it (`org[]`).
+/// The name of a member as servers compare it that are generous: in any case of its letters, and
+/// without blanks.
 #[must_use]
 pub fn key(name: &str) -> String {
     let name = decoded(name).replace("%20", " ");
-    let name = name.split('[').next().unwrap_or_default();
-    name.trim_matches(|c: char| c == '+' || c.is_whitespace()).to_lowercase().to_uppercase()
+    let is_blank = |c: char| c == '+' || c.is_whitespace();
+    let (own, part) =
+        name.split_at_checked(name.find('[').unwrap_or(name.len())).unwrap_or_default();
+    let name = format!("{}{}", own.trim_matches(is_blank), part.trim_end_matches(is_blank));
+    name.to_lowercase().to_uppercase()
+}
+
+/// Whether a member is one of this name, or of a list or an object that has it (`org[]`, `org[x]`).
+/// Both are as [`key`] has them.
+#[must_use]
+pub fn is_member(own: &str, name: &str) -> bool {
+    own.strip_prefix(name).is_some_and(|tail| tail.is_empty() || tail.starts_with('['))
 }
 
 /// Reads the slugs of a text along some pieces, and says whether it begins like them.
@@ -319,6 +356,43 @@ mod tests {
 
     fn template(text: &str) -> Template {
         Template::parse(text, &default_levels()).unwrap()
+    }
+
+    #[test]
+    fn levels_can_be_told_apart() {
+        for text in ["https://x.test/{org}-{project}", "https://x.test/{org}.{project}/a"] {
+            assert!(template(text).check_readable().is_err(), "{text}");
+        }
+        for text in ["https://x.test/{org}/{project}", "res:{org}@{project}", "res:{org}.x"] {
+            template(text).check_readable().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_member_of_a_list_is_one_of_its_name() {
+        let find = |template: &Template, uri: &str| {
+            let found = template.find(uri, &default_levels()).unwrap().unwrap_or_default();
+            found.into_iter().map(|(_, slug)| slug.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        let part = template("https://x.test/?filter[org]={org}");
+        assert_eq!(find(&part, "https://x.test/?filter[status]=open"), [""; 0]);
+        assert_eq!(find(&part, "https://x.test/?filter[ORG]=evil"), ["evil"]);
+        assert_eq!(find(&part, "https://x.test/?filter%5Borg%5D[]=evil"), ["evil"]);
+        let whole = template("https://x.test/?org={org}");
+        assert_eq!(find(&whole, "https://x.test/?+org [0]=evil&org[]=two"), ["evil", "two"]);
+    }
+
+    #[test]
+    fn what_follows_an_address_in_a_sentence_is_none_of_it() {
+        let address = template("https://x.test/{org}");
+        for text in
+            ["https://x.test/acme, see", "https://x.test/acme. It", "https://x.test/acme) x"]
+        {
+            let found = address.find(text, &default_levels()).unwrap().unwrap();
+            assert_eq!(found.len(), 1, "{text}");
+        }
+        let climbing = "https://x.test/acme/x\t/.\t./.\t./evil";
+        assert!(address.find(climbing, &default_levels()).is_err());
     }
 
     #[test]

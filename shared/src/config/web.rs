@@ -23,8 +23,8 @@ pub struct Form {
     keeps_port: bool,
     /// Whether it is about what is behind a `#`, so that a query before that means nothing.
     is_fragment: bool,
-    /// Whether its host is known, so that an address may leave its scheme out.
-    has_host: bool,
+    /// What its host ends with, of a template of the web, so that an address may leave its scheme out.
+    host_end: String,
 }
 
 /// Which steps up are taken: servers take them before they decode a path, after, or never.
@@ -41,12 +41,15 @@ impl Form {
     #[must_use]
     pub fn of(template: &str) -> Self {
         let first = template.split('{').next().unwrap_or_default();
-        let (own, rest) = schemed(first).map_or((None, first), |(own, rest)| (Some(own), rest));
+        let own = schemed(first).map(|(own, _)| own);
         let authority = template.split_once("://").map_or("", |(_, rest)| rest);
         let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
         let authority = authority.get(..end).unwrap_or_default();
         let mut form = Self {
-            has_host: own.as_deref().is_some_and(is_web) && !host_of(rest).is_empty(),
+            host_end: match own.as_deref() {
+                Some(own) if is_web(own) => host_end(authority).to_ascii_lowercase(),
+                _ => String::new(),
+            },
             own,
             origin: String::new(),
             keeps_parameters: template.contains(';'),
@@ -79,24 +82,36 @@ impl Form {
     /// # Errors
     /// A text that may lead where the template does, and is written so that it cannot be compared.
     pub fn readings(&self, text: &str) -> Result<Vec<String>, String> {
-        let decoded = decoded(text);
+        let text = &*seen(text);
+        let plain = decoded(text);
+        let plain = seen(&plain);
         let mut readings = Vec::new();
-        for written in [Some(text), (decoded != text).then_some(&*decoded)].into_iter().flatten() {
-            // Most texts lead nowhere, whatever their steps.
-            let Some(reading) = self.plain(written, Steps::Stay, false)? else {
-                continue;
-            };
-            self.check(text, &reading)?;
-            readings.push(reading);
-            if climbs(written) {
-                for steps in [Steps::Before, Steps::Both, Steps::After] {
-                    readings.extend(self.plain(written, steps, false)?);
+        for written in [Some(text), (plain != text).then_some(&*plain)].into_iter().flatten() {
+            for written in [Some(written.into()), inside(written), cloned(written)] {
+                if let Some(written) = written {
+                    self.read(text, &written, &mut readings)?;
                 }
             }
         }
         readings.sort_unstable();
         readings.dedup();
         Ok(readings)
+    }
+
+    /// Reads a text as it is written in one way.
+    fn read(&self, text: &str, written: &str, readings: &mut Vec<String>) -> Result<(), String> {
+        // Most texts lead nowhere, whatever their steps.
+        let Some(reading) = self.plain(written, Steps::Stay, false)? else {
+            return Ok(());
+        };
+        self.check(text, &reading)?;
+        readings.push(reading);
+        if climbs(written) {
+            for steps in [Steps::Before, Steps::Both, Steps::After] {
+                readings.extend(self.plain(written, steps, false)?);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what can be read in no one way at the template's own place.
@@ -114,15 +129,17 @@ impl Form {
     }
 
     fn plain(&self, text: &str, steps: Steps, is_piece: bool) -> Result<Option<String>, String> {
-        let text = seen(text);
+        let found = schemed(text);
+        if let Some((_, rest)) = found.as_ref().filter(|_| !is_piece) {
+            check_user(rest)?;
+        }
         let Some(own) = self.own.as_deref() else {
             // Of a template without a scheme nothing is known but its form.
-            return Ok(Some(match schemed(&text) {
+            return Ok(Some(match found {
                 Some((scheme, rest)) => self.of_other(&scheme, rest, steps, is_piece),
-                None => self.local(&text, steps),
+                None => self.local(text, steps),
             }));
         };
-        let found = schemed(&text);
         let found = found.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest));
         match found {
             Some(("file", rest)) if own == "file" => Ok(Some(self.of_file(rest, steps))),
@@ -131,18 +148,21 @@ impl Form {
             }
             _ if !is_web(own) => Ok(None),
             // Addresses of the web are alike, with and without TLS.
-            Some((scheme, rest)) if is_web(scheme) => self.of_host(own, rest, steps, is_piece),
+            Some((scheme, rest)) if is_web(scheme) => {
+                self.of_host(own, rest, steps, is_piece, is_usual)
+            }
             Some(("file", _)) => Ok(None),
             _ if text.chars().take(2).filter(|c| is_slash(*c)).count() == 2 => {
-                self.of_host(own, &text, steps, is_piece)
+                self.of_host(own, text, steps, is_piece, is_usual)
             }
             // Tools take an address without its scheme, too, and one by which the same is cloned.
             // Where that is no address it is a text like any other.
             Some((_, rest)) if rest.starts_with("//") => {
-                Ok(self.of_host(own, rest, steps, is_piece).unwrap_or_default())
+                // At which port such a one is cloned says nothing of where it is read.
+                Ok(self.of_host(own, rest, steps, is_piece, |_| true).unwrap_or_default())
             }
-            _ if self.is_at_host(&text) => {
-                Ok(self.of_host(own, &text, steps, is_piece).unwrap_or_default())
+            _ if self.is_at_host(text) => {
+                Ok(self.of_host(own, text, steps, is_piece, is_usual).unwrap_or_default())
             }
             _ => Ok(None),
         }
@@ -150,10 +170,11 @@ impl Form {
 
     /// Whether an address without its scheme begins with the host of the template.
     fn is_at_host(&self, text: &str) -> bool {
-        let host = self.origin.split_once(":/").map_or("", |(_, host)| host);
         let authority = text.get(..end_of(text, is_slash)).unwrap_or_default();
+        // What follows a colon is a port, or a path.
         let own = authority.rsplit('@').next().unwrap_or(authority);
-        self.has_host && strip(own, host).is_some()
+        let own = own.split(':').next().unwrap_or(own).trim_end_matches('.').to_ascii_lowercase();
+        !self.host_end.is_empty() && own.ends_with(&self.host_end)
     }
 
     /// A URI of which a reader knows no more than its form.
@@ -196,16 +217,20 @@ impl Form {
         rest: &str,
         steps: Steps,
         is_piece: bool,
+        is_left_out: impl Fn(&str) -> bool,
     ) -> Result<Option<String>, String> {
         let rest = rest.trim_start_matches(is_slash);
         let (authority, path) = rest.split_at_checked(end_of(rest, is_slash)).unwrap_or((rest, ""));
         let host = authority.rsplit('@').next().unwrap_or(authority);
         // The other way to write an address, that of `scp`, has a path behind the colon.
-        let (host, first) = match host.rsplit_once(':') {
-            Some((host, "" | "21" | "80" | "443")) => (host, ""),
-            Some((host, first)) if !is_piece && !first.chars().all(is_digit) => (host, first),
-            _ => (host, ""),
+        let (host, port, first) = match host.rsplit_once(':') {
+            Some((host, port)) if port.chars().all(is_digit) => {
+                (host, port.trim_start_matches('0'), "")
+            }
+            Some((host, first)) if !is_piece => (host, "", first),
+            _ => (host, "", ""),
         };
+        let port = Some(port).filter(|port| !port.is_empty() && !is_left_out(port));
         let is_open = is_piece && path.is_empty();
         let host = host.strip_suffix('.').filter(|_| !is_open).unwrap_or(host);
         let is_none = host.is_empty() && !is_piece;
@@ -220,7 +245,8 @@ impl Form {
             ("", false) => format!("/{path}"),
             (first, _) => format!("/{first}{path}"),
         };
-        Ok(Some(format!("{own}:/{host}{}", self.local(&path, steps))))
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Some(format!("{own}:/{host}{port}{}", self.local(&path, steps))))
     }
 
     /// What is at a host: a path, and what follows it.
@@ -272,8 +298,8 @@ impl Form {
 }
 
 /// What people and parsers see of a text.
-fn seen(text: &str) -> Cow<'_, str> {
-    let text = text.trim_matches(|c: char| c <= ' ' || c == '\u{feff}');
+pub(super) fn seen(text: &str) -> Cow<'_, str> {
+    let text = text.trim_matches(|c: char| c <= ' ' || c.is_whitespace() || c == '\u{feff}');
     let is_hidden = |c: char| {
         c.is_control() || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
     };
@@ -305,9 +331,48 @@ fn schemed(text: &str) -> Option<(String, &str)> {
     is_one.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-fn host_of(rest: &str) -> &str {
-    let rest = rest.trim_start_matches(is_slash);
-    rest.get(..end_of(rest, is_slash)).unwrap_or_default()
+/// What every host of a template ends with, whatever its levels are: `.x.test` of `{org}.x.test`.
+fn host_end(authority: &str) -> &str {
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let host = host.rsplit('}').next().unwrap_or(host);
+    host.split(':').next().unwrap_or(host)
+}
+
+/// Ports that addresses leave out: of the web, and of what is cloned.
+fn is_usual(port: &str) -> bool {
+    matches!(port, "21" | "22" | "80" | "443" | "9418")
+}
+
+/// Readers differ in where a host begins that has both before it.
+fn check_user(rest: &str) -> Result<(), String> {
+    let begun = rest.trim_start_matches(is_slash);
+    let has_host = rest.len().saturating_sub(begun.len()) >= 2;
+    let authority = begun.get(..end_of(begun, |c| c == '/')).unwrap_or_default();
+    match has_host && authority.contains('\\') && authority.contains('@') {
+        true => Err("its host must have no backslash before it".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// The address in a text that has something around it: `<https://x>`, `view-source:https://x`.
+fn inside(text: &str) -> Option<Cow<'_, str>> {
+    let at = text.find("://")?;
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let before = text.get(..at)?;
+    let around = before.trim_end_matches(is_scheme);
+    let is_around = |c: char| is_scheme(c) || matches!(c, ':' | '<' | '(' | '[' | '"' | '\'' | '`');
+    let own = text.get(around.len()..)?;
+    let own = own.trim_end_matches(['>', ')', ']', '"', '\'', '`']);
+    (!around.is_empty() && around.chars().all(is_around)).then(|| own.into())
+}
+
+/// What `git` clones by a text like `x.test:1/web`, whose digits are no port to it.
+fn cloned(text: &str) -> Option<Cow<'_, str>> {
+    let authority = text.get(..end_of(text, is_slash))?;
+    let (host, first) = authority.rsplit_once(':')?;
+    let is_number = !first.is_empty() && first.chars().all(is_digit);
+    let rest = text.get(host.len().saturating_add(1)..)?;
+    (is_number && !host.is_empty()).then(|| format!("{host}/{rest}").into())
 }
 
 /// Whether addresses of a scheme are those of the web.
@@ -415,6 +480,19 @@ mod tests {
             (web, "https://x.test/a%2f../orgs/evil", "https:/x.test/orgs/evil"),
             (web, "https://x.test/%6frgs/evil/%2e%2e/x", "https:/x.test/orgs/evil/../x"),
             (web, "https://x.test/%3f/../orgs/evil", "https:/x.test/orgs/evil"),
+            (web, "https://x.test/a/.\t./orgs/evil", "https:/x.test/orgs/evil"),
+            (web, "\u{a0}https://x.test/or\tgs/evil", "https:/x.test/orgs/evil"),
+            (web, "https://x.test:0443/orgs/evil", "https:/x.test/orgs/evil"),
+            (web, "ssh://git@x.test:2222/orgs/evil", "https:/x.test/orgs/evil"),
+            (web, "git://x.test:9418/orgs/evil", "https:/x.test/orgs/evil"),
+            (web, "<https://x.test/orgs/evil>", "https:/x.test/orgs/evil"),
+            (web, "URL:https://x.test/orgs/evil", "https:/x.test/orgs/evil"),
+            (web, "scm:git:https://x.test/orgs/evil", "https:/x.test/orgs/evil"),
+            ("https://x.test/{org}", "git@x.test:2600/web", "https:/x.test/2600/web"),
+            ("https://{org}.x.test/", "evil.x.test/a", "https:/evil.x.test/a"),
+            ("https://{org}.x.test/", "evil.X.test.", "https:/evil.X.test/"),
+            ("https://x.test:8443/{org}", "https://x.test:08443/evil", "https:/x.test:8443/evil"),
+            ("res://x/{org}", "<res://x/evil>", "res:/x/evil"),
             (web, "https://x.test/org\u{17f}/evil", "https:/x.test/orgs/evil"),
             (web, "https://x.test/o\u{200b}r\u{0}gs/evil", "https:/x.test/orgs/evil"),
             (web, "https://x.test/orgs%00/evil", "https:/x.test/orgs/evil"),
@@ -427,6 +505,13 @@ mod tests {
         ] {
             let readings = Form::of(template).readings(text).unwrap();
             assert!(readings.iter().any(|reading| reading == expected), "{text}: {readings:?}");
+        }
+        for (template, text) in [
+            ("repo://{org}/{project}", "repo://acme\\@evil/web"),
+            ("repo://{org}/{project}", "repo://acme:x\\@evil/web"),
+            (web, "https://o.test\\@x.test/orgs/evil"),
+        ] {
+            assert!(Form::of(template).readings(text).is_err(), "{text}");
         }
         for text in ["https:%2f%2fx.test%2forgs", "https://x.te%73t/orgs/evil"] {
             assert!(Form::of(web).readings(text).is_err(), "{text}");

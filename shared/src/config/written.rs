@@ -378,6 +378,7 @@ impl Reader<'_> {
     /// A URI that can be told from others, and names a level.
     fn uri(&self, text: &str) -> Result<Template, String> {
         let template = Template::parse(text, self.levels)?;
+        template.check_readable()?;
         let is_scheme = |first: &str| first.contains(':');
         match template.pieces().first() {
             Some(Piece::Text(first)) if is_scheme(first) && template.depth() > 0 => Ok(template),

@@ -245,6 +245,10 @@ pub(super) const BY_TEMPLATE: &[&str] = &[
     "res://q/find?a=1%26owner=evil",
     "res://q/find?owner[]=evil",
     "res://q//find?x=1;OWNER=evil",
+    "host://h?x/evil/y",
+    "host://h#x/evil/y",
+    "host://h,x/evil/y",
+    "tree://acme\\@evil/x",
 ];
 
 /// Texts that are no place, and that nobody must stumble over.
