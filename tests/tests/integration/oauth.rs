@@ -3,7 +3,9 @@
 //! user signs in under a name of their own, or at an OpenID provider that nobody here wrote. A client
 //! may be known by the address of a document about itself instead of registering.
 
-use serde_json::json;
+mod wrangler;
+
+use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
@@ -29,10 +31,8 @@ fn script([program, name]: [&str; 2]) -> Command {
 }
 
 /// At all of these scopes at the same time.
-fn gets_in(server: &Server, client: [&str; 2], paths: &[&str], document: Option<&str>) {
-    let start = |path: &&str| {
-        script(client).args([server.origin.as_str(), path]).args(document).spawn().unwrap()
-    };
+fn gets_in(origin: &str, client: [&str; 2], paths: &[&str], document: Option<&str>) {
+    let start = |path: &&str| script(client).args([origin, path]).args(document).spawn().unwrap();
     let mut jobs: Vec<_> = paths.iter().map(start).collect();
     for (path, job) in paths.iter().zip(&mut jobs) {
         assert!(job.wait().unwrap().success(), "{client:?} at {path}");
@@ -42,12 +42,8 @@ fn gets_in(server: &Server, client: [&str; 2], paths: &[&str], document: Option<
 fn under_a_name_of_ones_own(client: [&str; 2]) {
     let state = tempfile::tempdir().unwrap();
     let settings = [("DEV_LOGIN", "1")];
-    gets_in(
-        &Server::start_with(Bundle::Release, state.path(), "", &settings),
-        client,
-        &PATHS,
-        None,
-    );
+    let server = Server::start_with(Bundle::Release, state.path(), "", &settings);
+    gets_in(&server.origin, client, &PATHS, None);
 }
 
 #[test]
@@ -102,19 +98,18 @@ fn provider() -> Beside {
     Beside::start(script(["SIGNALBOX_NODE", "idp.mjs"]).arg(client.to_string()))
 }
 
+/// How the server is told of it.
+fn at(provider: &Beside) -> Value {
+    json!({ "kind": "oidc", "name": "local", "issuer": provider.address, "client_id": "signalbox" })
+}
+
 fn at_a_provider_that_nobody_here_wrote(client: [&str; 2]) {
     let (provider, state) = (provider(), tempfile::tempdir().unwrap());
-    let login = json!({ "kind": "oidc", "name": "local", "issuer": provider.address,
-        "client_id": "signalbox" });
     let file = state.path().join("settings.json");
-    fs::write(&file, json!({ "vars": { "logins": [login] } }).to_string()).unwrap();
+    fs::write(&file, json!({ "vars": { "logins": [at(&provider)] } }).to_string()).unwrap();
     let settings = [("SETTINGS", file.to_str().unwrap()), ("DEVELOPMENT", "1")];
-    gets_in(
-        &Server::start_with(Bundle::Release, state.path(), "", &settings),
-        client,
-        &PATHS,
-        None,
-    );
+    let server = Server::start_with(Bundle::Release, state.path(), "", &settings);
+    gets_in(&server.origin, client, &PATHS, None);
 }
 
 #[test]
@@ -163,7 +158,7 @@ fn known_by_a_document(client: [&str; 2]) {
     let settings = [config, ("DEVELOPMENT", "1"), ("DEV_LOGIN", "1")];
     let server = Server::start_with(Bundle::Release, state.path(), "", &settings);
     // Whose client it is does not depend on the scope.
-    gets_in(&server, client, &PATHS[1..2], Some(&document.address));
+    gets_in(&server.origin, client, &PATHS[1..2], Some(&document.address));
 }
 
 #[test]
