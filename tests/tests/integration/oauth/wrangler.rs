@@ -30,7 +30,8 @@ impl Wrangler {
         fs::write(&environment, format!("{ring}\n{secrets}\n")).unwrap();
         let mut process = Command::new(setting("SIGNALBOX_NODE"))
             .arg(root().join("node_modules/wrangler/bin/wrangler.js"))
-            .args(["dev", "--ip", "127.0.0.1", "--port", "0"])
+            // Where it is not told, it looks for a free port before it takes it, and another may come first.
+            .args(["dev", "--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0"])
             .arg("--show-interactive-dev-session=false")
             .arg("--config")
             .arg(config)
