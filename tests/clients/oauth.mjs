@@ -2,7 +2,7 @@
 // was given: oauth.mjs ORIGIN PATH [DOCUMENT]. It registers, or is known by the address of a document
 // about itself. It must not know who lets its user in: browser.mjs does.
 import assert from 'node:assert/strict';
-import { auth } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport, UnauthorizedError, auth } from '@modelcontextprotocol/client';
 import { browse } from './browser.mjs';
 
 const [origin, path, clientMetadataUrl] = process.argv.slice(2);
@@ -46,7 +46,7 @@ function client(choices = {}) {
     assert.equal(await auth(provider, { serverUrl, authorizationCode, iss }), 'AUTHORIZED');
     return known.tokens;
   };
-  return { known, gets, refreshes: () => auth(provider, { serverUrl }) };
+  return { known, choices, provider, gets, refreshes: () => auth(provider, { serverUrl }) };
 }
 
 async function calls(token, at, method = 'tools/list', params = {}) {
@@ -106,7 +106,18 @@ const after = await fetch(`${origin}/oauth/token`, {
 assert.deepEqual([after.status, (await after.json()).error], [400, 'invalid_grant']);
 
 // What the user leaves of it is all there is.
-const reads = await client({ access: 'read' }).gets();
+const careful = client({ access: 'read' });
+const reads = await careful.gets();
 assert.equal(await calls(reads.access_token, path), 200);
 assert.equal(await calls(reads.access_token, path, 'tools/call', note), 403);
+
+// The client that is told so asks its user again, and goes on with what it is given then.
+delete careful.choices.access;
+const transport = new StreamableHTTPClientTransport(new URL(serverUrl), { authProvider: careful.provider });
+const connected = new Client({ name: 'oauth', version: '1.0.0' });
+await connected.connect(transport);
+await assert.rejects(connected.callTool(note), UnauthorizedError);
+await transport.finishAuth(careful.known.answer);
+assert.notEqual((await connected.callTool(note)).isError, true);
+await connected.close();
 console.log(JSON.stringify({ client: 'oauth', path }));
