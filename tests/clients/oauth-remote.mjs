@@ -18,6 +18,8 @@ assert.ok(origin && path, 'call it with ORIGIN PATH [DOCUMENT]');
 const script = fileURLToPath(new URL('../../node_modules/.bin/mcp-remote', import.meta.url));
 const home = await mkdtemp(join(tmpdir(), 'oauth-remote-'));
 let said = '';
+/** The run that goes on. */
+let transport;
 
 /** Where the bridge sends its user, once it has said it. */
 const addressIn = text => /authorize this client by visiting:\s+(\S+)\s/.exec(text)?.[1];
@@ -40,7 +42,7 @@ async function run(era) {
     ...(era === 'modern' ? ['--protocol', 'auto'] : []),
     ...(documented ? ['--client-metadata-url', documented] : []),
   ];
-  const transport = new StdioClientTransport({
+  transport = new StdioClientTransport({
     command: process.execPath,
     args: [script, `${origin}${path}`, '--allow-http', '--transport', 'http-only', ...options],
     // What `true` opens nobody sees.
@@ -120,6 +122,8 @@ async function job() {
 
 async function fail(error) {
   console.error(`oauth-remote at ${origin}${path}:`, error, said);
+  // It waits for its user even when nobody reads it any more.
+  await transport?.close().catch(() => {});
   await rm(home, { recursive: true, force: true });
   process.exit(1);
 }
