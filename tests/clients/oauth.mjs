@@ -1,69 +1,15 @@
 // Version 2 of the official TypeScript client gets in by OAuth at one address, and is held to what it
-// was given: oauth.mjs ORIGIN PATH. The browser of its user keeps cookies and follows redirects;
-// whoever lets the user in asks on a form with the field `login`, or with the field `name`.
+// was given: oauth.mjs ORIGIN PATH [DOCUMENT]. It registers, or is known by the address of a document
+// about itself. It must not know who lets its user in: browser.mjs does.
 import assert from 'node:assert/strict';
-import { auth } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport, UnauthorizedError, auth } from '@modelcontextprotocol/client';
+import { browse } from './browser.mjs';
 
-const [origin, path] = process.argv.slice(2);
-assert.ok(origin && path, 'call it with ORIGIN PATH');
+const [origin, path, clientMetadataUrl] = process.argv.slice(2);
+assert.ok(origin && path, 'call it with ORIGIN PATH [DOCUMENT]');
 const serverUrl = `${origin}${path}`;
 const redirectUrl = 'http://127.0.0.1:9/callback';
 const REVISION = '2026-07-28';
-
-const jars = new Map();
-async function ask(url, init = {}) {
-  const jar = jars.get(url.origin) ?? new Map();
-  jars.set(url.origin, jar);
-  const headers = new Headers(init.headers);
-  headers.set('cookie', [...jar].map(pair => pair.join('=')).join('; '));
-  const response = await fetch(url, { ...init, headers, redirect: 'manual' });
-  for (const cookie of response.headers.getSetCookie()) {
-    const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
-    if (value) jar.set(name, value);
-    else jar.delete(name);
-  }
-  return response;
-}
-
-const plain = text => text.replaceAll('&amp;', '&').replaceAll('&quot;', '"');
-
-/** The fields of a form as they are shown, with what the user chooses. */
-function filled(html, chosen) {
-  const form = new URLSearchParams();
-  for (const [, input] of html.matchAll(/<input([^>]*)>/g)) {
-    const name = /name="([^"]*)"/.exec(input)?.[1];
-    const isChoice = /type="(radio|checkbox)"/.test(input);
-    if (name && (!isChoice || /\schecked/.test(input))) form.set(name, plain(/value="([^"]*)"/.exec(input)?.[1] ?? ''));
-  }
-  for (const [name, value] of Object.entries(chosen)) form.set(name, value);
-  return form;
-}
-
-/** Goes on from an address until the client is sent to, and says with what. */
-async function browse(start, choices) {
-  let url = new URL(start);
-  let init = {};
-  for (let steps = 0; steps < 30; steps += 1) {
-    const response = await ask(url, init);
-    const location = response.headers.get('location');
-    if (location) {
-      url = new URL(location, url);
-      init = {};
-      if (url.href.startsWith(redirectUrl)) return url.searchParams;
-      continue;
-    }
-    const html = await response.text();
-    assert.equal(response.status, 200, `${url}: ${html}`);
-    const fields = ['decision', 'login', 'name'];
-    const field = fields.find(name => html.includes(`name="${name}"`));
-    assert.ok(field, html);
-    const action = plain(/<form[^>]*action="([^"]*)"/.exec(html)?.[1] ?? url.pathname);
-    const body = filled(html, field === 'decision' ? { decision: 'allow', ...choices } : { [field]: 'alice' });
-    init = { method: 'POST', headers: { origin: url.origin }, body };
-    url = new URL(action, url);
-  }
-  assert.fail('there is no end of redirects');
-}
 
 /** A client that knows nothing yet, and what its user lets it do. */
 function client(choices = {}) {
@@ -72,6 +18,7 @@ function client(choices = {}) {
   const [registered, tokens, verifier, discovery] = ['client', 'tokens', 'verifier', 'discovery'].map(store);
   const provider = {
     redirectUrl,
+    clientMetadataUrl,
     clientMetadata: {
       client_name: 'A test <b>client</b>',
       redirect_uris: [redirectUrl],
@@ -88,7 +35,7 @@ function client(choices = {}) {
     saveDiscoveryState: discovery.set,
     state: () => 'state-1',
     redirectToAuthorization: async url => {
-      known.answer = await browse(url, choices);
+      known.answer = (await browse(url, redirectUrl, choices)).searchParams;
     },
   };
   const gets = async () => {
@@ -99,7 +46,7 @@ function client(choices = {}) {
     assert.equal(await auth(provider, { serverUrl, authorizationCode, iss }), 'AUTHORIZED');
     return known.tokens;
   };
-  return { known, gets, refreshes: () => auth(provider, { serverUrl }) };
+  return { known, choices, provider, gets, refreshes: () => auth(provider, { serverUrl }) };
 }
 
 async function calls(token, at, method = 'tools/list', params = {}) {
@@ -126,6 +73,7 @@ const note = { name: 'remember', arguments: { text: 'kept by a client with a tok
 // Everything that the address offers, there and inside of it, and nowhere else.
 const whole = client();
 const first = await whole.gets();
+if (clientMetadataUrl) assert.equal(whole.known.client.client_id, clientMetadataUrl);
 assert.equal(first.scope.split(' ').filter(scope => scope.startsWith('mcp:')).join(' '), 'mcp:read mcp:write');
 assert.equal(await calls(first.access_token, path), 200);
 assert.equal(await calls(first.access_token, path, 'tools/call', note), 200);
@@ -158,7 +106,18 @@ const after = await fetch(`${origin}/oauth/token`, {
 assert.deepEqual([after.status, (await after.json()).error], [400, 'invalid_grant']);
 
 // What the user leaves of it is all there is.
-const reads = await client({ access: 'read' }).gets();
+const careful = client({ access: 'read' });
+const reads = await careful.gets();
 assert.equal(await calls(reads.access_token, path), 200);
 assert.equal(await calls(reads.access_token, path, 'tools/call', note), 403);
+
+// The client that is told so asks its user again, and goes on with what it is given then.
+delete careful.choices.access;
+const transport = new StreamableHTTPClientTransport(new URL(serverUrl), { authProvider: careful.provider });
+const connected = new Client({ name: 'oauth', version: '1.0.0' });
+await connected.connect(transport);
+await assert.rejects(connected.callTool(note), UnauthorizedError);
+await transport.finishAuth(careful.known.answer);
+assert.notEqual((await connected.callTool(note)).isError, true);
+await connected.close();
 console.log(JSON.stringify({ client: 'oauth', path }));
