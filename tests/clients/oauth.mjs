@@ -2,13 +2,12 @@
 // was given: oauth.mjs ORIGIN PATH. The browser of its user keeps cookies and follows redirects;
 // whoever lets the user in asks on a form with the field `login`, or with the field `name`.
 import assert from 'node:assert/strict';
-import { auth } from '@modelcontextprotocol/client';
+import { client as newClient, request } from './authorized.mjs';
 
 const [origin, path] = process.argv.slice(2);
 assert.ok(origin && path, 'call it with ORIGIN PATH');
 const serverUrl = `${origin}${path}`;
 const redirectUrl = 'http://127.0.0.1:9/callback';
-const REVISION = '2026-07-28';
 
 const jars = new Map();
 async function ask(url, init = {}) {
@@ -45,7 +44,8 @@ async function browse(start, choices) {
   let init = {};
   for (let steps = 0; steps < 30; steps += 1) {
     const response = await ask(url, init);
-    const location = response.headers.get('location');
+    // A page may go on by itself, too.
+    const location = response.headers.get('location') ?? response.headers.get('refresh')?.replace(/^0; url=/, '');
     if (location) {
       url = new URL(location, url);
       init = {};
@@ -65,61 +65,12 @@ async function browse(start, choices) {
   assert.fail('there is no end of redirects');
 }
 
-/** A client that knows nothing yet, and what its user lets it do. */
-function client(choices = {}) {
-  const known = {};
-  const store = name => ({ get: () => known[name], set: value => void (known[name] = value) });
-  const [registered, tokens, verifier, discovery] = ['client', 'tokens', 'verifier', 'discovery'].map(store);
-  const provider = {
-    redirectUrl,
-    clientMetadata: {
-      client_name: 'A test <b>client</b>',
-      redirect_uris: [redirectUrl],
-      grant_types: ['authorization_code', 'refresh_token'],
-      token_endpoint_auth_method: 'none',
-    },
-    clientInformation: registered.get,
-    saveClientInformation: registered.set,
-    tokens: tokens.get,
-    saveTokens: tokens.set,
-    codeVerifier: verifier.get,
-    saveCodeVerifier: verifier.set,
-    discoveryState: discovery.get,
-    saveDiscoveryState: discovery.set,
-    state: () => 'state-1',
-    redirectToAuthorization: async url => {
-      known.answer = await browse(url, choices);
-    },
-  };
-  const gets = async () => {
-    assert.equal(await auth(provider, { serverUrl }), 'REDIRECT');
-    assert.equal(known.answer.get('state'), 'state-1');
-    const [authorizationCode, iss] = ['code', 'iss'].map(name => known.answer.get(name));
-    assert.equal(iss, origin);
-    assert.equal(await auth(provider, { serverUrl, authorizationCode, iss }), 'AUTHORIZED');
-    return known.tokens;
-  };
-  return { known, gets, refreshes: () => auth(provider, { serverUrl }) };
+/** A client, and what its user lets it do. */
+function client(choices) {
+  const { asks, redeems, ...others } = newClient(serverUrl, redirectUrl, url => browse(url, choices));
+  return { ...others, gets: () => asks().then(redeems) };
 }
-
-async function calls(token, at, method = 'tools/list', params = {}) {
-  const _meta = {
-    'io.modelcontextprotocol/protocolVersion': REVISION,
-    'io.modelcontextprotocol/clientCapabilities': {},
-    'io.modelcontextprotocol/clientInfo': { name: 'oauth', version: '1' },
-  };
-  const headers = {
-    authorization: `Bearer ${token}`,
-    accept: 'application/json, text/event-stream',
-    'content-type': 'application/json',
-    'mcp-protocol-version': REVISION,
-    'mcp-method': method,
-    ...(params.name && { 'mcp-name': params.name }),
-  };
-  const message = { jsonrpc: '2.0', id: 1, method, params: { ...params, _meta } };
-  const response = await fetch(`${origin}${at}`, { method: 'POST', headers, body: JSON.stringify(message) });
-  return response.status;
-}
+const calls = async (token, at, method, params) => (await request(token, `${origin}${at}`, method, params)).status;
 
 const note = { name: 'remember', arguments: { text: 'kept by a client with a token' } };
 
