@@ -5,13 +5,14 @@
 use serde_json::json;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 use tests::{Bundle, Server, root, setting};
 
 const PATHS: [&str; 3] = ["/mcp", "/mcp/acme", "/mcp/acme/web"];
 
-fn script(name: &str) -> Command {
+pub(crate) fn script(name: &str) -> Command {
     let mut command = Command::new(setting("SIGNALBOX_NODE"));
     command.arg(root().join("tests/clients").join(name));
     command
@@ -32,7 +33,7 @@ fn under_a_name_of_ones_own() {
 }
 
 /// An OpenID provider. It ends with this value.
-struct Provider {
+pub(crate) struct Provider {
     process: Child,
     issuer: String,
     /// What it says later has somewhere to go, or saying it would end it.
@@ -40,7 +41,7 @@ struct Provider {
 }
 
 impl Provider {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let client = json!({
             "client_id": "signalbox",
             "token_endpoint_auth_method": "none",
@@ -56,6 +57,15 @@ impl Provider {
         let issuer = output.by_ref().lines().find_map(ready).expect("the provider is ready");
         Self { process, issuer, _output: output }
     }
+
+    /// Settings of a server where people sign in there, in a file in this folder.
+    pub(crate) fn settings(&self, folder: &Path) -> String {
+        let login = json!({ "kind": "oidc", "name": "local", "title": "Example", "issuer": self.issuer,
+            "client_id": "signalbox" });
+        let file = folder.join("settings.json");
+        std::fs::write(&file, json!({ "vars": { "logins": [login] } }).to_string()).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
 }
 
 impl Drop for Provider {
@@ -68,10 +78,7 @@ impl Drop for Provider {
 #[test]
 fn at_a_provider_that_nobody_here_wrote() {
     let (provider, state) = (Provider::start(), tempfile::tempdir().unwrap());
-    let login = json!({ "kind": "oidc", "name": "local", "issuer": provider.issuer,
-        "client_id": "signalbox" });
-    let file = state.path().join("settings.json");
-    std::fs::write(&file, json!({ "vars": { "logins": [login] } }).to_string()).unwrap();
-    let settings = [("SETTINGS", file.to_str().unwrap()), ("DEVELOPMENT", "1")];
+    let settings = provider.settings(state.path());
+    let settings = [("SETTINGS", settings.as_str()), ("DEVELOPMENT", "1")];
     gets_in(&Server::start_with(Bundle::Release, state.path(), "", &settings));
 }
