@@ -47,7 +47,9 @@ async function shows() {
   await page.reload();
   const client = await row('plain').innerText();
   for (const part of ['plain 1.2.3', 'MCP 2025-11-25']) assert.ok(client.includes(part), `${part} in: ${client}`);
-  for (const path of [CONTEXT, LONG]) assert.equal(await row(path).filter({ has: page.getByRole('button') }).count() > 0, true);
+  for (const path of [CONTEXT, LONG]) {
+    await page.getByRole('button', { name: `Block ${path}`, exact: true }).waitFor();
+  }
 }
 
 /** Fills in the form for a key. */

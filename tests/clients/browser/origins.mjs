@@ -3,6 +3,7 @@
 // version 2 of the official TypeScript one, in both eras; a page of another origin gets nothing. Owns what
 // a page does.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 import { elsewhere, launch, run, step } from './chromium.mjs';
@@ -48,7 +49,10 @@ async function plain(url, key) {
     'mcp-protocol-version': '2026-07-28',
     'mcp-method': 'tools/list',
   };
-  const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} };
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': {},
+  };
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta } });
   try {
     const response = await fetch(url, { method: 'POST', headers, body });
@@ -72,7 +76,7 @@ const site = await elsewhere({
   '/mcp.js': () => script,
 });
 console.log(`ready ${site.origin}`);
-const [origin] = await createInterface({ input: process.stdin })[Symbol.asyncIterator]().next().then(line => [line.value]);
+const [origin] = await once(createInterface({ input: process.stdin }), 'line');
 const url = `${origin}/mcp/acme`;
 const browser = await launch();
 
@@ -82,9 +86,13 @@ async function page(from) {
   return opened;
 }
 
+/** Does something of the above in a page. */
+const does = (page, work, ...given) =>
+  page.evaluate(`(${work})(${[url, ...given].map(value => JSON.stringify(value)).join()})`);
+
 async function allowed(mode, revision) {
   const opened = await page(site.origin);
-  const done = await opened.evaluate(`(${job})(${JSON.stringify(url)}, ${JSON.stringify(key)}, ${JSON.stringify(mode)})`);
+  const done = await does(opened, job, key, mode);
   assert.equal(done.revision, revision);
   assert.ok(done.tools.includes('recall'));
   assert.deepEqual([done.notes, done.progress], [1, [0, 50, 100]]);
@@ -92,13 +100,13 @@ async function allowed(mode, revision) {
 }
 
 async function refused() {
-  const ask = async (from, key) => (await page(from)).evaluate(([source, url, key]) => eval(`(${source})`)(url, key), [`${plain}`, url, key]);
+  const ask = async (from, key) => does(await page(from), plain, key);
   assert.equal((await ask(site.origin, key)).status, 200);
   // A page that may call can read why it may not, and where a credential is had.
   const { status, challenge } = await ask(site.origin, 'none');
   assert.equal(status, 401);
   assert.match(challenge, /resource_metadata=/);
-  for (const key_ of [key, 'none']) assert.deepEqual(await ask(site.other, key_), { error: 'TypeError' });
+  for (const any of [key, 'none']) assert.deepEqual(await ask(site.other, any), { error: 'TypeError' });
   // Nothing of it is done either, whatever a page sends without asking first.
   const opened = await page(site.other);
   const opaque = await opened.evaluate(
