@@ -25,7 +25,8 @@ HARNESS := SIGNALBOX_BUNDLE=$(CURDIR)/build/release \
 	SIGNALBOX_FIXTURE_BUNDLE=$(CURDIR)/build/fixture \
 	SIGNALBOX_PYTHON=$(CURDIR)/.tools/venv/bin/python \
 	SIGNALBOX_BRIDGE=$(CURDIR)/.tools/bridge/bin/mcp-proxy \
-	SIGNALBOX_NODE="$$(command -v node)"
+	SIGNALBOX_NODE="$$(command -v node)" \
+	SIGNALBOX_CHROMIUM="$$(scripts/setup chromium)"
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +36,7 @@ dev: ## serve the dev bundle, rebuilt on change, and print how to connect (PORT)
 	@exec node scripts/dev.mjs
 
 test: ## run the whole test suite
-	@scripts/setup bundler python
+	@scripts/setup bundler python browser
 	@node --disable-warning=ExperimentalWarning --test-timeout=60000 \
 		--import ./router/oauth/tests/setup.mjs --test "router/oauth/tests/*.test.ts"
 	@scripts/bundle release

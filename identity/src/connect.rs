@@ -1,6 +1,4 @@
-//! The pages by which a user connects a credential at an upstream. What leads away is a page of its
-//! own that goes on by itself: browsers hold where a form leads to against the page it is on, and
-//! which authorization server that is is known only once it was asked. It must not know how one is
+//! The pages by which a user connects a credential at an upstream. It must not know how one is
 //! connected.
 
 use crate::{
@@ -9,7 +7,7 @@ use crate::{
     signed::form_token,
 };
 use maud::html;
-use shared::config::{Address, Credential};
+use shared::config::Credential;
 
 /// Where every authorization server sends browsers back to, below the origin.
 pub const CALLBACK: &str = "/connect/callback";
@@ -69,7 +67,7 @@ pub fn offer(visit: &Visit, user: &str, credential: &Credential, toolsets: &[Str
                 @if n > 0 { ", " }
                 strong { (toolset) }
             }
-            " use your own account at " code { (host(&credential.resource)) }
+            " use your own account at " code { (html::host(&credential.resource)) }
             ". You are sent there to allow it, and can end it on your account page."
         }
         form method="post" action={ "/connect/" (credential.name) } {
@@ -82,18 +80,6 @@ pub fn offer(visit: &Visit, user: &str, credential: &Credential, toolsets: &[Str
     html::page(200, &title, &content)
 }
 
-/// On to an authorization server.
-#[must_use]
-pub fn away(address: &str) -> Page {
-    let content = html! {
-        h1 { "On to " (host(address)) }
-        p { a href=(address) { "Go on" } " if your browser does not go there by itself." }
-    };
-    let mut page = html::page(200, "Connect", &content);
-    page.headers.push(("refresh", format!("0; url={address}")));
-    page
-}
-
 /// It is connected.
 #[must_use]
 pub fn done() -> Page {
@@ -103,13 +89,6 @@ pub fn done() -> Page {
         p { a href="/account" { "Your account" } }
     };
     html::page(200, "Connected", &content)
-}
-
-/// The host of an address, for people.
-fn host(address: &str) -> String {
-    let address = Address::parse(address, true).ok();
-    let host = address.and_then(|at| at.origin.split_once("://").map(|(_, host)| host.to_owned()));
-    host.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -160,9 +139,5 @@ mod tests {
         for part in ["mcp.test", "<strong>one</strong>, <strong>two</strong>", "&lt;b&gt;"] {
             assert!(page.body.contains(part), "{part}: {}", page.body);
         }
-        let page = away("https://as.test/authorize?a=1&b=2");
-        assert!(page.body.contains("On to as.test") && page.body.contains("a=1&amp;b=2"));
-        let refresh = ("refresh", "0; url=https://as.test/authorize?a=1&b=2".to_owned());
-        assert!(page.headers.contains(&refresh));
     }
 }

@@ -65,8 +65,8 @@ pub fn sign_in(visit: &Visit) -> String {
 /// Everything that the page shows of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a> {
-    /// What the library says of it: `clientName`, `clientDomain`, `redirectUri`, `redirectHost`,
-    /// `redirectIsLoopback`, `scope`.
+    /// What the library says of it: `clientName`, `clientDomain`, `redirectHost`, `redirectIsLoopback`,
+    /// `scope`.
     pub described: &'a Value,
     /// The scope that its resource opens.
     pub scope: &'a Scope,
@@ -108,7 +108,7 @@ pub fn page(visit: &Visit, signed: &SignedIn, levels: &[Level], shown: &Shown<'_
             }
         }
     };
-    html::page(200, &title, &content).with_form_targets(&[&target(said("redirectUri"))])
+    html::page(200, &title, &content)
 }
 
 /// Who asks, and where what it gets goes to.
@@ -136,14 +136,14 @@ fn allows(described: &Value) -> Markup {
     let wants_write = granted(&asked(described), false).iter().any(|scope| scope == WRITE);
     html! {
         @if wants_write {
-            label {
+            label.choice {
                 input type="radio" name="access" value="write" checked;
-                " Read and write: it may call every tool, and change what those change."
+                span { "Read and write: it may call every tool, and change what those change." }
             }
         }
-        label {
+        label.choice {
             input type="radio" name="access" value="read" checked[!wants_write];
-            " Read only: it may look at everything there, and call the tools that say they only read."
+            span { "Read only: it may look at everything there, and call the tools that say they only read." }
         }
     }
 }
@@ -155,21 +155,6 @@ fn asked(described: &Value) -> Vec<&str> {
 
 fn field(level: &Level) -> String {
     format!("level-{}", level.name)
-}
-
-/// What a form may end at besides this site (CSP, form-action): browsers hold the redirect against
-/// it. Where a host is written in a way that a policy cannot name, or should not hold, the scheme.
-fn target(redirect: &str) -> String {
-    let (scheme, rest) = redirect.split_once("://").unwrap_or_default();
-    if !["http", "https"].contains(&scheme) {
-        return String::new();
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b':');
-    match authority.bytes().all(is_plain) {
-        true => format!("{scheme}://{authority}"),
-        false => format!("{scheme}:"),
-    }
 }
 
 /// The scopes that are granted to a client that asked for these. One that asks for none of ours is
@@ -299,11 +284,6 @@ mod tests {
         page(&visit("client_id=c&state=1"), &signed(), &default_levels(), &shown)
     }
 
-    fn policy(page: &Page) -> &str {
-        let name = "content-security-policy";
-        &page.headers.iter().find(|(header, _)| *header == name).unwrap().1
-    }
-
     #[test]
     fn a_resource_is_known_however_it_is_written() {
         let asked = |query: &str| Asked::read(&visit(query), &default_levels());
@@ -349,8 +329,6 @@ mod tests {
         for part in ["<b>", "own computer", "level-org"] {
             assert!(!page.body.contains(part), "{part}: {}", page.body);
         }
-        assert!(policy(&page).ends_with("form-action 'self' https://client.test:8443"));
-        assert!(policy(&page).contains("frame-ancestors 'none'"));
     }
 
     #[test]
@@ -362,20 +340,9 @@ mod tests {
         let page = shown(&local, "/mcp");
         assert!(page.body.contains("<strong>tool.test</strong>"));
         assert!(page.body.contains("own computer") && page.body.contains("level-org"));
-        assert!(policy(&page).ends_with("form-action 'self' http:"), "{}", policy(&page));
         // What is not known to be elsewhere is warned of too.
         local.as_object_mut().unwrap().remove("redirectIsLoopback");
         assert!(shown(&local, "/mcp").body.contains("own computer"));
-    }
-
-    #[test]
-    fn no_redirect_says_anything_else_in_a_policy() {
-        assert_eq!(target("https://a.test/x"), "https://a.test");
-        assert_eq!(target("http://localhost:5?x"), "http://localhost:5");
-        assert_eq!(target("https://a.test;sandbox/x"), "https:");
-        assert_eq!(target("https://\u{e4}.test/x"), "https:");
-        assert_eq!(target("javascript://x"), "");
-        assert_eq!(target("x"), "");
     }
 
     #[test]
@@ -467,7 +434,6 @@ mod tests {
         fn nothing_is_a_panic(query in any::<String>(), form in any::<String>(), text in any::<String>()) {
             let _ = Asked::read(&visit(&query), &default_levels());
             let _ = answer(&form);
-            let _ = target(&text);
             let _ = scope_of(&text, "https://x.test", &default_levels());
         }
     }

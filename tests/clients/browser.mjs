@@ -42,7 +42,8 @@ export async function browse(start, until, choices = {}) {
   let init = {};
   for (let pages = 0; pages < PAGES_MAX; pages += 1) {
     const response = await ask(url, init);
-    const location = response.headers.get('location');
+    // A page may go on by itself, too.
+    const location = response.headers.get('location') ?? response.headers.get('refresh')?.replace(/^0; url=/, '');
     if (location) {
       url = new URL(location, url);
       init = {};

@@ -2,71 +2,23 @@
 // was given: oauth.mjs ORIGIN PATH [DOCUMENT]. It registers, or is known by the address of a document
 // about itself. It must not know who lets its user in: browser.mjs does.
 import assert from 'node:assert/strict';
-import { Client, StreamableHTTPClientTransport, UnauthorizedError, auth } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
+import { client as newClient, request } from './authorized.mjs';
 import { browse } from './browser.mjs';
 
 const [origin, path, clientMetadataUrl] = process.argv.slice(2);
 assert.ok(origin && path, 'call it with ORIGIN PATH [DOCUMENT]');
 const serverUrl = `${origin}${path}`;
 const redirectUrl = 'http://127.0.0.1:9/callback';
-const REVISION = '2026-07-28';
 
-/** A client that knows nothing yet, and what its user lets it do. */
+/** A client, and what its user lets it do. */
 function client(choices = {}) {
-  const known = {};
-  const store = name => ({ get: () => known[name], set: value => void (known[name] = value) });
-  const [registered, tokens, verifier, discovery] = ['client', 'tokens', 'verifier', 'discovery'].map(store);
-  const provider = {
-    redirectUrl,
-    clientMetadataUrl,
-    clientMetadata: {
-      client_name: 'A test <b>client</b>',
-      redirect_uris: [redirectUrl],
-      grant_types: ['authorization_code', 'refresh_token'],
-      token_endpoint_auth_method: 'none',
-    },
-    clientInformation: registered.get,
-    saveClientInformation: registered.set,
-    tokens: tokens.get,
-    saveTokens: tokens.set,
-    codeVerifier: verifier.get,
-    saveCodeVerifier: verifier.set,
-    discoveryState: discovery.get,
-    saveDiscoveryState: discovery.set,
-    state: () => 'state-1',
-    redirectToAuthorization: async url => {
-      known.answer = (await browse(url, redirectUrl, choices)).searchParams;
-    },
-  };
-  const gets = async () => {
-    assert.equal(await auth(provider, { serverUrl }), 'REDIRECT');
-    assert.equal(known.answer.get('state'), 'state-1');
-    const [authorizationCode, iss] = ['code', 'iss'].map(name => known.answer.get(name));
-    assert.equal(iss, origin);
-    assert.equal(await auth(provider, { serverUrl, authorizationCode, iss }), 'AUTHORIZED');
-    return known.tokens;
-  };
-  return { known, choices, provider, gets, refreshes: () => auth(provider, { serverUrl }) };
+  const lets = async url => (await browse(url, redirectUrl, choices)).searchParams;
+  const { asks, redeems, ...others } = newClient(serverUrl, redirectUrl, lets, clientMetadataUrl);
+  return { ...others, choices, gets: () => asks().then(redeems) };
 }
 
-async function calls(token, at, method = 'tools/list', params = {}) {
-  const _meta = {
-    'io.modelcontextprotocol/protocolVersion': REVISION,
-    'io.modelcontextprotocol/clientCapabilities': {},
-    'io.modelcontextprotocol/clientInfo': { name: 'oauth', version: '1' },
-  };
-  const headers = {
-    authorization: `Bearer ${token}`,
-    accept: 'application/json, text/event-stream',
-    'content-type': 'application/json',
-    'mcp-protocol-version': REVISION,
-    'mcp-method': method,
-    ...(params.name && { 'mcp-name': params.name }),
-  };
-  const message = { jsonrpc: '2.0', id: 1, method, params: { ...params, _meta } };
-  const response = await fetch(`${origin}${at}`, { method: 'POST', headers, body: JSON.stringify(message) });
-  return response.status;
-}
+const calls = async (token, at, method, params) => (await request(token, `${origin}${at}`, method, params)).status;
 
 const note = { name: 'remember', arguments: { text: 'kept by a client with a token' } };
 

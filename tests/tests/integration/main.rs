@@ -1,6 +1,7 @@
 //! The real bundle on real workerd, driven from outside.
 //!
 //! - `account`: a user's own page, personal keys, and the end of what runs
+//! - `browser`: people and pages in a real Chromium
 //! - `edge`: what is refused, with its exact status and code
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
 //! - `memory`: the toolset through two tiers, and routing by argument
@@ -30,6 +31,7 @@
 
 mod account;
 mod behind;
+mod browser;
 mod bundle;
 mod clients;
 mod cuts;

@@ -24,7 +24,7 @@ const TYPESCRIPT: [&str; 2] = ["SIGNALBOX_NODE", "oauth.mjs"];
 const PYTHON: [&str; 2] = ["SIGNALBOX_PYTHON", "oauth.py"];
 const MCP_REMOTE: [&str; 2] = ["SIGNALBOX_NODE", "oauth-remote.mjs"];
 
-fn script([program, name]: [&str; 2]) -> Command {
+pub(crate) fn script([program, name]: [&str; 2]) -> Command {
     let mut command = Command::new(setting(program));
     command.arg(root().join("tests/clients").join(name));
     command
@@ -62,7 +62,7 @@ fn mcp_remote_under_a_name_of_ones_own() {
 }
 
 /// A program that serves something beside the server, at an address. It ends with this value.
-struct Beside {
+pub(crate) struct Beside {
     process: Child,
     address: String,
     /// What it says later has somewhere to go, or saying it would end it.
@@ -89,7 +89,7 @@ impl Drop for Beside {
     }
 }
 
-fn provider() -> Beside {
+pub(crate) fn provider() -> Beside {
     let client = json!({
         "client_id": "signalbox",
         "token_endpoint_auth_method": "none",
@@ -100,14 +100,21 @@ fn provider() -> Beside {
 
 /// How the server is told of it.
 fn at(provider: &Beside) -> Value {
-    json!({ "kind": "oidc", "name": "local", "issuer": provider.address, "client_id": "signalbox" })
+    json!({ "kind": "oidc", "name": "local", "title": "Example", "issuer": provider.address,
+        "client_id": "signalbox" })
+}
+
+/// Settings of a server where people sign in there, in a file in this folder.
+pub(crate) fn settings(provider: &Beside, folder: &Path) -> String {
+    let file = folder.join("settings.json");
+    fs::write(&file, json!({ "vars": { "logins": [at(provider)] } }).to_string()).unwrap();
+    file.to_str().unwrap().to_owned()
 }
 
 fn at_a_provider_that_nobody_here_wrote(client: [&str; 2]) {
     let (provider, state) = (provider(), tempfile::tempdir().unwrap());
-    let file = state.path().join("settings.json");
-    fs::write(&file, json!({ "vars": { "logins": [at(&provider)] } }).to_string()).unwrap();
-    let settings = [("SETTINGS", file.to_str().unwrap()), ("DEVELOPMENT", "1")];
+    let settings = settings(&provider, state.path());
+    let settings = [("SETTINGS", settings.as_str()), ("DEVELOPMENT", "1")];
     let server = Server::start_with(Bundle::Release, state.path(), "", &settings);
     gets_in(&server.origin, client, &PATHS, None);
 }

@@ -85,7 +85,7 @@ async fn take(visited: &Visited<'_>, signed: &SignedIn) -> Result<Page, Error> {
     };
     let Some(allowed) = answer.allowed else {
         return Ok(match library(visited, ROOT)?.deny(visited.request, &answer.handle).await {
-            Ok(step) => tied(Page::go(&step.redirect), &step),
+            Ok(step) => tied(html::away(&step.redirect), &step),
             Err(thrown) => return refused(&thrown),
         });
     };
@@ -100,7 +100,7 @@ async fn take(visited: &Visited<'_>, signed: &SignedIn) -> Result<Page, Error> {
         })
     };
     match complete.await {
-        Ok(Some((done, step))) => Ok(tied(Page::go(&done.redirect), &step)),
+        Ok(Some((done, step))) => Ok(tied(html::away(&done.redirect), &step)),
         Ok(None) => Ok(again(400, "The page was shown for another resource.")),
         Err(thrown) => refused(&thrown),
     }
@@ -123,7 +123,8 @@ fn again(status: u16, text: &str) -> Page {
 fn refused(thrown: &JsValue) -> Result<Page, Error> {
     let member = |name| Reflect::get(thrown, &JsValue::from_str(name)).ok()?.as_string();
     match (member("name").as_deref(), member("redirectTo")) {
-        (Some("AuthorizationError"), Some(address)) => Ok(Page::go(&address)),
+        // Perhaps after the form by which somebody has signed in.
+        (Some("AuthorizationError"), Some(address)) => Ok(html::away(&address)),
         (Some("AuthorizationError"), None) => {
             let text = member("description").unwrap_or_default();
             Ok(again(400, &format!("This request cannot be answered: {text}.")))

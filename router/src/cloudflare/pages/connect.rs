@@ -58,7 +58,7 @@ async fn offer(
     let redirect = format!("{}{CALLBACK}", visit.origin);
     let request = Request::Connect { credential: credential.name.clone(), redirect };
     Ok(match visited.account(&signed.user, request).await {
-        Ok(Reply::Go(address)) => connect::away(&address),
+        Ok(Reply::Go(address)) => html::away(&address),
         Ok(_) => trouble(&Error::internal("a connection that leads nowhere")),
         Err(error) => trouble(&error),
     })
