@@ -432,6 +432,9 @@ pub const LEARN_MS: u32 = 1_500;
 /// that nobody has asked for a while (70 to 140 s), whatever it is waiting for itself.
 pub const LISTEN_CHECK_MS: u64 = 60 * 1000;
 
+/// Bytes of an answer from outside that is taken as a whole, where it says how long it is.
+pub const SMALL_ANSWER_BYTES_MAX: u32 = 64 * 1024;
+
 /// Bytes of a URI that is compared with templates.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 

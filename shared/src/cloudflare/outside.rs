@@ -10,29 +10,38 @@ use futures_util::{
     future::{Either, select},
     stream,
 };
-use std::{pin::pin, time::Duration};
+use std::{cell::Cell, pin::pin, time::Duration};
 use worker::{
-    js_sys::{self, Object, Reflect, Uint8Array, futures::JsFuture},
+    js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array, futures::JsFuture},
     wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen},
-    web_sys::{
-        self, AbortController, ReadableStreamDefaultReader, RequestCache, RequestInit,
-        RequestRedirect,
-    },
+    web_sys::{AbortController, AbortSignal, ReadableStreamDefaultReader},
 };
 
-#[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
+#[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen, module = "/src/cloudflare/outside.js")]
 extern "C" {
-    #[wasm_bindgen(catch, js_name = fetch)]
-    fn fetch(url: &str, init: &RequestInit) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(js_name = send)]
+    fn fetch(
+        url: &str,
+        init: &str,
+        body: Option<&str>,
+        signal: &AbortSignal,
+        names: &str,
+        small: u32,
+    ) -> Promise;
 }
 
-/// Ends a connection when it is dropped.
-struct Connection(AbortController);
+/// Ends a connection when it is dropped before its end.
+struct Connection {
+    controller: AbortController,
+    is_over: Cell<bool>,
+}
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // After the end this changes nothing.
-        self.0.abort();
+        // After the end this changes nothing, and what the platform makes to say so costs.
+        if !self.is_over.get() {
+            self.controller.abort();
+        }
     }
 }
 
@@ -47,41 +56,43 @@ fn failed(error: impl Into<JsValue>) -> String {
 /// # Errors
 /// What the platform says, for the log.
 pub async fn send(request: Request) -> Result<Response, String> {
-    let headers = Object::new();
-    for (name, value) in &request.headers {
-        Reflect::set(&headers, &JsValue::from_str(name), &JsValue::from_str(value))
-            .map_err(failed)?;
-    }
-    let connection = Connection(AbortController::new().map_err(failed)?);
-    let init = RequestInit::new();
-    init.set_method(request.method);
-    init.set_headers(&headers);
-    init.set_redirect(RequestRedirect::Manual);
-    // Nothing of what one user's context asks is kept for another's.
-    init.set_cache(RequestCache::NoStore);
-    init.set_signal(Some(&connection.0.signal()));
-    if let Some(body) = &request.body {
-        init.set_body(&JsValue::from_str(body));
-    }
-    let response = JsFuture::from(fetch(&request.url, &init).map_err(failed)?).await;
-    let response: web_sys::Response =
-        response.map_err(failed)?.dyn_into().map_err(|_| "no response".to_owned())?;
-    let all = response.headers();
-    let header = |name: &str| Some((name.to_owned(), all.get(name).ok().flatten()?));
+    let Request { method, url, headers, body } = request;
+    let init = serde_json::json!({ "method": method, "headers": headers }).to_string();
+    let controller = AbortController::new().map_err(failed)?;
+    let connection = Connection { controller, is_over: Cell::new(false) };
+    let (signal, names) = (connection.controller.signal(), HEADERS.join("\n"));
+    let small = limits::SMALL_ANSWER_BYTES_MAX;
+    let answer = fetch(&url, &init, body.as_deref(), &signal, &names, small);
+    let answer: Array = JsFuture::from(answer).await.map_err(failed)?.into();
+    let status = answer.get(0).as_f64().unwrap_or_default();
+    let values = answer.get(1).as_string().unwrap_or_default();
+    let named = HEADERS.into_iter().zip(values.split('\n')).filter(|(_, value)| !value.is_empty());
     Ok(Response {
-        status: response.status(),
-        headers: HEADERS.into_iter().filter_map(header).collect(),
-        body: body(&response, connection)?,
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is a status"
+        )]
+        status: status as u16,
+        headers: named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body: pieces(answer.get(2), connection),
     })
 }
 
-/// The pieces of a body as they come.
-fn body(response: &web_sys::Response, connection: Connection) -> Result<Body, String> {
-    let Some(stream) = response.body() else {
-        return Ok(stream::empty().boxed_local());
+/// The rest of a response: all of it, or as it comes.
+fn pieces(rest: JsValue, connection: Connection) -> Body {
+    let reader = match rest.dyn_into::<ArrayBuffer>() {
+        Ok(whole) => {
+            connection.is_over.set(true);
+            let bytes = Uint8Array::new(&whole).to_vec();
+            return stream::iter([Ok(bytes)]).boxed_local();
+        }
+        Err(rest) => rest.dyn_into::<ReadableStreamDefaultReader>(),
     };
-    let reader: ReadableStreamDefaultReader =
-        stream.get_reader().dyn_into().map_err(|_| "no reader".to_owned())?;
+    // One without a body has no reader.
+    let Ok(reader) = reader else {
+        return stream::empty().boxed_local();
+    };
     let pieces = stream::unfold(Some((reader, connection)), |state| async move {
         let (reader, connection) = state?;
         let read = JsFuture::from(reader.read()).await;
@@ -91,12 +102,13 @@ fn body(response: &web_sys::Response, connection: Connection) -> Result<Body, St
         };
         let member = |name: &str| Reflect::get(&read, &JsValue::from_str(name)).ok();
         if member("done").is_none_or(|done| done.is_truthy()) {
+            connection.is_over.set(true);
             return None;
         }
         let bytes = member("value").map(|value| Uint8Array::new(&value).to_vec());
         Some((Ok(bytes.unwrap_or_default()), Some((reader, connection))))
     });
-    Ok(pieces.boxed_local())
+    pieces.boxed_local()
 }
 
 /// Sends a request and reads the whole answer, which may take [`limits::ANSWER_MS_MAX`].
