@@ -1,6 +1,8 @@
 //! The real bundle on real workerd, driven from outside.
 //!
 //! - `account`: a user's own page, personal keys, and the end of what runs
+//! - `attacks`: hundreds of attacks on what lets people and clients in, and that they get nothing
+//! - `honest`: what people and clients do that attack nobody
 //! - `edge`: what is refused, with its exact status and code
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
 //! - `memory`: the toolset through two tiers, and routing by argument
@@ -29,12 +31,14 @@
 )]
 
 mod account;
+mod attacks;
 mod behind;
 mod bundle;
 mod clients;
 mod cuts;
 mod edge;
 mod golden;
+mod honest;
 mod isolation;
 mod letter;
 mod memory;
