@@ -3,6 +3,7 @@
 //! - `account`: a user's own page, personal keys, and the end of what runs
 //! - `attacks`: hundreds of attacks on what lets people and clients in, and that they get nothing
 //! - `honest`: what people and clients do that attack nobody
+//! - `storm`: a thousand calls at the moment when a credential of their user expires
 //! - `edge`: what is refused, with its exact status and code
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
 //! - `memory`: the toolset through two tiers, and routing by argument
@@ -48,6 +49,7 @@ mod restart;
 mod settings;
 mod sleep;
 mod storage;
+mod storm;
 mod streaming;
 mod streams;
 mod tasks;
