@@ -3,6 +3,7 @@
 //! - `account`: a user's own page, personal keys, and the end of what runs
 //! - `attacks`: hundreds of attacks on what lets people and clients in, and that they get nothing
 //! - `honest`: what people and clients do that attack nobody
+//! - `issuers`: tokens of an authorization server that the operator trusts
 //! - `storm`: a thousand calls at the moment when a credential of their user expires
 //! - `edge`: what is refused, with its exact status and code
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
@@ -41,6 +42,7 @@ mod edge;
 mod golden;
 mod honest;
 mod isolation;
+mod issuers;
 mod letter;
 mod memory;
 mod oauth;
