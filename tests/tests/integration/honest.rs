@@ -49,6 +49,17 @@ pub(crate) fn pairs(pairs: &[(&str, &str)]) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
+/// A text without its last characters.
+pub(crate) fn cut(text: &str, count: usize) -> &str {
+    text.get(..text.len() - count).unwrap()
+}
+
+/// A text with another last character.
+pub(crate) fn turned(text: &str) -> String {
+    let last = if text.ends_with('A') { 'B' } else { 'A' };
+    format!("{}{last}", cut(text, 1))
+}
+
 /// A form as a browser or a client sends it, with no cookie and no key.
 pub(crate) fn form(path: &str, fields: &[(&str, &str)]) -> Ask {
     Ask::new("POST", path)

@@ -127,10 +127,11 @@ impl World {
             for (name, value) in changes.as_object().unwrap() {
                 part[name] = match value.as_str() {
                     // Seconds from now.
-                    Some(text) if text.starts_with("now") => {
-                        json!(now.saturating_add_signed(text[3..].parse().unwrap()))
-                    }
-                    _ => value.clone(),
+                    Some(text) => match text.strip_prefix("now") {
+                        Some(seconds) => json!(now.saturating_add_signed(seconds.parse().unwrap())),
+                        None => value.clone(),
+                    },
+                    None => value.clone(),
                 };
             }
             part.as_object_mut().unwrap().retain(|_, value| !value.is_null());

@@ -8,6 +8,7 @@ pub(super) fn rows(scene: &mut Scene) -> Vec<Row> {
     let mut rows = registering();
     rows.extend(redirecting(scene));
     rows.extend(asking(scene));
+    rows.extend(asking_oddly(scene));
     rows.extend(strangers(scene));
     rows.extend(forging(scene));
     rows.extend(answering(scene));
@@ -126,7 +127,9 @@ fn asking(scene: &Scene) -> Vec<Row> {
         let address = format!("{}{more}", client.address("/mcp/acme", &[]));
         (name, alice.with(get(&address)), is)
     };
-    let challenge = challenge();
+    let at = |name, resource: &str| {
+        with(name, &[("resource", Some(resource))], Is::Back("invalid_target"))
+    };
     let no_target = Is::Back("invalid_target");
     vec![
         with(
@@ -165,36 +168,31 @@ fn asking(scene: &Scene) -> Vec<Row> {
             Is::Back("unsupported_response_type"),
         ),
         with("no response type", &[("response_type", None)], Is::Back("invalid_request")),
-        with(
-            "a foreign resource",
-            &[("resource", Some("https://evil.test/mcp"))],
-            no_target.clone(),
-        ),
-        with(
-            "a resource that begins like ours",
-            &[("resource", Some(&format!("{ORIGIN}.evil.test/mcp")))],
-            no_target.clone(),
-        ),
-        with(
-            "a resource that is no scope",
-            &[("resource", Some(&format!("{ORIGIN}/mcp/a/b/c")))],
-            no_target.clone(),
-        ),
-        with(
-            "a resource up by dots",
-            &[("resource", Some(&format!("{ORIGIN}/mcp/acme/../other")))],
-            no_target.clone(),
-        ),
-        with(
-            "a resource with a fragment",
-            &[("resource", Some(&format!("{ORIGIN}/mcp#x")))],
-            no_target.clone(),
-        ),
+        at("a foreign resource", "https://evil.test/mcp"),
+        at("a resource that begins like ours", &format!("{ORIGIN}.evil.test/mcp")),
+        at("a resource that is no scope", &format!("{ORIGIN}/mcp/a/b/c")),
+        at("a resource up by dots", &format!("{ORIGIN}/mcp/acme/../other")),
+        at("a resource with a fragment", &format!("{ORIGIN}/mcp#x")),
         more(
             "two resources",
             &format!("&resource={}", encoded(&format!("{ORIGIN}/mcp"))),
             no_target,
         ),
+    ]
+}
+
+/// A request of nobody who is known, or one that says a thing twice.
+fn asking_oddly(scene: &Scene) -> Vec<Row> {
+    let Scene { alice, client, .. } = scene;
+    let with = |name, changes: &[(&str, Option<&str>)], is| {
+        (name, alice.with(get(&client.address("/mcp/acme", changes))), is)
+    };
+    let more = |name, more: &str, is| {
+        let address = format!("{}{more}", client.address("/mcp/acme", &[]));
+        (name, alice.with(get(&address)), is)
+    };
+    let challenge = challenge();
+    vec![
         with("a client that is none", &[("client_id", Some("nobody"))], Is::Page(400)),
         with("no client", &[("client_id", None)], Is::Page(400)),
         with(

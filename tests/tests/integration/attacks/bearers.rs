@@ -2,7 +2,7 @@
 //! were, and ways of showing them that are none.
 
 use super::{Is, Row, Scene};
-use crate::honest::{Browser, ORIGIN, message, pairs, writes};
+use crate::honest::{Browser, ORIGIN, cut, message, pairs, turned, writes};
 use crate::probes::wire::Ask;
 use identity::{caller::Access, key, keyring::KeyRing};
 use serde_json::json;
@@ -72,13 +72,6 @@ fn tampered(scene: &mut Scene) -> Vec<Row> {
     let token = scene.kept.access.as_str();
     let parts: Vec<&str> = token.split(':').collect();
     let [user, grant, secret] = parts.try_into().unwrap();
-    let turned = |text: &str| {
-        let mut text = text.to_owned();
-        let last = if text.ends_with('A') { 'B' } else { 'A' };
-        text.pop();
-        text.push(last);
-        text
-    };
     let row = |name, token: String| (name, lists("/mcp/acme", &token), NOT_GOOD);
     vec![
         row("a token of another user", format!("Ym9i:{grant}:{secret}")),
@@ -87,7 +80,7 @@ fn tampered(scene: &mut Scene) -> Vec<Row> {
         row("a token of another grant", format!("{user}:{}:{secret}", turned(grant))),
         row("a token with another secret", format!("{user}:{grant}:{}", turned(secret))),
         row("a token without its secret", format!("{user}:{grant}:")),
-        row("a token that is cut", token[..token.len() - 1].to_owned()),
+        row("a token that is cut", cut(token, 1).to_owned()),
         row("a token with more", format!("{token}A")),
         row("a token with a fourth part", format!("{token}:x")),
         row("a token in capitals", token.to_uppercase()),
@@ -147,9 +140,7 @@ fn shown(scene: &Scene) -> Vec<Row> {
 /// Personal keys.
 fn keys(scene: &Scene) -> Vec<Row> {
     let Scene { world, alice, key, elsewhere, ring, .. } = scene;
-    let turned = |from: &str, to: &str| key.replacen(from, to, 1);
-    let (name, sealed) = key.strip_prefix("sbx_").unwrap().split_once('.').unwrap();
-    let last = if sealed.ends_with('A') { "B" } else { "A" };
+    let (name, _) = key.strip_prefix("sbx_").unwrap().split_once('.').unwrap();
     let ring = KeyRing::parse(ring).unwrap();
     // What only somebody with the deployment's own keys can make.
     let made = |user: &str, expires: Option<u64>, fresh: u8| {
@@ -174,11 +165,11 @@ fn keys(scene: &Scene) -> Vec<Row> {
     assert_eq!(answer.status, Some(303), "{answer:?}");
     let row = |name, key: &str| (name, lists("/mcp/acme", key), NOT_GOOD);
     vec![
-        row("a key of another ring's name", &turned(&format!("sbx_{name}."), "sbx_k9.")),
-        row("a key that is changed", &format!("{}{last}", &key[..key.len() - 1])),
-        row("a key that is cut", &key[..key.len() - 4]),
+        row("a key of another ring's name", &key.replacen(&format!("sbx_{name}."), "sbx_k9.", 1)),
+        row("a key that is changed", &turned(key)),
+        row("a key that is cut", cut(key, 4)),
         row("a key without its seal", &format!("sbx_{name}.")),
-        row("a key without its prefix", &key["sbx_".len()..]),
+        row("a key without its prefix", key.strip_prefix("sbx_").unwrap()),
         row("a cookie as a key", &format!("sbx_{}", alice.cookies["__Host-signalbox"])),
         row("a key of another deployment", &elsewhere.key),
         row("a key after its time", &made("alice", Some(1), 1)),

@@ -1,7 +1,7 @@
 //! Attacks at the pages: signing in and out, the account, connections, and what says where all of it is.
 
 use super::{Is, Row, Scene};
-use crate::honest::{Browser, ORIGIN, form, get, hidden, parameter};
+use crate::honest::{Browser, ORIGIN, form, get, hidden, parameter, turned};
 
 pub(super) fn rows(scene: &mut Scene) -> Vec<Row> {
     let mut rows = signing_in(scene);
@@ -64,8 +64,7 @@ fn coming_back(scene: &mut Scene) -> Vec<Row> {
         state
     };
     let (own, foreign) = (begun(alice, "hub"), begun(bob, "hub"));
-    let turned = format!("{}A", &own[..own.len() - 1]);
-    let forged = if turned == own { format!("{}B", &own[..own.len() - 1]) } else { turned };
+    let forged = turned(&own);
     let back = |name, path: String, is| (name, alice.with(get(&path)), is);
     let at = |login: &str, state: &str, more: &str| {
         format!("/login/callback/{login}?code=x&state={state}{more}")
@@ -162,21 +161,19 @@ fn elsewhere(scene: &Scene) -> Vec<Row> {
     let other = Browser {
         cookies: [("__Host-signalbox".to_owned(), scene.elsewhere.cookie.clone())].into(),
     };
-    let turned = {
-        let cookie = &scene.alice.cookies["__Host-signalbox"];
-        let last = if cookie.ends_with('A') { "B" } else { "A" };
-        let cookie = format!("{}{last}", &cookie[..cookie.len() - 1]);
-        Browser { cookies: [("__Host-signalbox".to_owned(), cookie)].into() }
-    };
+    let changed = turned(&scene.alice.cookies["__Host-signalbox"]);
+    let changed = Browser { cookies: [("__Host-signalbox".to_owned(), changed)].into() };
     let to_login = || Is::Site("/login?then=%2Faccount".to_owned());
     vec![
         ("an account without a cookie", get("/account"), to_login()),
         ("an account with a cookie of another deployment", other.with(get("/account")), to_login()),
-        ("an account with a cookie that is changed", turned.with(get("/account")), to_login()),
+        ("an account with a cookie that is changed", changed.with(get("/account")), to_login()),
         (
             "an account with a key as cookie",
-            get("/account")
-                .with("Cookie", format!("__Host-signalbox={}", &scene.key["sbx_".len()..])),
+            get("/account").with(
+                "Cookie",
+                format!("__Host-signalbox={}", scene.key.strip_prefix("sbx_").unwrap()),
+            ),
             to_login(),
         ),
         ("a page by an alien host", get("/login").set("Host", "evil.test"), Is::Rpc(403, -32001)),

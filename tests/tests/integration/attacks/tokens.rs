@@ -1,7 +1,7 @@
 //! Attacks at the token endpoint: codes, refresh tokens, revocation, and how a request is written.
 
 use super::{Is, Row, Scene};
-use crate::honest::{ORIGIN, VERIFIER, challenge, encoded, form, get, message, pairs};
+use crate::honest::{ORIGIN, VERIFIER, challenge, cut, encoded, form, get, message, pairs, turned};
 use serde_json::json;
 
 const NO_GRANT: Is = Is::OAuth(400, "invalid_grant");
@@ -76,7 +76,7 @@ fn redeeming(scene: &mut Scene) -> Vec<Row> {
     rows.push(("a code of another user", client.redeems(&parts.join(":"), &[]), NO_GRANT));
     parts[2] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     rows.push(("a guessed code", client.redeems(&parts.join(":"), &[]), NO_GRANT));
-    rows.push(("half a code", client.redeems(&text[..text.len() - 8], &[]), NO_GRANT));
+    rows.push(("half a code", client.redeems(cut(&text, 8), &[]), NO_GRANT));
     let foreign = scene.elsewhere.code.clone();
     rows.push(("a code of another deployment", client.redeems(&foreign, &[]), NO_GRANT));
     rows.push(("a code after its time", client.redeems(&scene.aged.code, &[]), NO_GRANT));
@@ -119,9 +119,7 @@ fn refreshing(scene: &mut Scene) -> Vec<Row> {
         |name, changes: &[(&str, Option<&str>)], is| (name, client.refreshes(refresh, changes), is);
     let (wider, own) = (format!("{ORIGIN}/mcp"), format!("{ORIGIN}/mcp/acme"));
     let two = client.refreshes(refresh, &[("resource", Some(&own))]);
-    let changed = format!("{}A", &refresh[..refresh.len() - 1]);
-    let flipped =
-        if changed == refresh { format!("{}B", &refresh[..refresh.len() - 1]) } else { changed };
+    let flipped = turned(refresh);
     vec![
         with(
             "a refresh for a foreign resource",
