@@ -1,8 +1,9 @@
 //! The same at the same time: a code is redeemed once, nobody is stranded by a refresh; and strangers
-//! leave nothing behind. It must not know the store.
+//! leave nothing behind. What a
+//! user ends bites at once. It must not know the store.
 
 use super::{RING, files};
-use crate::honest::{Browser, KEYS, ORIGIN, REDIRECT, Tokens, World, form, get, message};
+use crate::honest::{Browser, KEYS, ORIGIN, REDIRECT, Tokens, World, form, get, hidden, message};
 use crate::probes::wire::{Answer, Ask};
 use serde_json::json;
 use std::{
@@ -142,4 +143,18 @@ fn strangers_leave_nothing_behind() {
     assert_eq!(world.lists("/mcp/acme", key), Some(200));
     let made = files(&state.path().join("signalbox-McpRouter"));
     assert!(made.iter().any(is_own), "{made:?}");
+}
+
+#[test]
+fn what_a_user_ends_is_refused_at_the_next_request() {
+    let (world, _state) = served();
+    let mut alice = Browser::signed_in(&world, "alice");
+    let client = world.client("a client", &[REDIRECT], "none");
+    let tokens = alice.grants(&world, &client, "/mcp/acme");
+    // Known from now on, for some seconds.
+    assert_eq!(world.lists("/mcp/acme", &tokens.access), Some(200));
+    let grant = hidden(&alice.page(&world, "/account"), "grant");
+    let ended = alice.account(&world, &[("action", "end"), ("grant", &grant)]);
+    assert_eq!(ended.status, Some(303), "{ended:?}");
+    assert_eq!(world.lists("/mcp/acme", &tokens.access), Some(401));
 }
