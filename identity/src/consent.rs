@@ -23,6 +23,9 @@ pub struct Asked {
     pub scope: Scope,
     /// The whole address.
     pub address: String,
+    /// A parameter that is there more than once, and must not be (RFC 6749, 3.1): which of them the
+    /// client means, nobody knows.
+    pub repeated: Option<String>,
 }
 
 impl Asked {
@@ -33,6 +36,7 @@ impl Asked {
     pub fn read(visit: &Visit, levels: &[Level]) -> Self {
         let mut pairs: Vec<(String, String)> =
             form_urlencoded::parse(visit.query.as_bytes()).into_owned().collect();
+        let repeated = repeated(&pairs);
         let mut resources: Vec<_> = pairs.iter_mut().filter(|(key, _)| key == "resource").collect();
         let mut scope = Scope::default();
         if let [(_, resource)] = resources.as_mut_slice()
@@ -43,8 +47,40 @@ impl Asked {
         }
         let pairs: Vec<_> =
             pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        Self { scope, address: format!("{}/authorize?{}", visit.origin, query(&pairs)) }
+        Self { scope, address: format!("{}/authorize?{}", visit.origin, query(&pairs)), repeated }
     }
+
+    /// Whether it is said twice who asks, or where the answer goes: then nobody can be told but the user.
+    #[must_use]
+    pub fn is_unanswerable(&self) -> bool {
+        self.repeated.as_deref().is_some_and(|name| ADDRESSED.contains(&name))
+    }
+}
+
+/// What says who asks, and where the answer goes.
+const ADDRESSED: [&str; 2] = ["client_id", "redirect_uri"];
+
+/// A parameter that is there more than once, of those that say where the answer goes first. There may be
+/// several resources (RFC 8707, 2).
+fn repeated(pairs: &[(String, String)]) -> Option<String> {
+    let count = |name: &str| pairs.iter().filter(|(key, _)| key == name).count();
+    let names = ADDRESSED.into_iter().chain(pairs.iter().map(|(key, _)| key.as_str()));
+    let mut names = names.filter(|name| *name != "resource" && count(name) > 1);
+    names.next().map(ToOwned::to_owned)
+}
+
+/// Where the client hears that a parameter is there more than once (RFC 6749, 4.1.2.1; RFC 9207).
+/// `request` is what the authorization server made of the rest, and found right.
+#[must_use]
+pub fn refusal(request: &Value, repeated: &str) -> String {
+    let text = |key: &str| request.get(key).and_then(Value::as_str).unwrap_or_default();
+    let description = format!("{} is there more than once", text_of(repeated));
+    let mut pairs = vec![("error", "invalid_request"), ("error_description", &description)];
+    pairs.extend([("state", text("state")), ("iss", text("issuer"))]);
+    pairs.retain(|(_, value)| !value.is_empty());
+    let redirect = text("redirectUri");
+    let joint = if redirect.contains('?') { '&' } else { '?' };
+    format!("{redirect}{joint}{}", query(&pairs))
 }
 
 /// The scope that a resource opens, if it is one of ours.
@@ -304,6 +340,26 @@ mod tests {
         assert_eq!(asked(two).scope, Scope::default());
         assert!(asked(two).address.ends_with(two));
         assert_eq!(asked("a=1").address, "https://x.test/authorize?a=1");
+    }
+
+    #[test]
+    fn what_is_there_twice_is_refused_and_the_client_told_where_it_is_known() {
+        let asked = |query: &str| Asked::read(&visit(query), &default_levels());
+        let repeated = |query: &str| asked(query).repeated;
+        assert_eq!(repeated("a=1&b=1&resource=x&resource=y"), None);
+        assert_eq!(repeated("a=1&scope=&a=1").as_deref(), Some("a"));
+        assert!(!asked("state=1&state=1").is_unanswerable());
+        for name in ADDRESSED {
+            assert!(asked(&format!("a=1&a=1&{name}=x&{name}=x")).is_unanswerable());
+        }
+        let request = |redirect: &str, state: &str| json!({ "redirectUri": redirect, "state": state, "issuer": "https://x.test" });
+        assert_eq!(
+            refusal(&request("https://c.test/cb", "s 1"), "scope"),
+            "https://c.test/cb?error=invalid_request&error_description=scope+is+there+more+than+once\
+             &state=s+1&iss=https%3A%2F%2Fx.test"
+        );
+        let without = refusal(&request("https://c.test/cb?a=b", ""), "scope");
+        assert!(without.starts_with("https://c.test/cb?a=b&error=") && !without.contains("state"));
     }
 
     #[test]

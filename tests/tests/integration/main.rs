@@ -1,6 +1,10 @@
 //! The real bundle on real workerd, driven from outside.
 //!
 //! - `account`: a user's own page, personal keys, and the end of what runs
+//! - `attacks`: hundreds of attacks on what lets people and clients in, and that they get nothing
+//! - `honest`: what people and clients do that attack nobody
+//! - `issuers`: tokens of an authorization server that the operator trusts
+//! - `storm`: a thousand calls at the moment when a credential of their user expires
 //! - `browser`: people and pages in a real Chromium
 //! - `edge`: what is refused, with its exact status and code
 //! - `probes`: hundreds of malformed and hostile requests, and that nothing is lost by them
@@ -30,6 +34,7 @@
 )]
 
 mod account;
+mod attacks;
 mod behind;
 mod browser;
 mod bundle;
@@ -37,7 +42,9 @@ mod clients;
 mod cuts;
 mod edge;
 mod golden;
+mod honest;
 mod isolation;
+mod issuers;
 mod letter;
 mod memory;
 mod oauth;
@@ -46,6 +53,7 @@ mod restart;
 mod settings;
 mod sleep;
 mod storage;
+mod storm;
 mod streaming;
 mod streams;
 mod tasks;

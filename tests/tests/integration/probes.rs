@@ -14,7 +14,7 @@ mod http;
 mod modern;
 mod params;
 mod sessions;
-mod wire;
+pub(crate) mod wire;
 
 use crate::fresh;
 use serde_json::{Value, json};

@@ -51,18 +51,25 @@ fn library(visited: &Visited<'_>, path: &str) -> Result<Library, Error> {
 async fn ask(visited: &Visited<'_>, signed: &SignedIn) -> Result<Page, Error> {
     let levels = &visited.deployment.config.levels;
     let asked = Asked::read(&visited.visit, levels);
+    if asked.is_unanswerable() {
+        return Ok(again(400, "This request says twice where it comes from or where it goes."));
+    }
     let library = library(visited, &asked.scope.to_string())?;
     // The library compares the address with the one that it is known by.
     let request = at(visited.request, &asked.address)
         .map_err(|error| failure("an authorization request", &error.into()))?;
     let begin = async {
-        let asked = library.asked(&request).await?;
+        let found = library.asked(&request).await?;
+        if let Some(name) = &asked.repeated {
+            return Ok(Err(consent::refusal(&read(&found)?, name)));
+        }
         // First: where this fails, nothing is kept.
-        let described = library.described(&asked).await?;
-        Ok((described, library.begin(&asked).await?))
+        let described = library.described(&found).await?;
+        Ok(Ok((described, library.begin(&found).await?)))
     };
     let (described, step) = match begin.await {
-        Ok(begun) => begun,
+        Ok(Ok(begun)) => begun,
+        Ok(Err(address)) => return Ok(Page::go(&address)),
         Err(thrown) => return refused(&thrown),
     };
     let shown = Shown { described: &described, scope: &asked.scope, handle: &step.handle };

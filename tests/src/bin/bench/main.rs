@@ -10,12 +10,14 @@
 //! - [`report`]: the table and the bars
 //! - [`behind`]: what a server behind the fence costs, and what broken ones cost the others
 //! - [`far`]: that server
+//! - [`auth`]: what it costs to know who calls
 //!
-//! With the word `behind` it measures that, and else everything before.
+//! With the word `behind` or `auth` it measures that, and else everything before.
 //!
 //! `BENCH_SECONDS` (5): how long each variant is called in each round. `BENCH_BEFORE`: the folder of
 //! a fixture bundle of another commit, to be held against.
 
+mod auth;
 mod behind;
 mod bundle;
 mod far;
@@ -62,12 +64,20 @@ fn run() -> Result<bool> {
         Err(_) => 5.0,
     };
     let cpus = Cpus::share()?;
-    let is_behind = std::env::args().nth(1).is_some_and(|word| word == "behind");
+    let word = std::env::args().nth(1).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let duration = Duration::try_from_secs_f64(seconds)?;
-    if is_behind {
-        let text = runtime.block_on(behind::measure(&cpus, duration))?;
-        std::fs::write("build/behind.md", &text)?;
+    // What is measured alone, and where that is written.
+    let alone = match word.as_str() {
+        "behind" => Some(("build/behind.md", runtime.block_on(behind::measure(&cpus, duration))?)),
+        "auth" => {
+            let ready = auth::Ready::start(&cpus)?;
+            Some(("build/auth.md", runtime.block_on(auth::measure(&ready, duration))?))
+        }
+        _ => None,
+    };
+    if let Some((file, text)) = alone {
+        std::fs::write(file, &text)?;
         std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
         return Ok(true);
     }

@@ -1,5 +1,6 @@
 //! One request, byte by byte, and what came back for it: an HTTP client would not send most of
-//! what is sent here. It must not know what is expected.
+//! what is sent here. `{host}` stands for the server's own name anywhere in it. It must not know what is
+//! expected.
 
 use serde_json::Value;
 use std::{
@@ -22,7 +23,7 @@ enum Frame {
 
 /// A request.
 #[derive(Debug, Clone)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     start: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
@@ -33,7 +34,7 @@ pub(super) struct Ask {
 
 impl Ask {
     /// A request with a key, to the root, as a well-behaved client sends it.
-    pub(super) fn new(method: &str, target: &str) -> Self {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
         let ask = Self {
             start: format!("{method} {target} HTTP/1.1"),
             headers: Vec::new(),
@@ -49,70 +50,76 @@ impl Ask {
     }
 
     /// A message without a session.
-    pub(super) fn post(body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn post(body: impl AsRef<[u8]>) -> Self {
         Self::new("POST", "/mcp").with("Content-Type", "application/json").body(body)
     }
 
     /// These bytes and nothing else, but for `{host}`.
-    pub(super) fn raw(bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn raw(bytes: impl AsRef<[u8]>) -> Self {
         Self { raw: Some(bytes.as_ref().to_vec()), ..Self::new("", "") }
     }
 
     /// The same with another first line.
-    pub(super) fn start(mut self, line: &str) -> Self {
+    pub(crate) fn start(mut self, line: &str) -> Self {
         line.clone_into(&mut self.start);
         self
     }
 
     /// The same with another method.
-    pub(super) fn by(self, method: &str) -> Self {
+    pub(crate) fn by(self, method: &str) -> Self {
         let rest = self.start.split_once(' ').map(|(_, rest)| rest.to_owned()).unwrap();
         self.start(&format!("{method} {rest}"))
     }
 
     /// The same to another target.
-    pub(super) fn to(self, target: &str) -> Self {
+    pub(crate) fn to(self, target: &str) -> Self {
         let method = self.start.split(' ').next().unwrap().to_owned();
         self.start(&format!("{method} {target} HTTP/1.1"))
     }
 
     /// The same with one header more.
-    pub(super) fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
     /// The same without a header.
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self
     }
 
     /// The same with another value of a header.
-    pub(super) fn set(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn set(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.without(name).with(name, value)
     }
 
     /// The same with another body.
-    pub(super) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = body.as_ref().to_vec();
         self
     }
 
+    /// The same with more of a body.
+    pub(crate) fn more(mut self, body: &str) -> Self {
+        self.body.extend_from_slice(body.as_bytes());
+        self
+    }
+
     /// The same with a header that announces the body instead of its length.
-    pub(super) fn framed(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn framed(mut self, name: &str, value: &str) -> Self {
         self.frame = Frame::Own;
         self.with(name, value)
     }
 
     /// The same by a client that says nothing more after it.
-    pub(super) fn cut(mut self) -> Self {
+    pub(crate) fn cut(mut self) -> Self {
         self.is_cut = true;
         self
     }
 
     /// The id that it asks with, where it has one to be read.
-    pub(super) fn id(&self) -> Option<Value> {
+    pub(crate) fn id(&self) -> Option<Value> {
         serde_json::from_slice::<Value>(&self.body).ok()?.get("id").cloned()
     }
 
@@ -131,17 +138,22 @@ impl Ask {
             bytes.extend_from_slice(b": ");
             bytes.extend(named(value));
         }
-        if self.frame == Frame::Length && (!self.body.is_empty() || self.start.starts_with("POST"))
-        {
-            bytes.extend(format!("\r\nContent-Length: {}", self.body.len()).into_bytes());
+        let body = named(&self.body);
+        if self.frame == Frame::Length && (!body.is_empty() || self.start.starts_with("POST")) {
+            bytes.extend(format!("\r\nContent-Length: {}", body.len()).into_bytes());
         }
         bytes.extend_from_slice(b"\r\n\r\n");
-        bytes.extend_from_slice(&self.body);
+        bytes.extend(body);
         bytes
     }
 
     /// Sends it, and reads what comes back.
-    pub(super) fn send(&self, host: &str) -> Answer {
+    pub(crate) fn send(&self, host: &str) -> Answer {
+        self.begin(host).answer()
+    }
+
+    /// Sends it, and leaves what comes back for later.
+    pub(crate) fn begin(&self, host: &str) -> Sent {
         let mut stream = TcpStream::connect(host).expect("the server accepts");
         stream.set_read_timeout(Some(SILENCE)).unwrap();
         stream.set_write_timeout(Some(SILENCE)).unwrap();
@@ -150,28 +162,59 @@ impl Ask {
         if self.is_cut {
             let _ = stream.shutdown(Shutdown::Write);
         }
-        read(&mut BufReader::new(stream), self.start.starts_with("HEAD ")).unwrap_or_default()
+        Sent { stream, is_head: self.start.starts_with("HEAD ") }
+    }
+}
+
+/// A request that was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    stream: TcpStream,
+    is_head: bool,
+}
+
+impl Sent {
+    /// Reads what comes back.
+    pub(crate) fn answer(self) -> Answer {
+        read(&mut BufReader::new(self.stream), self.is_head).unwrap_or_default()
+    }
+
+    /// The same of a stream that ends: all of it.
+    pub(crate) fn whole(self) -> Answer {
+        let mut stream = BufReader::new(self.stream);
+        let mut answer = read(&mut stream, self.is_head).unwrap_or_default();
+        if answer.header("content-type") == Some("text/event-stream") {
+            let body = chunks(&mut stream).unwrap_or_default();
+            answer.body = String::from_utf8_lossy(&body).into_owned();
+        }
+        answer
     }
 }
 
 /// What came back. Nothing at all where the connection was closed without a word.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// HTTP status.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     headers: Vec<(String, String)>,
     /// The body; of a stream nothing is read.
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// A header's value.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The values of a header that may be there several times.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.headers.iter().filter(move |(known, _)| known == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
     /// The body as JSON; null where it is none.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 }
