@@ -292,6 +292,9 @@ pub const UPSTREAM_PLACES_MAX: usize = TOOLSETS_MAX * 2;
 /// are told.
 pub const UPSTREAM_KIND_BYTES_MAX: usize = 1024;
 
+/// Characters of a tool's fingerprint: 128 bits in hexadecimal.
+pub const FINGERPRINT_CHARS: usize = 32;
+
 /// Tools of one upstream of which it is remembered what they were like.
 pub const UPSTREAM_MARKS_MAX: usize = 4_000;
 

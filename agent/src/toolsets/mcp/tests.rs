@@ -294,7 +294,7 @@ fn what_was_approved_is_what_a_tool_must_be() {
         logged.iter().filter(|line| *line == "the tool echo of far is not what it was").count()
     };
     let (_, now) = is_changed(&Agent::new(&[("far", json!({}))]));
-    let other = Agent::new(&[("far", approved("0123456789abcdef"))]);
+    let other = Agent::new(&[("far", approved(&"0123456789abcdef".repeat(2)))]);
     assert_eq!((is_changed(&other).0, warnings(&other)), (true, 1), "also when it is first seen");
     let same = Agent::new(&[("far", approved(&now))]);
     assert_eq!((is_changed(&same).0, warnings(&same)), (false, 0));
