@@ -12,8 +12,10 @@ import { readSettings, secretsOf } from "./settings.mjs";
 
 const over = process.argv[2] ?? "";
 const secrets = secretsOf(readSettings("wrangler.toml", over)).map((name) => [name, "set elsewhere"]);
-const here = ["API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT"];
-const unset = ["CONFIG", ...here].map((name) => [name, ""]);
+// What is set in this shell is for a server here, and says nothing of the place it is uploaded to. What
+// is undefined is not even empty: without KEYRING a server makes one of its own.
+const here = ["API_KEYS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "DEV_KEYS", "DEV_USER", "DEVELOPMENT", "DEV_LOGIN", "ORIGIN"];
+const unset = [...["CONFIG", ...here].map((name) => [name, ""]), ["KEYRING", undefined]];
 const folder = mkdtempSync(join(tmpdir(), "signalbox-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 

@@ -3,6 +3,9 @@
 // the settings and secrets of `make serve`, and a copy of what its Agents have stored, so that it is
 // known what tools were like when they were first seen. The server may run meanwhile.
 //
+// Users' credentials are left alone: they are sealed where they are, and a copy that refreshed one would
+// use up what the server has. Of a toolset that needs one it says so, and shows what is known of it.
+//
 //   USER=alice SCOPE=/mcp/acme/web node scripts/effective.mjs [--json]
 //
 // Also read: JSON=1, BUNDLE (build/release), STATE (.state), SETTINGS, DEVELOPMENT and secrets, as
@@ -13,7 +16,7 @@ import { copyObjects } from "./copy.mjs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serve } from "./serving.mjs";
-import { fail, readSettings } from "./settings.mjs";
+import { credentialsOf, fail, readSettings } from "./settings.mjs";
 
 const { USER: user, SETTINGS } = process.env;
 const scope = process.env.SCOPE || "/mcp";
@@ -103,6 +106,21 @@ async function ask(folder, key, log) {
   }
 }
 
+// What the Agent says where a credential is not there, and that it shows what it knew before.
+const NEEDS = /needs (your credential|re-authentication)/;
+const BEFORE = / \(this is what it was before\)$/;
+
+// The answer, which knows nothing of what the user has connected, with what is so of it.
+function withoutCredentials(answer, credentials) {
+  const missing = answer.missing?.map(({ toolset, reason }) => {
+    const names = credentials.get(toolset)?.join(" and ");
+    const other = `needs the user's credential ${names}, which \`make effective\` does not use`;
+    const before = reason.match(BEFORE)?.[0] ?? "";
+    return { toolset, reason: names && NEEDS.test(reason) ? other + before : reason };
+  });
+  return { ...answer, missing };
+}
+
 // What an error says to an operator; the log, where no Agent wrote it.
 function reason(text, log) {
   try {
@@ -141,5 +159,6 @@ if (!isGood) {
   console.error(reason(text, log));
   process.exit(1);
 }
-if (isRaw) console.log(text);
-else print(JSON.parse(text));
+const answer = withoutCredentials(JSON.parse(text), credentialsOf(settings));
+if (isRaw) console.log(JSON.stringify(answer));
+else print(answer);

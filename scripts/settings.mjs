@@ -38,3 +38,15 @@ export function secretsOf({ vars }) {
   const names = sources.map((source) => source?.secret).filter((name) => /^[A-Z0-9_]+$/.test(name ?? ""));
   return [...new Set(names)];
 }
+
+// Of each toolset that sends them, by its name, the users' credentials: `auth = { credential = "name" }`,
+// and the same of a header.
+export function credentialsOf({ vars }) {
+  const toolsets = Array.isArray(vars?.toolsets) ? vars.toolsets : [];
+  const named = toolsets.map((toolset) => {
+    const sources = [toolset?.auth, ...Object.values(toolset?.headers ?? {})];
+    const names = sources.map((source) => source?.credential).filter((name) => typeof name === "string");
+    return [toolset?.name ?? toolset?.kind, [...new Set(names)]];
+  });
+  return new Map(named.filter(([, names]) => names.length > 0));
+}

@@ -18,7 +18,7 @@ use crate::{
     verbatim::{self, MISSING, Verbatim},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -991,13 +991,13 @@ impl Handler {
         offset: u32,
         visit: &Visit,
     ) -> Result<(Page, Vec<String>), ToolError> {
-        let page = placed.toolset.resources(offset, visit).await?;
+        // Each may take nearly as long as a list may be silent: not one after the other.
+        let listed = placed.toolset.resources(offset, visit);
+        let (page, templates) = join(listed, templates_of(placed, visit, Need::Soon)).await;
+        let page = page?;
         match page.items.is_empty() {
             true => Ok((page, Vec::new())),
-            false => {
-                let templates = templates_of(placed, visit, Need::Soon).await;
-                templates.map(|templates| (page, templates))
-            }
+            false => templates.map(|templates| (page, templates)),
         }
     }
 
@@ -1033,9 +1033,11 @@ async fn templates_of(
 
 /// The skills that somebody else has, as far as they are inside.
 async fn inside_skills(placed: &Placed, visit: &Visit) -> Result<Current<Listed>, ToolError> {
-    let mut current = placed.toolset.remote_skills(visit).await?;
+    let listed = placed.toolset.remote_skills(visit);
+    let (current, templates) = join(listed, templates_of(placed, visit, Need::Soon)).await;
+    let mut current = current?;
     if !current.it.is_empty() {
-        let templates = templates_of(placed, visit, Need::Soon).await?;
+        let templates = templates?;
         let inside = |skill: &&JsonObject| {
             let uri = text_of(skill, "uri").unwrap_or_default();
             placed.fence.check_resource(uri, &templates).is_ok()

@@ -3,7 +3,10 @@
 
 use crate::handler::implementation;
 use rmcp::model::JsonObject;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
 use std::{cell::RefCell, rc::Rc};
 use upstream::Fields;
 
@@ -104,9 +107,9 @@ pub fn relayed(
             fields.insert("cacheScope".to_owned(), raw(&scope.into())?);
         }
         let meta = fields.get("_meta").and_then(|meta| serde_json::from_str(meta.get()).ok());
-        let mut meta: Map<String, Value> = meta.unwrap_or_default();
-        meta.insert(SERVER_INFO.to_owned(), server());
-        fields.insert("_meta".to_owned(), raw(&Value::Object(meta))?);
+        let mut meta: Fields = meta.unwrap_or_default();
+        meta.insert(SERVER_INFO.to_owned(), raw(&server())?);
+        fields.insert("_meta".to_owned(), to_raw_value(&meta)?);
     }
     serde_json::to_string(&fields).map(one_line)
 }
@@ -150,6 +153,23 @@ mod tests {
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_said_beside_a_result_keeps_its_bytes_too() {
+        let beside = r#"{"n":1.50,"big":123456789012345678901234567890,"e":[1E2, {"b":1,"a":2}]}"#;
+        let text = format!(r#"{{"content":[],"_meta":{{"x.test/a":{beside}}}}}"#);
+        for is_modern in [false, true] {
+            let fields: Fields = serde_json::from_str(&text).unwrap();
+            let said = relayed(fields, None, is_modern).unwrap();
+            assert!(said.contains(&format!(r#""x.test/a":{beside}"#)), "{said}");
+            let said: Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(said["_meta"].get(SERVER_INFO).is_some(), is_modern);
+        }
+        // What is no object says nothing.
+        let fields: Fields = serde_json::from_str(r#"{"_meta":[1]}"#).unwrap();
+        let said: Value = serde_json::from_str(&relayed(fields, None, true).unwrap()).unwrap();
+        assert_eq!(said["_meta"][SERVER_INFO]["name"], "signalbox");
     }
 
     #[test]

@@ -497,8 +497,10 @@ mod tests {
             (r#","verify":{"org":"https://x.test/{project}"}"#, "verify.org: it names a level"),
             (r#","bounds":{"concurrency":0}"#, "bounds.concurrency: it is 1 to 64"),
             (r#","approved":{"echo":"yes"}"#, "approved.echo: a fingerprint is what"),
+            // What no tool could ever be.
+            (r#","approved":{"echo":"0123456789abcdef"}"#, "prints: 32 characters of 0-9 and a-f"),
             (
-                r#","allow":["x"],"approved":{"echo":"0123456789abcdef"}"#,
+                r#","allow":["x"],"approved":{"echo":"0123456789abcdef0123456789abcdef"}"#,
                 "approved.echo: it is not among",
             ),
             (r#","bounds":{"speed":0}"#, "unknown field `speed`"),

@@ -264,11 +264,15 @@ pub const LACKING_TTL_MS: u64 = 2_000;
 /// meanwhile goes with the next.
 pub const UPSTREAM_TELL_MS: u32 = 1_000;
 
-/// Messages of progress that one call of an upstream has in a second, and others besides. Of more
-/// progress the newest is told at the end of that second; others are left out.
+/// Messages of progress that one call of an upstream has in a second, and lines of its log. Of more
+/// progress the newest is told at the end of that second; other lines are left out.
 pub const UPSTREAM_PROGRESS_MAX: u32 = 20;
 /// See [`UPSTREAM_PROGRESS_MAX`].
 pub const UPSTREAM_NOTES_MAX: u32 = 100;
+
+/// Other messages that one call of an upstream has in a second. None may be left out, as each may
+/// be the only one of its kind: one that says more is given up.
+pub const UPSTREAM_OTHERS_MAX: u32 = 500;
 
 /// How long it is believed what an upstream was met as, where no session says that it is still the
 /// same, and that it has no stream for what it says by itself.
@@ -291,6 +295,9 @@ pub const UPSTREAM_PLACES_MAX: usize = TOOLSETS_MAX * 2;
 /// Bytes of what a kind of clients can be asked for. Of one that says more of it only the names
 /// are told.
 pub const UPSTREAM_KIND_BYTES_MAX: usize = 1024;
+
+/// Characters of a tool's fingerprint: 128 bits in hexadecimal.
+pub const FINGERPRINT_CHARS: usize = 32;
 
 /// Tools of one upstream of which it is remembered what they were like.
 pub const UPSTREAM_MARKS_MAX: usize = 4_000;
@@ -615,6 +622,10 @@ const _: () = assert!(
 );
 const _: () = assert!(UPSTREAM_LIST_BYTES_MAX < ROW_BYTES_MAX, "a list fits a row");
 const _: () = assert!(UPSTREAM_SOON_MS < SILENCE_MS as u64, "a list is no stream");
+const _: () = assert!(
+    (UPSTREAM_OTHERS_MAX as usize) < OUTBOX_MESSAGES_MAX,
+    "what an upstream may say fits what waits for a client"
+);
 const _: () = assert!(UPSTREAM_KEPT_STEP_MS < UPSTREAM_STALE_MS / 10);
 const _: () = assert!(CALL_MS_MAX > UPSTREAM_MS_MAX as u64, "an upstream's own bound comes first");
 const _: () = assert!(TASKS_OPEN_MAX < TASKS_MAX);

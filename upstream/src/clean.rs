@@ -126,7 +126,7 @@ pub fn fingerprint(offer: &JsonObject) -> String {
     // Members are in the order of their names, whatever order they came in.
     let written = Value::Object(offer.clone()).to_string();
     let digest = Sha256::digest(written.as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().take(limits::FINGERPRINT_CHARS / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a fingerprint that was kept is this one: what was kept once had half of its length.
@@ -211,7 +211,7 @@ mod tests {
         let other = object(json!({ "name": "t", "description": "reads, and deletes" }));
         assert_eq!(fingerprint(&one), fingerprint(&same));
         assert_ne!(fingerprint(&one), fingerprint(&other));
-        assert_eq!(fingerprint(&one).len(), 32);
+        assert_eq!(fingerprint(&one).len(), limits::FINGERPRINT_CHARS);
         let known = |kept: &str| is_fingerprint(kept, &fingerprint(&one));
         let cut = |of: &JsonObject, n: usize| fingerprint(of).chars().take(n).collect::<String>();
         assert!(known(&fingerprint(&one)) && known(&cut(&one, 16)));

@@ -30,6 +30,8 @@ pub enum Fault {
     Ended,
     /// It asks and asks, and does not come to an end.
     Endless,
+    /// It says more at once than can be passed on.
+    Flood,
     /// It was not asked: what it has to be told of who asks is not there. This is for whoever asked.
     Credential(Error),
 }
@@ -40,7 +42,7 @@ impl Fault {
     pub const fn is_serious(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Late(_) | Self::Garbage(_) => true,
-            Self::Ended | Self::Endless => true,
+            Self::Ended | Self::Endless | Self::Flood => true,
             Self::Status { status, .. } => *status >= 500,
             Self::Large | Self::Redirect | Self::Credential(_) => false,
         }
@@ -58,10 +60,8 @@ impl Fault {
         match self {
             Self::Unreachable(_) | Self::Ended => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 502 | 503 | 504),
-            Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect | Self::Endless => {
-                false
-            }
-            Self::Credential(_) => false,
+            Self::Late(_) | Self::Garbage(_) | Self::Large | Self::Redirect => false,
+            Self::Endless | Self::Flood | Self::Credential(_) => false,
         }
     }
 
@@ -116,6 +116,10 @@ impl Fault {
             Self::Credential(error) => Failure::Below(error),
             Self::Endless => {
                 upstream(format!("{name} asked too many questions in one call"), String::new())
+            }
+            Self::Flood => {
+                let text = "said more in one call than can be passed on; it may have taken effect";
+                upstream(format!("{name} {text}"), String::new())
             }
             Self::Ended => upstream(
                 format!("{name} ended the call without a result; it may have taken effect"),

@@ -179,16 +179,21 @@ impl Event {
 /// Progress of a request.
 const PROGRESS: &str = "notifications/progress";
 
+/// A line of a log.
+const LOG: &str = "notifications/message";
+
 /// How much of what is said beside one call is passed on: so much in a second. MCP lets a server
 /// tell progress as often as it likes or not at all, asks both sides to keep it from flooding, and
 /// has each message say all of how far it is; so the newest says what those left out said. Logs are
-/// to be limited by whoever writes them, and those beyond the bound are left out. What has changed
-/// is never: it is told less often elsewhere.
+/// to be limited by whoever writes them, and those beyond the bound are left out; those that nobody
+/// wants to hear take no other's place. What has changed is never left out: it is told less often
+/// elsewhere. Nor is anything else, which may be said once only: too much of it ends the call.
 #[derive(Default)]
 struct Flow {
     since: Millis,
     progress: u32,
     notes: u32,
+    others: u32,
     /// The progress that was held back last.
     newest: Option<JsonObject>,
     timer: Option<LocalBoxFuture<'static, ()>>,
@@ -198,27 +203,38 @@ impl Flow {
     const WINDOW_MS: u64 = 1_000;
 
     /// What is passed on of a message now.
-    fn take(&mut self, method: &str, params: JsonObject, now: Millis) -> Option<JsonObject> {
+    fn take(
+        &mut self,
+        method: &str,
+        params: JsonObject,
+        now: Millis,
+    ) -> Result<Option<JsonObject>, Fault> {
         if now.since(self.since) >= Self::WINDOW_MS {
-            (self.since, self.progress, self.notes) = (now, 0, 0);
+            (self.since, self.progress, self.notes, self.others) = (now, 0, 0, 0);
         }
         if crate::listen::change(method, &params).is_some() {
-            return Some(params);
+            return Ok(Some(params));
         }
         let (count, most) = match method {
             PROGRESS => (&mut self.progress, limits::UPSTREAM_PROGRESS_MAX),
-            _ => (&mut self.notes, limits::UPSTREAM_NOTES_MAX),
+            LOG => (&mut self.notes, limits::UPSTREAM_NOTES_MAX),
+            _ => (&mut self.others, limits::UPSTREAM_OTHERS_MAX),
         };
         *count = count.saturating_add(1);
         let is_passed = *count <= most;
-        if method == PROGRESS {
-            self.newest = None;
-            if !is_passed {
-                self.newest = Some(params);
-                return None;
+        match method {
+            PROGRESS => {
+                self.newest = None;
+                if !is_passed {
+                    self.newest = Some(params);
+                    return Ok(None);
+                }
             }
+            LOG => {}
+            _ if !is_passed => return Err(Fault::Flood),
+            _ => {}
         }
-        is_passed.then_some(params)
+        Ok(is_passed.then_some(params))
     }
 
     /// Ready when what was held back may be told.
@@ -257,6 +273,8 @@ struct Conversation<'a> {
     present: &'a Present,
     relay: &'a dyn Relay,
     pace: Pace,
+    /// The least severe log level that is wanted.
+    level: Option<&'a str>,
     /// Its turn, unless it asks.
     hold: &'a RefCell<Hold>,
     /// Questions of this request so far.
@@ -279,11 +297,15 @@ impl Link {
         loop {
             // Others have their turn while the client is asked.
             let hold = RefCell::default();
-            let (era, fields) = self.ask_once(&ask, &round, relay, &hold).await?;
+            let (era, mut fields) = self.ask_once(&ask, &round, relay, &hold).await?;
             drop(hold);
-            // In the other era a result may hold what it likes, and nothing of it is for us.
-            let kind = wire::text(&fields, "resultType");
-            if era == Era::Handshake || kind.as_deref() != Some("input_required") {
+            if era == Era::Handshake {
+                // A member that this era does not know: whoever reads on must not take it for word
+                // of a question, or of a task.
+                fields.remove("resultType");
+                return Ok(fields);
+            }
+            if wire::text(&fields, "resultType").as_deref() != Some("input_required") {
                 return Ok(fields);
             }
             round = round.next(&fields, relay, self.guard.name()).await?;
@@ -393,6 +415,7 @@ impl Link {
             present: &present,
             relay,
             pace: ask.pace,
+            level: ask.level.as_deref(),
             hold,
             asked: 0,
             resumes: Rc::default(),
@@ -403,7 +426,8 @@ impl Link {
         let clock = Clock::new(first_byte_ms);
         let outcome = conversation.follow(Source::Coming(answer), clock, total_ms).await;
         // One that would go on is told that nobody waits any more.
-        withdrawal.is_over.set(!matches!(outcome, Err(Fault::Late(_) | Fault::Endless)));
+        let goes_on = matches!(outcome, Err(Fault::Late(_) | Fault::Endless | Fault::Flood));
+        withdrawal.is_over.set(!goes_on);
         outcome
     }
 
@@ -561,7 +585,7 @@ impl<'c> Conversation<'c> {
                     }
                 }
                 Event::Heard(Ok(Some(Message::Notification { method, params }))) => {
-                    self.notified(&method, params).await;
+                    self.notified(&method, params).await?;
                 }
                 Event::Heard(Ok(Some(Message::Request { id, method, params }))) => {
                     answering.extend(self.asked(id, method, params)?);
@@ -596,22 +620,35 @@ impl<'c> Conversation<'c> {
         Ok(Source::Coming(Box::pin(rest(self.link, self.met, last, retry_ms, tries))))
     }
 
-    async fn notified(&self, method: &str, mut params: JsonObject) {
+    async fn notified(&self, method: &str, mut params: JsonObject) -> Result<(), Fault> {
         match method {
             // Progress of another request is none of this one's.
-            PROGRESS if !token(&params).may_be(self.id) => return,
+            PROGRESS if !token(&params).may_be(self.id) => return Ok(()),
             PROGRESS => {
                 params.remove("progressToken");
             }
+            // The level of a session is that of whoever wants to hear most.
+            LOG if !self.wants_log(&params) => return Ok(()),
             // It is about a question, by a number that nobody else knows.
-            "notifications/cancelled" => return self.link.running.withdraw(&params),
+            "notifications/cancelled" => {
+                self.link.running.withdraw(&params);
+                return Ok(());
+            }
             _ => {}
         }
         let now = self.link.world.now();
-        let passed = self.flow.borrow_mut().take(method, params, now);
+        let passed = self.flow.borrow_mut().take(method, params, now)?;
         if let Some(params) = passed {
             self.relay.notified(method, params).await;
         }
+        Ok(())
+    }
+
+    /// Whether a line of a log is as severe as is wanted, where that is known.
+    fn wants_log(&self, params: &JsonObject) -> bool {
+        let level = severity(params.get("level").and_then(Value::as_str).unwrap_or_default());
+        // One that has no order is none.
+        self.level.is_none_or(|least| level != u8::MAX && level >= severity(least))
     }
 
     /// Passes on the progress that was held back last.

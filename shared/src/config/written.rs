@@ -454,9 +454,13 @@ fn check_prefix(prefix: &str) -> Result<(), String> {
 
 fn check_fingerprint(fingerprint: &str) -> Result<(), String> {
     let plain = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    match (16..=64).contains(&fingerprint.len()) && fingerprint.bytes().all(plain) {
+    let length = limits::FINGERPRINT_CHARS;
+    // One of another length is no tool's: it would be marked for ever.
+    match fingerprint.len() == length && fingerprint.bytes().all(plain) {
         true => Ok(()),
-        false => Err("a fingerprint is what `make effective` prints: 0-9 and a-f".to_owned()),
+        false => Err(format!(
+            "a fingerprint is what `make effective` prints: {length} characters of 0-9 and a-f"
+        )),
     }
 }
 

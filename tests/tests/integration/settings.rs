@@ -23,12 +23,18 @@ export class Agent {
       const error = { kind: "internal", public: "it failed", detail: "configuration: key: rule" };
       return Response.json(error, { status: 500, headers: { "x-hop-failed": "1" } });
     }
+    const lacking = this.env.toolsets.filter((toolset) => toolset.auth?.credential).map(({ name }) => name);
+    const connect = "needs your credential `x`, and you have not connected it; connect it at /connect/x and try again";
     const inputSchema = { type: "object", required: [request.url, JSON.stringify(await request.json())] };
     return Response.json({
       scope: "/mcp/acme/web",
       tools: [{ name: "remember", toolset: "memory", fingerprint: "f1", changed: true, inputSchema }],
       hidden: [{ name: "forget", toolset: "memory", reason: this.state.id.name }],
-      missing: [{ toolset: "issues", reason: `TOKEN is ${this.env.TOKEN}` }],
+      missing: [
+        { toolset: "issues", reason: `TOKEN is ${this.env.TOKEN}` },
+        ...lacking.map((toolset) => ({ toolset, reason: `${toolset} ${connect}` })),
+        ...lacking.map((toolset) => ({ toolset, reason: `${toolset} ${connect} (this is what it was before)` })),
+      ],
     });
   }
 }
@@ -127,6 +133,21 @@ fn effective_asks_the_agent_of_that_user_and_scope() {
 }
 
 #[test]
+fn effective_says_that_it_uses_no_credentials() {
+    let toolset = json!({ "kind": "mcp", "name": "own", "url": "https://a.test/",
+        "auth": { "credential": "x" }, "headers": { "x-more": { "credential": "y" } } });
+    let (folder, settings) = prepare(&json!([toolset]));
+    let output = effective(folder.path(), &settings, "/mcp/acme/web", &[("JSON", "1")]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Whether the user has connected it is not known there.
+    let reason = "needs the user's credential x and y, which `make effective` does not use";
+    let before = format!("{reason} (this is what it was before)");
+    assert_eq!(answer["missing"][1], json!({ "toolset": "own", "reason": reason }));
+    assert_eq!(answer["missing"][2], json!({ "toolset": "own", "reason": before }));
+    assert_eq!(answer["missing"][0]["toolset"], "issues");
+}
+
+#[test]
 fn effective_says_what_is_wrong() {
     let check = |toolsets: &Value, scope: &str, expected: &str| {
         let (folder, settings) = prepare(toolsets);
@@ -198,6 +219,8 @@ fn what_is_not_accepted_is_not_uploaded() {
             .current_dir(root())
             .env("BUNDLE", Bundle::Release.folder())
             .env_remove("TOKEN")
+            // Nor does it matter what this shell has for a server here.
+            .envs([("ORIGIN", "no origin"), ("KEYRING", "no key"), ("DEV_LOGIN", "1")])
             .output()
             .unwrap();
         assert_eq!(output.status.success(), is_accepted, "{output:?}");

@@ -391,15 +391,17 @@ fn in_the_modern_era_nothing_is_asked_on_a_stream() {
     assert_eq!(asker.kept(), None);
 }
 
-/// A call that is asked with progress, what it is told by, and how its progress reads.
-fn flooding() -> (Rc<Stage>, Mouth, Task<Result<Fields, Failure>>, Rc<Asker>) {
+/// A call whose server may say what it likes.
+fn flooding(ask: Ask) -> (Rc<Stage>, Mouth, Task<Result<Fields, Failure>>, Rc<Asker>) {
     let (mouth, plan) = Plan::spoken();
     let plan = Cell::new(Some(plan));
     let stage = Stage::with(move |stage, seen| {
-        handshake(stage, seen, |_, _| plan.take().unwrap_or_else(|| Plan::status(500)))
+        handshake(stage, seen, |_, seen| match seen.body["method"] == "tools/call" {
+            true => plan.take().unwrap_or_else(|| Plan::status(500)),
+            false => Plan::result(seen, json!({})),
+        })
     });
     let asker = Rc::<Asker>::default();
-    let ask = Ask { wants_progress: true, ..call() };
     let asking = stage.asking(&stage.link(), ask, &asker);
     stage.settle();
     (stage, mouth, asking, asker)
@@ -407,7 +409,7 @@ fn flooding() -> (Rc<Stage>, Mouth, Task<Result<Fields, Failure>>, Rc<Asker>) {
 
 #[test]
 fn of_much_progress_the_newest_is_told_and_never_late() {
-    let (stage, mouth, asking, asker) = flooding();
+    let (stage, mouth, asking, asker) = flooding(Ask { wants_progress: true, ..call() });
     let id = stage.seen_of("tools/call")[0].body["id"].clone();
     let most = u64::from(limits::UPSTREAM_PROGRESS_MAX);
     let progress = |from: u64, to: u64| {
@@ -435,7 +437,7 @@ fn of_much_progress_the_newest_is_told_and_never_late() {
 
 #[test]
 fn of_many_logs_some_are_left_out_and_of_changes_none() {
-    let (stage, mouth, _asking, asker) = flooding();
+    let (stage, mouth, _asking, asker) = flooding(call());
     for n in 0..500 {
         mouth.say(&note("notifications/message", json!({ "level": "info", "data": n })));
         mouth.say(&note("notifications/resources/updated", json!({ "uri": n.to_string() })));
@@ -448,4 +450,50 @@ fn of_many_logs_some_are_left_out_and_of_changes_none() {
     mouth.say(&note("notifications/message", json!({ "level": "info", "data": "later" })));
     stage.settle();
     assert_eq!(count("later"), 1);
+}
+
+#[test]
+fn logs_that_nobody_wants_take_no_place_of_one_that_somebody_does() {
+    let ask = Ask { level: Some("error".to_owned()), ..call() };
+    let (stage, mouth, _asking, asker) = flooding(ask);
+    for n in 0..limits::UPSTREAM_NOTES_MAX {
+        for level in ["debug", "nonsense"] {
+            mouth.say(&note("notifications/message", json!({ "level": level, "data": n })));
+        }
+    }
+    mouth.say(&note("notifications/message", json!({ "level": "error", "data": "the one" })));
+    stage.settle();
+    let said = asker.said();
+    assert!(said.len() == 1 && said[0].contains("the one"), "{said:?}");
+}
+
+#[test]
+fn what_may_be_said_once_only_is_never_left_out_and_too_much_of_it_ends_the_call() {
+    const OTHER: &str = "notifications/elicitation/complete";
+    let (stage, mouth, asking, asker) = flooding(call());
+    let most = u64::from(limits::UPSTREAM_OTHERS_MAX);
+    let say = |from: u64, to: u64| {
+        for n in from..to {
+            mouth.say(&note(OTHER, json!({ "elicitationId": n })));
+        }
+        stage.settle();
+    };
+    // Logs have a bound of their own.
+    for n in 0..2 * limits::UPSTREAM_NOTES_MAX {
+        mouth.say(&note("notifications/message", json!({ "level": "info", "data": n })));
+    }
+    let count = || asker.said().iter().filter(|line| line.starts_with(OTHER)).count() as u64;
+    say(0, most);
+    assert_eq!(count(), most);
+    stage.pass(1_000);
+    say(most, 2 * most);
+    assert!(!asking.is_over(), "so many in each second");
+    say(0, 1);
+    let Err(Failure::Below(error)) = stage.finish(&asking) else {
+        panic!("nothing is left out in silence");
+    };
+    assert!(error.public.contains("more in one call than can be passed on"), "{error:?}");
+    stage.settle();
+    assert_eq!(count(), 2 * most);
+    assert_eq!(stage.count("notifications/cancelled"), 1, "it need not go on");
 }

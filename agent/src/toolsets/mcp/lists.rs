@@ -147,6 +147,15 @@ struct Known {
     is_announced: bool,
 }
 
+/// What somebody was answered with while a list could not be had; the greater is the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Missed {
+    /// With what it was before.
+    Old,
+    /// Without it.
+    Without,
+}
+
 type Asking = LocalBoxFuture<'static, Result<Known, ToolError>>;
 
 /// A list that is asked for as long as anybody waits for it.
@@ -166,8 +175,8 @@ pub(super) struct Lists {
     known: RefCell<BTreeMap<Kind, Known>>,
     /// What is asked for, and since when.
     asking: RefCell<BTreeMap<Kind, (Millis, WeakAsking)>>,
-    /// Lists that somebody was answered without.
-    missed: RefCell<BTreeSet<Kind>>,
+    /// Lists that somebody did not get as they are.
+    missed: RefCell<BTreeMap<Kind, Missed>>,
     offers: RefCell<Option<(Rc<Listed>, Rc<Offers>)>>,
     was_heard: Cell<bool>,
     /// How often each was heard to have changed.
@@ -276,7 +285,7 @@ impl Lists {
     }
 
     /// After a time in which nothing was heard: what is known is asked for again, and what somebody
-    /// was answered without, and whoever listens hears of what is other than it was.
+    /// did not get as it is, and whoever listens hears of what is other than it was.
     pub(super) fn look_again(self: &Rc<Self>) {
         let was_heard = self.was_heard.replace(true);
         for kind in Kind::ALL {
@@ -287,7 +296,7 @@ impl Lists {
                 }
                 None => false,
             };
-            if is_known || self.missed.borrow().contains(&kind) {
+            if is_known || self.missed.borrow().contains_key(&kind) {
                 let this = Rc::clone(self);
                 self.platform.spawn(Box::pin(async move {
                     if let Err(ToolError::Below(error)) = this.get(kind, Need::Fresh).await {
@@ -326,15 +335,26 @@ impl Lists {
             Ok(fresh) => Ok((fresh, None)),
             Err(error) => match known {
                 Some(known) if now.since(known.fetched) < limits::UPSTREAM_STALE_MS => {
+                    // Only what is shown is held against what comes later.
+                    if need == Need::Soon {
+                        self.miss(kind, Missed::Old);
+                    }
                     let text = error.clone().into_protocol().message;
                     Ok((known, Some(format!("{text} (this is what it was before)"))))
                 }
                 _ => {
-                    self.missed.borrow_mut().insert(kind);
+                    self.miss(kind, Missed::Without);
                     Err(error)
                 }
             },
         }
+    }
+
+    /// Remembers the worst that anybody was answered with.
+    fn miss(&self, kind: Kind, missed: Missed) {
+        let mut all = self.missed.borrow_mut();
+        let worst = all.get(&kind).copied().map_or(missed, |known| known.max(missed));
+        all.insert(kind, worst);
     }
 
     /// Asks for a list, and goes on without it if it does not come soon. It is waited for all the
@@ -440,9 +460,14 @@ impl Lists {
         if kept.is_none() {
             self.keep(kind, &known)?;
         }
-        let is_missed = self.missed.borrow_mut().remove(&kind);
-        let is_news = before.map_or(is_missed, |before| !before.is_announced);
-        if is_news && !is_same {
+        let is_news = match self.missed.borrow_mut().remove(&kind) {
+            // Whoever goes without wants it whatever it is.
+            Some(Missed::Without) => true,
+            // They were told of a change, asked, and got what was before it.
+            Some(Missed::Old) => !is_same,
+            None => !is_same && before.is_some_and(|before| !before.is_announced),
+        };
+        if is_news {
             (self.announce)(kind.change());
         }
         Ok(known)

@@ -44,6 +44,8 @@ pub(super) struct Server {
     pub(super) is_endless: bool,
     /// The token that it wants to see, where it wants one.
     pub(super) wants: Option<String>,
+    /// Whether it says in each call that its tools have changed.
+    pub(super) changes: bool,
     /// Answers to calls, whole.
     pub(super) result: Option<String>,
     /// Answers to other methods; null where there is never any.
@@ -103,8 +105,13 @@ impl World {
             Some(error) => format!(r#""error":{error}"#),
             None => format!(r#""result":{result}"#),
         };
-        let body = format!(r#"{{"jsonrpc":"2.0","id":{},{outcome}}}"#, message["id"]);
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let mut body = format!(r#"{{"jsonrpc":"2.0","id":{},{outcome}}}"#, message["id"]);
+        let mut kind = "application/json";
+        if server.changes && message["method"] == "tools/call" {
+            let note = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
+            (body, kind) = (format!("data: {note}\n\ndata: {body}\n\n"), "text/event-stream");
+        }
+        let headers = vec![("content-type".to_owned(), kind.to_owned())];
         let body = stream::iter([Ok(body.into_bytes())]).boxed_local();
         Response { status: 200, headers, body }
     }
