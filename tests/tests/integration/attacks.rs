@@ -289,9 +289,9 @@ fn fits(answer: &Answer, is: &Is, origin: &str) -> bool {
                 && !signs_in(answer)
         }
         Is::Back(error) => {
-            let location = location.unwrap_or_default();
+            let (location, is_shown) = answer.leads().unwrap_or_default();
             let said = |name| parameter(location, name);
-            matches!(status, Some(302 | 303))
+            matches!((status, is_shown), (Some(302 | 303), false) | (Some(200), true))
                 && location.starts_with(&format!("{REDIRECT}?"))
                 && said("error").as_deref() == Some(error)
                 && said("state").as_deref() == Some("state-of-the-client")

@@ -419,7 +419,7 @@ impl Browser {
     ) -> String {
         let question = self.asked(world, client, path);
         let answer = self.send(world, &question.answer(choices));
-        let location = answer.header("location").unwrap_or_else(|| panic!("{answer:?}"));
+        let (location, _) = answer.leads().unwrap_or_else(|| panic!("{answer:?}"));
         assert_eq!(parameter(location, "iss"), Some(world.server.origin.clone()));
         let code = parameter(location, "code").unwrap_or_else(|| panic!("no code: {location}"));
         world.keep(code.rsplit(':').next().unwrap());

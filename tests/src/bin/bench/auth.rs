@@ -118,8 +118,10 @@ impl Browser {
                 self.cookies.push(pair);
             }
         }
-        match response.headers().get("location") {
-            Some(location) => Ok(location.to_str()?.to_owned()),
+        // A page may go on by itself, too.
+        let headers = response.headers();
+        match headers.get("location").or_else(|| headers.get("refresh")) {
+            Some(location) => Ok(location.to_str()?.trim_start_matches("0; url=").to_owned()),
             None => Ok(response.text()?),
         }
     }

@@ -207,6 +207,13 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Where a browser goes from here by itself, and whether a page is shown on the way.
+    pub(crate) fn leads(&self) -> Option<(&str, bool)> {
+        let refresh = self.header("refresh").and_then(|said| said.strip_prefix("0; url="));
+        let location = self.header("location").map(|location| (location, false));
+        location.or(refresh.map(|location| (location, true)))
+    }
+
     /// The values of a header that may be there several times.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.headers.iter().filter(move |(known, _)| known == name);
