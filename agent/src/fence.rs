@@ -2,11 +2,9 @@
 //! inside of it. It must not know tools or who asks.
 //!
 //! - this file: arguments and URIs
-//! - [`pattern`]: templates of resources
 //! - `answer`: questions to a client, its answers, and what it says beside a request
 
 mod answer;
-pub(crate) mod pattern;
 
 use narrow::{Conflict, Pin, pin};
 use rmcp::model::{ErrorData, JsonObject};
@@ -226,7 +224,7 @@ impl Fence {
 
     /// Checks what a URI says for the variables of a template that mean what is fixed.
     fn check_said(&self, template: &str, uri: &str) -> Result<(), ErrorData> {
-        let said = pattern::said(template, uri, &|name| self.pin_like(name).is_some());
+        let said = narrow::template::said(template, uri, &|name| self.pin_like(name).is_some());
         let said =
             said.map_err(|rule| ErrorData::invalid_params(format!("`uri`: {rule}"), None))?;
         said.into_iter().try_for_each(|(name, got)| match self.pin_like(name) {
@@ -324,7 +322,9 @@ impl Fence {
     /// A template of resources as clients see it: what is fixed is filled in.
     #[must_use]
     pub fn template(&self, template: &str) -> String {
-        pattern::filled(template, &|name| self.pin_like(name).map(|pin| pin.value.as_str()))
+        narrow::template::filled(template, &|name| {
+            self.pin_like(name).map(|pin| pin.value.as_str())
+        })
     }
 }
 

@@ -5,7 +5,6 @@ use crate::{
     background::Background,
     caller::SharedCaller,
     client::{Client, Rounds},
-    fence::pattern,
     platform::Platform,
     registry::{self, Found, Left, Placed, Registry, Seen, Shown},
     report::Reporter,
@@ -1077,7 +1076,7 @@ impl Owned {
     /// The names of its arguments.
     fn arguments(&self) -> Vec<String> {
         let names = match self {
-            Self::Template(template) => pattern::variables(template),
+            Self::Template(template) => narrow::template::variables(template),
             Self::Prompt(prompt) => {
                 let arguments = prompt.get("arguments").and_then(Value::as_array);
                 let names = arguments.into_iter().flatten().filter_map(|one| one.get("name"));

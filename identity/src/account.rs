@@ -195,3 +195,17 @@ pub enum ConnectionState {
     /// There was one, and it is good no more: it must be connected again.
     Expired,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_grant_is_told_as_router_oauth_writes_it() {
+        let text = r#"{"user":"alice","request":{"EndGrant":{"grant":"g"}}}"#;
+        let hop: Hop = serde_json::from_str(text).unwrap();
+        assert_eq!(hop.request, Request::EndGrant { grant: "g".to_owned() });
+        let done: Result<Reply, shared::Error> = Ok(Reply::Done);
+        assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"Ok":"Done"}"#);
+    }
+}

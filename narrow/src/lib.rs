@@ -31,12 +31,14 @@
 //! - `walk`: every schema in a place, or in a value
 //! - `build`: the schemas that narrowing makes
 //! - `narrower`: one run, keyword by keyword
+//! - [`template`]: templates of resources, filled in and read backwards
 
 mod build;
 mod known;
 mod narrower;
 mod read;
 mod reference;
+pub mod template;
 mod walk;
 
 use known::{inserted, known};

@@ -3,11 +3,15 @@
 /** A code or a token of ours as the library makes them, and where the library keeps what it knows of it. */
 export interface Held {
   user: string;
+  grant: string;
   hash: string;
   key: string;
   token: string;
   isRefresh: boolean;
 }
+
+/** Set by a shard on an answer by which a grant ended. */
+export const ENDED = "x-hop-ended";
 
 const SHAPE = /^([\w-]{1,1200}):([\w-]{16}):[\w-]{32}$/;
 const FIELDS: Record<string, string> = { authorization_code: "code", refresh_token: "refresh_token", "": "token" };
@@ -19,7 +23,7 @@ export async function heldIn(form: URLSearchParams): Promise<Held | null> {
   const [, user, grant] = SHAPE.exec(text) ?? [];
   if (user === undefined || grant === undefined) return null;
   const [hash, of] = [await hashOf(text), `${user}:${grant}`];
-  return { user, hash, key: `grant:${of}`, token: `token:${of}:${hash}`, isRefresh: field === "refresh_token" };
+  return { user, grant, hash, key: `grant:${of}`, token: `token:${of}:${hash}`, isRefresh: field === "refresh_token" };
 }
 
 /** As the library names tokens. */

@@ -3,7 +3,7 @@
 import type { Grant } from "@cloudflare/workers-oauth-provider";
 import { DurableObject } from "cloudflare:workers";
 import { GRANTS_MAX, RETRIES_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "./limits.ts";
-import { hashOf, heldIn, type Held } from "./held.ts";
+import { ENDED, hashOf, heldIn, type Held } from "./held.ts";
 import { kept, serverOf, type Listed, type Options, type Page, type Shard } from "./server.ts";
 
 export interface Bindings {
@@ -87,7 +87,19 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     if ((this.#turns.get(held.user)?.waiting ?? 0) >= WAITING_MAX)
       return Response.json({ error: "temporarily_unavailable" }, { status: 429, headers: { "retry-after": "1" } });
     const answer = () => (held.isRefresh ? this.#refresh(request, form, held) : this.#ask(request, form, held));
-    return this.#turn(held.user, answer);
+    return this.#turn(held.user, () => this.#ending(held, answer));
+  }
+
+  /** The answer, and whether the grant ended by it: whoever still knows what it was good for has to be told. */
+  async #ending(held: Held, answer: () => Promise<Response>): Promise<Response> {
+    const [was, wasGood] = [this.#grant(held) !== null, this.get(held.token) !== null];
+    const response = await answer();
+    // A client that gives a token back wants nothing more by it (RFC 7009, 2.1).
+    if (wasGood && this.get(held.token) === null) this.delete(held.key);
+    if (!was || this.#grant(held) !== null) return response;
+    const headers = new Headers(response.headers);
+    headers.set(ENDED, "1");
+    return new Response(response.body, { status: response.status, headers });
   }
 
   async #turn<T>(user: string, work: () => Promise<T>): Promise<T> {

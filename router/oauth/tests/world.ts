@@ -24,9 +24,16 @@ export class World {
   readonly databases = new Map<string, DatabaseSync>();
   readonly shards = new Map<string, OAuthStore>();
   readonly env: Record<string, unknown>;
+  /** What the objects of users were told: name and body. */
+  readonly told: { name: string; hop: unknown }[] = [];
 
   constructor(env: Record<string, unknown> = {}) {
-    this.env = { ORIGIN, KEYRING: "a=x", OAUTH: { getByName: (name: string) => this.shard(name) }, ...env };
+    const take = (name: string) => (_: string, { body }: { body: string }) => {
+      this.told.push({ name, hop: JSON.parse(body) });
+      return Promise.resolve(Response.json({ Ok: "Done" }));
+    };
+    const ROUTER = { getByName: (name: string) => ({ fetch: take(name) }) };
+    this.env = { ORIGIN, KEYRING: "a=x", OAUTH: { getByName: (name: string) => this.shard(name) }, ROUTER, ...env };
   }
 
   shard(name: string): OAuthStore {

@@ -87,10 +87,9 @@ impl Form {
         let plain = seen(&plain);
         let mut readings = Vec::new();
         for written in [Some(text), (plain != text).then_some(&*plain)].into_iter().flatten() {
-            for written in [Some(written.into()), inside(written), cloned(written)] {
-                if let Some(written) = written {
-                    self.read(text, &written, &mut readings)?;
-                }
+            let all = [Some(written.into()), inside(written), cloned(written)];
+            for written in all.into_iter().flatten() {
+                self.read(text, &written, &mut readings)?;
             }
         }
         readings.sort_unstable();

@@ -6,7 +6,6 @@ mod attacks;
 mod outside;
 
 use super::super::*;
-use crate::fence::pattern;
 use attacks::{BY_TEMPLATE, NAMES, OTHER_PROJECT, OUTSIDE, likenesses, slugs, strange};
 use futures_executor::block_on;
 use futures_util::FutureExt as _;
@@ -614,7 +613,7 @@ fn no_resource_outside_is_read_or_listed() {
         }
         for template in place.list("resources/templates/list", "resourceTemplates") {
             let uri = template["uriTemplate"].as_str().unwrap();
-            let left = pattern::variables(uri);
+            let left = narrow::template::variables(uri);
             for (name, _) in place.pinned() {
                 assert!(!left.contains(&name), "{uri} at {path}");
             }

@@ -7,7 +7,6 @@ use super::{
     shelf::{Kept, Mark, Shelf},
 };
 use crate::{
-    fence::pattern,
     mirror,
     platform::Platform,
     toolset::{Claim, Current, Listed, Need, Offer, Offers, TaskSupport, ToolError},
@@ -55,7 +54,8 @@ impl Kind {
         let files = files.flatten().filter_map(|file| file.get("uri")?.as_str());
         match self {
             Self::Templates => {
-                let likeness = names.filter_map(|template| pattern::likeness(template, uri)).max();
+                let likeness =
+                    names.filter_map(|template| narrow::template::likeness(template, uri)).max();
                 likeness.map_or(Claim::Nothing, Claim::Template)
             }
             _ if names.chain(files).any(|name| name == uri) => Claim::Listed,

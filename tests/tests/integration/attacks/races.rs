@@ -146,6 +146,22 @@ fn strangers_leave_nothing_behind() {
 }
 
 #[test]
+fn what_a_client_gives_back_is_refused_at_the_next_request() {
+    let (world, _state) = served();
+    let mut alice = Browser::signed_in(&world, "alice");
+    let client = world.client("a client", &[REDIRECT], "none");
+    for is_refresh in [false, true] {
+        let tokens = alice.grants(&world, &client, "/mcp/acme");
+        // Known from now on, for some seconds.
+        assert_eq!(world.lists("/mcp/acme", &tokens.access), Some(200));
+        let token = if is_refresh { &tokens.refresh } else { &tokens.access };
+        let revoked = world.send(&client.revokes(token));
+        assert_eq!(revoked.status, Some(200), "{revoked:?}");
+        assert_eq!(world.lists("/mcp/acme", &tokens.access), Some(401));
+    }
+}
+
+#[test]
 fn what_a_user_ends_is_refused_at_the_next_request() {
     let (world, _state) = served();
     let mut alice = Browser::signed_in(&world, "alice");

@@ -52,12 +52,12 @@ fn name(variable: &str) -> &str {
 }
 
 /// The variables of a template.
-pub(crate) fn variables(template: &str) -> Vec<&str> {
+pub fn variables(template: &str) -> Vec<&str> {
     parts(template).unwrap_or_default().iter().flat_map(Part::names).collect()
 }
 
 /// A template with some variables filled in. Their values need no encoding.
-pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>) -> String {
+pub fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>) -> String {
     let Some(parts) = parts(template) else {
         return template.to_owned();
     };
@@ -101,7 +101,7 @@ pub(super) fn filled<'v>(template: &str, value: &dyn Fn(&str) -> Option<&'v str>
 ///
 /// # Errors
 /// That it may be one of the template's, and cannot be compared.
-pub(super) fn said<'t>(
+pub fn said<'t>(
     template: &'t str,
     uri: &str,
     is_wanted: &dyn Fn(&str) -> bool,
@@ -376,7 +376,7 @@ impl Matcher<'_> {
 
 /// Whether a URI may be one of a template's, as generous readers have it: the bytes of the template
 /// that are no variable. `None` also for a template that says not even the scheme.
-pub(crate) fn likeness(template: &str, uri: &str) -> Option<usize> {
+pub fn likeness(template: &str, uri: &str) -> Option<usize> {
     let parts = parts(template)?;
     let mut texts = Vec::new();
     let mut is_open = false;
