@@ -7,7 +7,7 @@ use crate::{
     jwt::{Token, Wrong},
     person,
 };
-use shared::{Millis, UserId, config::people::Issuer};
+use shared::{Millis, UserId, config::people::Issuer, limits};
 
 /// What a token of another authorization server proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,8 @@ pub fn proven<'a>(
     if scopes.is_empty() {
         scopes = vec![READ.to_owned(), WRITE.to_owned()];
     }
-    let expires = token.expires().ok_or(Wrong::Expired)?;
+    // Clocks differ, of whoever remembers it too.
+    let expires = token.expires().ok_or(Wrong::Expired)?.after(limits::CLOCK_SKEW_MS);
     Ok((
         issuer,
         External { user, client: client.map(ToOwned::to_owned), audience, scopes, expires },
@@ -121,7 +122,7 @@ mod tests {
         let found = here("/mcp/acme").unwrap();
         assert_eq!(found.user.as_str(), "https://a.test#1");
         assert_eq!(found.audience, "https://x.test/mcp/acme");
-        assert_eq!(found.expires, Millis(1_000_100_000));
+        assert_eq!(found.expires, Millis(1_000_100_000 + limits::CLOCK_SKEW_MS));
         assert_eq!(here("/mcp/acme/web").as_ref(), Ok(&found));
         for outside in ["/mcp", "/mcp/acme2", "/mcp/other", "/mcp/other/acme", ""] {
             assert_eq!(here(outside), Err(Wrong::Audience), "{outside}");

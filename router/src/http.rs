@@ -237,7 +237,7 @@ pub fn admit(
         .map_err(|_| Refusal::MethodNotAllowed(address.door.methods()))?;
     let length = arrival.content_length.map_or(Some(0), |length| length.parse::<u64>().ok());
     if length.is_none_or(|length| length > limits::BODY_BYTES_MAX as u64) {
-        return Err(Refusal::TooLarge);
+        return Err(Refusal::TooLarge(limits::BODY_BYTES_MAX));
     }
     Ok(Admitted { method, address, loopback: is_loopback(host(authority)) })
 }

@@ -40,8 +40,8 @@ pub enum Refusal {
     #[error("{0}; on your account's page you can end that")]
     Blocked(String),
     /// The body is too large.
-    #[error("a request body has at most {} bytes", limits::BODY_BYTES_MAX)]
-    TooLarge,
+    #[error("a request body has at most {0} bytes here")]
+    TooLarge(usize),
     /// `Accept` does not list what may come back.
     #[error("`Accept` must list application/json and text/event-stream")]
     NotAcceptable,
@@ -101,7 +101,7 @@ impl Refusal {
             Self::ForeignOrigin | Self::ForeignHost | Self::Blocked(_) => (403, -32001),
             Self::InsufficientScope => (403, hop::INSUFFICIENT_SCOPE as i64),
             Self::Unauthenticated => (401, -32001),
-            Self::TooLarge => (413, -32600),
+            Self::TooLarge(_) => (413, -32600),
             Self::NotAcceptable | Self::StreamNotAcceptable => (406, -32600),
             Self::StreamGone => (400, -32600),
             Self::UnsupportedMediaType => (415, -32600),

@@ -51,7 +51,7 @@ pub(super) async fn hand_over(
     });
     let answer = JsFuture::from(answer.map_err(unavailable)?).await.map_err(unavailable)?;
     if answer.is_null() {
-        return Err(Refusal::TooLarge);
+        return Err(Refusal::TooLarge(limits::BODY_BYTES_MAX));
     }
     if let Some(why) = answer.as_string() {
         return Err(Refusal::InvalidRequest(format!("the body broke off: {why}")));

@@ -155,7 +155,7 @@ async fn read(request: &web_sys::Request, url: &str, origin: String) -> Result<V
     let form = match is_form {
         // Browsers say how long a form is.
         true if length.is_none_or(|length| length > limits::FORM_BYTES_MAX) => {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::TooLarge(limits::FORM_BYTES_MAX));
         }
         true => {
             let copy = request.clone().map_err(|error| failure("a form", &error.into()))?;
