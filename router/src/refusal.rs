@@ -3,7 +3,7 @@
 
 use crate::{auth::challenge, http::Reply};
 use serde_json::{Value, json, value::RawValue};
-use shared::{Error, error::shown, hop, limits};
+use shared::{Error, error::shown, hop};
 
 /// A request that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
