@@ -475,13 +475,26 @@ pub fn message(method: &str, params: &Value) -> String {
 #[must_use]
 pub fn post(url: &str, key: &str, headers: &[(&str, &str)], body: &str) -> Response {
     let authorization = format!("Bearer {key}");
+    send("POST", url, &usual(&authorization, headers), Some(body.as_bytes().to_vec()))
+}
+
+fn usual<'a>(authorization: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut all = vec![
-        ("authorization", authorization.as_str()),
+        ("authorization", authorization),
         ("accept", "application/json, text/event-stream"),
         ("content-type", "application/json"),
     ];
-    all.extend_from_slice(headers);
-    send("POST", url, &all, Some(body.as_bytes().to_vec()))
+    all.extend_from_slice(more);
+    all
+}
+
+/// The headers that the modern era demands.
+fn modern_headers<'a>(method: &'a str, name: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut headers = vec![("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+    if !name.is_empty() {
+        headers.push(("mcp-name", name));
+    }
+    headers
 }
 
 /// Sends a request of the modern era, with the headers that it demands.
@@ -492,9 +505,18 @@ pub fn modern(url: &str, key: &str, method: &str, mut params: Value) -> Response
         "io.modelcontextprotocol/clientCapabilities": {},
     });
     let name = params["name"].as_str().or(params["uri"].as_str()).unwrap_or_default().to_owned();
-    let mut headers = vec![("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
-    if !name.is_empty() {
-        headers.push(("mcp-name", &name));
-    }
-    post(url, key, &headers, &message(method, &params))
+    post(url, key, &modern_headers(method, &name), &message(method, &params))
+}
+
+/// Calls a tool in the modern era, as a client of this name, where a stream is the answer.
+#[must_use]
+pub fn modern_call(url: &str, key: &str, client: &str, tool: &str) -> Events {
+    let params = json!({ "name": tool, "arguments": {}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": client, "version": "1" },
+    } });
+    let authorization = format!("Bearer {key}");
+    let headers = usual(&authorization, &modern_headers("tools/call", tool));
+    open("POST", url, &headers, Some(message("tools/call", &params).into_bytes()))
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use std::{fs, path::Path};
-use tests::{Bundle, Events, Response, Server, Session, message, modern, open, post};
+use tests::{Bundle, Events, Response, Server, Session, message, modern, modern_call, post};
 
 /// 32 bytes that only these tests know.
 const KEYRING: &str = "k1=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -183,27 +183,14 @@ fn a_key_that_only_reads_says_where_more_is_had() {
 
 /// A call that never ends by itself.
 fn waits(server: &Server, era: &str) -> Events {
-    let call = json!({ "name": "test_wait", "arguments": {} });
     let url = server.url("/mcp/acme");
-    if era == "session" {
-        return Session::begin(&url, "key-a").stream(7, "tools/call", &call);
+    match era {
+        "session" => {
+            let call = json!({ "name": "test_wait", "arguments": {} });
+            Session::begin(&url, "key-a").stream(7, "tools/call", &call)
+        }
+        _ => modern_call(&url, "key-a", "plain", "test_wait"),
     }
-    let mut params = call;
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-        "io.modelcontextprotocol/clientInfo": { "name": "plain", "version": "1" },
-    });
-    let headers = [
-        ("authorization", "Bearer key-a"),
-        ("accept", "application/json, text/event-stream"),
-        ("content-type", "application/json"),
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "test_wait"),
-    ];
-    let body = message("tools/call", &params).into_bytes();
-    open("POST", &url, &headers, Some(body))
 }
 
 #[test]

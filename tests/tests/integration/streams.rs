@@ -3,7 +3,7 @@
 
 use crate::fresh;
 use serde_json::{Value, json};
-use tests::{Bundle, Events, Server, Session, message, modern, open, post, send};
+use tests::{Bundle, Events, Server, Session, message, modern, modern_call, open, post, send};
 
 const PROGRESS: &str = "test_tool_with_progress";
 
@@ -412,18 +412,7 @@ fn waits_for(url: &str, expected: &str) {
 fn a_call_of_the_modern_era_stops_when_its_client_goes() {
     let (server, _state) = fresh(Bundle::Fixture);
     let url = server.url("/mcp/acme");
-    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {} });
-    let params = json!({ "name": "test_wait", "_meta": meta });
-    let headers = [
-        ("authorization", "Bearer key-a"),
-        ("accept", "application/json, text/event-stream"),
-        ("content-type", "application/json"),
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "test_wait"),
-    ];
-    let call = || open("POST", &url, &headers, Some(message("tools/call", &params).into_bytes()));
+    let call = || modern_call(&url, "key-a", "plain", "test_wait");
     // Silent for a second, it is answered with a stream: only so can the client be seen to go.
     let (one, two) = (call(), call());
     waits_for(&url, "2");
