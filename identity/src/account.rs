@@ -4,7 +4,7 @@
 
 use crate::caller::Access;
 use serde::{Deserialize, Serialize};
-use shared::{Millis, UserId};
+use shared::{Error, Millis, UserId};
 
 /// Path of a [`Hop`], on a McpRouter: 200 with a [`Reply`], or a failure.
 pub const ACCOUNT_URL: &str = "https://router/hop/account";
@@ -16,6 +16,63 @@ pub struct Hop {
     pub user: UserId,
     /// What is wanted.
     pub request: Request,
+}
+
+/// What a router answers a [`Hop`] with.
+pub type Answer = Result<Reply, Error>;
+
+// Read and written here and nowhere else: the code for it is long, and this crate is built for size.
+impl Hop {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// An internal error for a text that is none.
+    pub fn read(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| Error::internal(format!("a hop: {error}")))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// An internal error where that cannot be.
+    pub fn written(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// The one in it, and an internal one for a text that is none.
+pub fn read_answer(text: &str) -> Answer {
+    let answer: Result<Answer, _> = serde_json::from_str(text);
+    answer.map_err(|error| Error::internal(format!("the router's answer: {error}")))?
+}
+
+/// Writes an answer.
+///
+/// # Errors
+/// An internal error where that cannot be.
+pub fn write_answer(answer: &Answer) -> Result<String, Error> {
+    serde_json::to_string(answer).map_err(|error| Error::internal(error.to_string()))
+}
+
+impl Target {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// An internal error for a text that is none.
+    pub fn read(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| Error::internal(format!("a block: {error}")))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// An internal error where that cannot be.
+    pub fn written(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| Error::internal(error.to_string()))
+    }
 }
 
 /// What may be wanted.
@@ -202,10 +259,12 @@ mod tests {
 
     #[test]
     fn the_end_of_a_grant_is_told_as_router_oauth_writes_it() {
-        let text = r#"{"user":"alice","request":{"EndGrant":{"grant":"g"}}}"#;
-        let hop: Hop = serde_json::from_str(text).unwrap();
+        let text = r#"{"user":"alice","request":{"end_grant":{"grant":"g"}}}"#;
+        let hop = Hop::read(text).unwrap();
+        assert_eq!(hop.written().unwrap(), text);
         assert_eq!(hop.request, Request::EndGrant { grant: "g".to_owned() });
-        let done: Result<Reply, shared::Error> = Ok(Reply::Done);
-        assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"Ok":"Done"}"#);
+        assert_eq!(write_answer(&Ok(Reply::Done)).unwrap(), r#"{"Ok":"done"}"#);
+        assert_eq!(read_answer(r#"{"Ok":"done"}"#), Ok(Reply::Done));
+        assert!(read_answer("").is_err() && Hop::read("{}").is_err());
     }
 }

@@ -18,7 +18,7 @@ function calledBy(name: string): string {
 export async function tellEnd(env: Told, name: string, grant: string): Promise<void> {
   const user = calledBy(name);
   const router = env.ROUTER.getByName(user.replaceAll("%", "%25").replaceAll(":", "%3A"));
-  const body = JSON.stringify({ user, request: { EndGrant: { grant } } });
+  const body = JSON.stringify({ user, request: { end_grant: { grant } } });
   const answer = await router.fetch(ACCOUNT_URL, { method: "POST", body });
   const said = await answer.json<{ Err?: { detail?: string } }>();
   if (!("Ok" in said)) throw new Error(`a grant's end was not taken: ${said.Err?.detail ?? ""}`);

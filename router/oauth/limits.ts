@@ -6,6 +6,8 @@ export const SHARDS = 16;
 export const REQUEST_BYTES_MAX = 16 * 1024;
 /** Seconds that a client stays registered which gets no tokens: as long as a grant lives. */
 export const CLIENT_S = 30 * 24 * 60 * 60;
+/** Clients that one shard keeps: anybody may register. The oldest goes first, and registers again when it comes back. */
+export const CLIENTS_MAX = 10_000;
 /** Authorization servers that an isolate keeps, one per resource. */
 export const SERVERS_MAX = 500;
 /** How long a refresh that is sent again gets the same answer, and how many such answers a shard keeps. */

@@ -92,9 +92,7 @@ impl<D: Database> Barred<D> {
                         bars.grants.insert(grant.to_owned());
                     }
                     (_, target) => {
-                        let target = serde_json::from_str(target);
-                        bars.targets
-                            .insert(target.map_err(|e| Error::internal(format!("a block: {e}")))?);
+                        bars.targets.insert(Target::read(target)?);
                     }
                 }
             }
@@ -123,7 +121,7 @@ impl<D: Database> Barred<D> {
             let text = format!("there are {} blocks already; end one", limits::BLOCKS_MAX);
             return Err(Error::new(Kind::Limit, text));
         }
-        self.keep(BLOCK, &write(target)?, now)
+        self.keep(BLOCK, &target.written()?, now)
     }
 
     /// Ends a block.
@@ -133,7 +131,7 @@ impl<D: Database> Barred<D> {
     pub fn unblock(&self, target: &Target) -> Result<(), Error> {
         if self.tables.exist(&self.database)? {
             let statement = "DELETE FROM barred WHERE kind = ? AND what = ?";
-            self.database.run(statement, &[BLOCK.into(), write(target)?.into()])?;
+            self.database.run(statement, &[BLOCK.into(), target.written()?.into()])?;
         }
         *self.known.borrow_mut() = None;
         Ok(())
@@ -158,10 +156,6 @@ impl<D: Database> Barred<D> {
         *self.known.borrow_mut() = None;
         Ok(())
     }
-}
-
-fn write(target: &Target) -> Result<String, Error> {
-    serde_json::to_string(target).map_err(|error| Error::internal(error.to_string()))
 }
 
 #[cfg(test)]

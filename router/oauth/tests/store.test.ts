@@ -1,7 +1,7 @@
 // Codes and refresh tokens are good once, whatever happens at the same time; what is stored proves nothing.
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
-import { CLIENT_S, GRANTS_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "../limits.ts";
+import { CLIENTS_MAX, CLIENT_S, GRANTS_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "../limits.ts";
 import { tellEnd } from "../ended.ts";
 import { shardOf } from "../server.ts";
 import { ORIGIN, World } from "./world.ts";
@@ -89,7 +89,7 @@ test("whatever ends a grant at the token endpoint is told to its user's object b
     assert.deepEqual(world.told, []);
     const answer = await revoke(world, client, tokens[token]);
     assert.deepEqual([answer.status, answer.headers.get("x-hop-ended")], [200, null]);
-    const hop = { user: "alice", request: { EndGrant: { grant: grant?.id } } };
+    const hop = { user: "alice", request: { end_grant: { grant: grant?.id } } };
     assert.deepEqual(world.told, [{ name: "alice", hop }]);
     assert.deepEqual(await world.grants(ALICE), []);
     // Who shows what is nothing any more makes no object.
@@ -196,6 +196,18 @@ test("a user's grants and a grant's tokens have a bound, and what expired is swe
   mock.timers.tick(CLIENT_S * 1000 + SWEEP_MS);
   for (const each of world.shards.values()) await each.alarm();
   assert.ok(!world.rows().includes(ALICE) && !world.rows().includes(client));
+});
+
+test("whoever registers without end pushes out the oldest of those who did", async () => {
+  const world = new World();
+  const shard = world.shard("shard-0");
+  await shard.put("client:first", "{}");
+  const [database] = world.databases.values();
+  const insert = database?.prepare("INSERT INTO kv VALUES (?, '{}', NULL, NULL)");
+  for (let index = 1; index < CLIENTS_MAX; index += 1) insert?.run(`client:${String(index)}`);
+  assert.equal(shard.get("client:first"), "{}");
+  await shard.put("client:last", "{}");
+  assert.deepEqual(["first", "1", "last"].map((name) => shard.get(`client:${name}`)), [null, "{}", "{}"]);
 });
 
 test("lists come in pages", async () => {

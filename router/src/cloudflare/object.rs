@@ -10,7 +10,7 @@ use crate::{
     streams::{EventId, forgotten_after},
     user::{Moment, Outgoing, User, owner},
 };
-use identity::account::ACCOUNT_URL;
+use identity::account::{self, ACCOUNT_URL};
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     Error, Kind, Millis, UserId,
@@ -127,12 +127,13 @@ impl McpRouter {
                 say(&self.awake(opened, answer).await?)
             }
             ACCOUNT_URL => {
-                let hop = read_hop(request).await?;
+                let hop = account::Hop::read(&text(request).await?)?;
                 let answer = opened.user.account(&opened.world, hop).await;
                 if let Err(error) = &answer {
                     log("router", error);
                 }
-                say(&self.awake(opened, answer).await?)
+                let answer = self.awake(opened, answer).await?;
+                written(&account::write_answer(&answer)?)
             }
             CHANGES_URL => {
                 opened.user.changed(&*opened.world, &read_hop(request).await?)?;
@@ -275,15 +276,23 @@ fn open(state: &State, env: &Env) -> Result<Opened, Error> {
 fn say(answer: &impl Serialize) -> Result<Response, Refusal> {
     let body = serde_json::to_string(answer);
     let body = body.map_err(|error| Error::internal(error.to_string()))?;
-    fetch::json(&body).map_err(|error| failure("writing an answer", &error).into())
+    written(&body)
+}
+
+fn written(body: &str) -> Result<Response, Refusal> {
+    fetch::json(body).map_err(|error| failure("writing an answer", &error).into())
 }
 
 fn unread(error: worker::Error) -> Error {
     failure("reading a request", &error)
 }
 
+async fn text(request: &Request) -> Result<String, Refusal> {
+    Ok(fetch::text(request.text()).await.map_err(unread)?)
+}
+
 /// What an Agent says.
 async fn read_hop<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
-    let text = fetch::text(request.text()).await.map_err(unread)?;
+    let text = text(request).await?;
     serde_json::from_str(&text).map_err(|error| Refusal::Below(Error::internal(error.to_string())))
 }

@@ -12,7 +12,7 @@ use crate::{
     refusal::Refusal,
 };
 use identity::{
-    account::{ACCOUNT_URL, Hop, Reply, Request},
+    account::{ACCOUNT_URL, Hop, Reply, Request, read_answer},
     keyring::{Fresh, KeyRing},
     page::{From, Page, Visit},
     signed::SignedIn,
@@ -56,15 +56,13 @@ impl Visited<'_> {
     /// proven to be that user.
     pub(super) async fn account(&self, user: &UserId, request: Request) -> Result<Reply, Error> {
         let hop = Hop { user: user.clone(), request };
-        let body = serde_json::to_string(&hop).map_err(|e| Error::internal(e.to_string()))?;
+        let body = hop.written()?;
         let failed = |error: worker::Error| failure("asking for an account", &error);
         let routers = &self.deployment.routers;
         let router = routers.get_by_name(&user.object_name()).map_err(failed)?.into_rpc();
         let response = fetch::post(&router, ACCOUNT_URL, &body).await.map_err(failed)?;
         let text = fetch::text(response.text()).await.map_err(failed)?;
-        let answer: Result<Reply, Error> = serde_json::from_str(&text)
-            .map_err(|error| Error::internal(format!("the router's answer: {error}")))?;
-        answer
+        read_answer(&text)
     }
 }
 
