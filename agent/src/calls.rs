@@ -193,12 +193,14 @@ pub struct Asking {
     pub key: Rc<AgentKey>,
     /// The request as it came.
     pub message: Box<RawValue>,
+    /// Whether the credential is good for what only reads: a call that another one began is none of it.
+    pub is_read_only: bool,
     /// Where the call waits meanwhile.
     pub parking: Rc<Parking>,
 }
 
 impl Asking {
-    /// What a state is bound to: user, scope, and everything that is asked for but for the answers.
+    /// What a state is bound to: user, scope, whether it may write, and everything that is asked for but for the answers.
     ///
     /// # Errors
     /// An internal error for what is no request.
@@ -217,7 +219,8 @@ impl Asking {
             }
         }
         request.params.sort_all_objects();
-        serde_json::to_vec(&json!([&*self.key, request.method, request.params])).map_err(internal)
+        let bound = json!([&*self.key, self.is_read_only, request.method, request.params]);
+        serde_json::to_vec(&bound).map_err(internal)
     }
 }
 

@@ -315,6 +315,7 @@ impl Context {
             let this = asking.insert(Asking {
                 key: Rc::clone(&opened.key),
                 message: hop.message.to_owned(),
+                is_read_only: hop.is_read_only,
                 parking: Rc::clone(&self.parking),
             });
             if let Some(state) = state {
@@ -717,7 +718,12 @@ mod tests {
             Context::new(Rc::clone(&config), Rc::clone(&database) as Rc<dyn Database>, platform)
         };
         let key = AgentKey { user: UserId::parse("u").unwrap(), scope: Scope::default() };
-        let wish = |lists| InterestHop { key: key.clone(), lists, uris: BTreeSet::new() };
+        let wish = |lists| InterestHop {
+            key: key.clone(),
+            lists,
+            uris: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+        };
         let wish = |lists| serde_json::to_string(&wish(lists)).unwrap();
         let due = Millis(still.now.get()).after(limits::LISTEN_CHECK_MS);
         let first = made();

@@ -107,6 +107,11 @@ pub fn tell(registry: &Registry, hop: &InterestHop) {
             None => placed.fence.has(uri) && (placed.fence.depth() == 0 || placed.fence.names(uri)),
         };
         let mut inside = InterestHop { uris: BTreeSet::new(), ..hop.clone() };
+        if hop.blocked.contains(&placed.config.name) {
+            inside.lists = false;
+            placed.toolset.interest(&inside);
+            continue;
+        }
         for (n, uri) in uris.iter().enumerate() {
             // A resource that is plainly somebody's is nobody else's business.
             let plainest = claims.iter().filter_map(|claims| claims.get(n)).max();

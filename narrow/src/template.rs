@@ -229,13 +229,15 @@ fn matched<'t>(
                 && is_wanted(name)
             {
                 let begins = matcher.after(&Atom::Text(before), &begins, false);
+                let mut tries = 0_usize;
                 matcher.values(&begins, end, *is_rest, |value| {
+                    tries = tries.saturating_add(1);
                     // What follows such a mark is no part of a name, only of what is asked of it.
                     let value = value.split(['?', '#']).next().unwrap_or(value);
                     found.insert((*name, value.to_owned()));
-                    found.len() <= limits::URI_READINGS_MAX
+                    tries <= limits::URI_READINGS_MAX
                 });
-                if found.len() > limits::URI_READINGS_MAX {
+                if tries > limits::URI_READINGS_MAX {
                     return Err("it can be read in too many ways".to_owned());
                 }
             }
@@ -356,17 +358,26 @@ impl Matcher<'_> {
         is_rest: bool,
         mut take: impl FnMut(&str) -> bool,
     ) {
-        let places = begins.iter().enumerate().filter_map(|(at, is_one)| is_one.then_some(at));
-        for begin in places {
-            let rest = self.text.get(begin..).unwrap_or_default();
-            let whole = rest.bytes().position(|byte| !is_rest && self.is_end(byte));
-            let whole = whole.unwrap_or(rest.len());
-            for length in 1..=whole {
-                let is_end = ends.get(begin.saturating_add(length)).copied().unwrap_or(false);
-                if is_end
-                    && let Some(value) = rest.get(..length)
-                    && !take(value)
-                {
+        let places = |marks: &[bool]| -> Vec<usize> {
+            marks.iter().enumerate().filter_map(|(at, is_one)| is_one.then_some(at)).collect()
+        };
+        // Each pair that is looked at is a value that is taken: who takes them bounds the work.
+        let ends = places(ends);
+        let mut left = ends.as_slice();
+        let mut limit = 0;
+        for begin in places(begins) {
+            let behind = left.partition_point(|end| *end <= begin);
+            left = left.get(behind..).unwrap_or_default();
+            if left.is_empty() {
+                return;
+            }
+            if limit <= begin {
+                let rest = self.text.get(begin..).unwrap_or_default();
+                let step = rest.bytes().position(|byte| !is_rest && self.is_end(byte));
+                limit = begin.saturating_add(step.unwrap_or(rest.len()));
+            }
+            for end in left.iter().take_while(|end| **end <= limit) {
+                if self.text.get(begin..*end).is_some_and(|value| !take(value)) {
                     return;
                 }
             }
@@ -632,6 +643,10 @@ mod tests {
         }
         let many = format!("res://x/a{}", "-a".repeat(2_000));
         assert!(said("res://x/{owner}-{n}", &many).is_err());
+        // Where nothing fits nothing is tried.
+        let none = format!("res://x/{}?a#b", "-".repeat(8_000));
+        assert!(said("res://x/{n}-{owner}/file", &none).is_ok());
+        assert!(said("res://x/{owner}", &"x".repeat(limits::URI_BYTES_MAX + 1)).is_err());
     }
 
     #[test]

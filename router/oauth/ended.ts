@@ -1,6 +1,8 @@
 // The end of a grant, told to its user's McpRouter, which refuses its tokens whoever still knows them, and ends what
 // runs by it. It must not know why it ended.
 
+import { TELLS_MAX } from "./limits.ts";
+
 /** The objects of users. */
 export interface Told {
   ROUTER: DurableObjectNamespace;
@@ -19,7 +21,17 @@ export async function tellEnd(env: Told, name: string, grant: string): Promise<v
   const user = calledBy(name);
   const router = env.ROUTER.getByName(user.replaceAll("%", "%25").replaceAll(":", "%3A"));
   const body = JSON.stringify({ user, request: { end_grant: { grant } } });
-  const answer = await router.fetch(ACCOUNT_URL, { method: "POST", body });
-  const said = await answer.json<{ Err?: { detail?: string } }>();
-  if (!("Ok" in said)) throw new Error(`a grant's end was not taken: ${said.Err?.detail ?? ""}`);
+  // The grant is gone from the store by now: what is not told here is told by nobody.
+  let failure: unknown;
+  for (let tries = 0; tries < TELLS_MAX; tries += 1) {
+    try {
+      const answer = await router.fetch(ACCOUNT_URL, { method: "POST", body });
+      const said = await answer.json<{ Err?: { detail?: string } }>();
+      if ("Ok" in said) return;
+      failure = new Error(`a grant's end was not taken: ${said.Err?.detail ?? ""}`);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
 }

@@ -2,7 +2,7 @@
 // answered in the shard of their user, one at a time. It must not know what stands in front of it.
 import type { Grant } from "@cloudflare/workers-oauth-provider";
 import { DurableObject } from "cloudflare:workers";
-import { CLIENTS_MAX, GRANTS_MAX, RETRIES_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "./limits.ts";
+import { GRANTS_MAX, RETRIES_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "./limits.ts";
 import { ENDED, hashOf, heldIn, type Held } from "./held.ts";
 import { kept, serverOf, type Listed, type Options, type Page, type Shard } from "./server.ts";
 
@@ -41,7 +41,7 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     const listed = metadata === undefined ? null : JSON.stringify(metadata);
     this.#run("INSERT OR REPLACE INTO kv VALUES (?, ?, ?, ?)", key, value, listed, expiration ?? ttl);
     const prefix = key.slice(0, key.lastIndexOf(":") + 1);
-    const most = { grant: GRANTS_MAX, token: TOKENS_MAX, client: CLIENTS_MAX }[key.split(":")[0] ?? ""] ?? null;
+    const most = { grant: GRANTS_MAX, token: TOKENS_MAX }[key.split(":")[0] ?? ""] ?? null;
     const older = "SELECT k FROM kv WHERE k > ? AND k < ? ORDER BY rowid DESC LIMIT -1 OFFSET ?";
     if (most !== null) for (const { k } of this.#run<{ k: string }>(older, prefix, prefix + END, most)) this.delete(k);
     if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + SWEEP_MS);

@@ -19,6 +19,8 @@ pub struct Interest {
     pub lists: bool,
     /// Changes of these resources.
     pub uris: BTreeSet<String>,
+    /// Of these toolsets nothing, by name: their user has blocked them.
+    pub blocked: BTreeSet<String>,
 }
 
 /// Whether there is anything that an Agent would have to listen to itself.
@@ -164,7 +166,8 @@ mod tests {
     }
 
     fn interest(lists: bool, uris: &[&str]) -> Interest {
-        Interest { lists, uris: uris.iter().map(|&uri| uri.to_owned()).collect() }
+        let uris = uris.iter().map(|&uri| uri.to_owned()).collect();
+        Interest { lists, uris, ..Interest::default() }
     }
 
     #[test]

@@ -407,6 +407,7 @@ impl<D: Database + 'static> User<D> {
                     self.check_scope(&key.scope)?;
                     self.enter_named(world.as_ref(), &key.scope).await?;
                 }
+                self.check_still(visit, &key.scope)?;
                 self.contexts.enter(&key.scope, visit.moment.now)?;
                 let hop = self.hop(&key, peer, visit, options, request.raw, false)?;
                 let Some(session) = session else {

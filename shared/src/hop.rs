@@ -233,6 +233,9 @@ pub struct InterestHop {
     pub lists: bool,
     /// The resources whose changes anybody listens for.
     pub uris: BTreeSet<String>,
+    /// Toolsets of which nobody wants to hear, by name: their user has blocked them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub blocked: BTreeSet<String>,
 }
 
 impl InterestHop {

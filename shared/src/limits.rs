@@ -7,8 +7,11 @@ pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Things that one user may have blocked at once.
 pub const BLOCKS_MAX: usize = 200;
 
+/// How long a context is waited for that is to end what runs in it.
+pub const STOP_MS: u64 = 5_000;
+
 /// How long it is kept that a grant was ended: longer than any token of it is good.
-pub const GRANT_ENDED_MS: u64 = 24 * 60 * 60 * 1000;
+pub const GRANT_ENDED_MS: u64 = 31 * 24 * 60 * 60 * 1000;
 
 /// Personal keys of one user.
 pub const KEYS_PER_USER_MAX: usize = 100;

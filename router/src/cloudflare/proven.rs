@@ -95,7 +95,10 @@ async fn find(
     Ok(token.map(|External { user, client, audience, scopes, expires }| {
         let credential = Credential::External { client };
         // What is no address here is what the operator says this deployment is called.
-        let audience = Some(audience).filter(|audience| audience.starts_with(origin));
+        let path = audience.strip_prefix(origin).unwrap_or_default();
+        let is_address = Scope::parse_path(path, &deployment.config.levels)
+            .is_ok_and(|scope| scope.to_string() == path);
+        let audience = Some(audience).filter(|_| is_address);
         Found::Token(Token { user, credential, audience, narrowed: None, scopes, expires })
     }))
 }

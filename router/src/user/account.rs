@@ -64,6 +64,15 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
+    /// Whether what let a request in is good still, where something was waited for since.
+    pub(super) fn check_still(&self, visit: Visit<'_>, scope: &Scope) -> Result<(), Refusal> {
+        self.check_bars(scope, visit.holder)?;
+        match self.is_over(visit.holder)? {
+            true => Err(Refusal::Unauthenticated),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a scope is blocked, or the user is.
     pub(super) fn check_scope(&self, scope: &Scope) -> Result<(), Refusal> {
         self.check_bars(scope, &Holder::default())
@@ -146,10 +155,17 @@ impl<D: Database + 'static> User<D> {
             }
             Request::Block(target) => {
                 let target = self.readable(target)?;
+                self.before_interest_changes()?;
                 self.barred.block(&target, now)?;
+                // Nobody listens to servers for what is blocked.
+                self.interest_changed(world);
                 self.stop(world, &Ending::Target(target)).await?;
             }
-            Request::Unblock(target) => self.barred.unblock(&target)?,
+            Request::Unblock(target) => {
+                self.before_interest_changes()?;
+                self.barred.unblock(&target)?;
+                self.interest_changed(world);
+            }
             Request::EndGrant { grant } => {
                 self.barred.end(&grant, now)?;
                 self.clients.forget_grant(&grant)?;

@@ -12,7 +12,13 @@ use futures_util::{
     future::{Either, LocalBoxFuture, select},
     stream,
 };
-use shared::{AgentKey, Error, Scope, database::Database, gathered, hop::InterestHop, limits};
+use shared::{
+    AgentKey, Error, Scope,
+    database::Database,
+    gathered,
+    hop::{Holder, InterestHop},
+    limits,
+};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -132,7 +138,12 @@ impl<D: Database + 'static> User<D> {
     fn missing_interest<W: World>(&self, world: &W) -> Result<Vec<(Scope, Interest)>, Error> {
         let (streams, subscriptions) = (self.streams.hearing()?, self.sessions.subscriptions()?);
         let is_connected = |stream: &crate::streams::Stream| world.is_connected(stream.id);
-        let wanted = gather(&self.config, &streams, is_connected, &subscriptions);
+        let mut wanted = gather(&self.config, &streams, is_connected, &subscriptions);
+        let bars = self.barred.all()?;
+        wanted.retain(|scope, _| bars.bar(scope, &Holder::default()).is_none());
+        if !bars.is_empty() {
+            wanted.values_mut().for_each(|interest| interest.blocked = bars.toolsets());
+        }
         let told = self.telling.told.borrow();
         Ok(told.as_ref().map_or_else(|| Told::default().missing(&wanted), |t| t.missing(&wanted)))
     }
@@ -157,8 +168,8 @@ impl<D: Database + 'static> User<D> {
             self.contexts.enter(scope, world.now())?;
         }
         let key = AgentKey { user: self.id.clone(), scope: scope.clone() };
-        let Interest { lists, uris } = interest.clone();
-        let hop = serde_json::to_string(&InterestHop { key: key.clone(), lists, uris });
+        let Interest { lists, uris, blocked } = interest.clone();
+        let hop = serde_json::to_string(&InterestHop { key: key.clone(), lists, uris, blocked });
         let hop = hop.map_err(|error| Error::internal(format!("the interest: {error}")))?;
         in_time(world, limits::INTEREST_MS, world.interest(&key, hop)).await?;
         self.keep_told(|told| told.told(scope, interest));

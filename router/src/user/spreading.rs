@@ -77,8 +77,10 @@ impl<D: Database + 'static> User<D> {
         let answer = async {
             match self.may_enter(world, &key.scope).await? {
                 // Blocked while it was asked who may enter.
-                true if self.barred.all()?.bar(&key.scope, holder).is_some() => {
-                    Err(Error::new(Kind::Forbidden, "you have blocked this context"))
+                true if self.is_over(holder)?
+                    || self.barred.all()?.bar(&key.scope, holder).is_some() =>
+                {
+                    Err(Error::new(Kind::Forbidden, "this was ended meanwhile"))
                 }
                 true => world.part(key, hop?).await,
                 false => Err(Error::new(Kind::NotFound, "there is no such context")),

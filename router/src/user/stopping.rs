@@ -2,7 +2,11 @@
 //! It must not know why it ends.
 
 use super::User;
-use crate::{barred::is_within, streams::Stream, world::World};
+use crate::{
+    barred::is_within,
+    streams::Stream,
+    world::{World, in_time},
+};
 use futures_util::future::join_all;
 use identity::account::Target;
 use shared::{
@@ -107,7 +111,7 @@ impl<D: Database + 'static> User<D> {
     async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop) -> Result<(), Error> {
         let text = serde_json::to_string(hop);
         let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
-        world.stop(&hop.key, text).await
+        in_time(world, limits::STOP_MS, world.stop(&hop.key, text)).await
     }
 
     fn is_ending(&self, ending: &Ending, stream: &Stream) -> Result<bool, Error> {

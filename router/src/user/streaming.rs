@@ -327,7 +327,11 @@ impl<D: Database + 'static> User<D> {
         };
         let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
         match self.streams.find(last.stream)?.map(|stream| stream.purpose) {
-            Some(Purpose::Session(own)) if own == session.id => Ok(last),
+            Some(Purpose::Session(own)) if own == session.id => {
+                // Whoever holds it from now on.
+                self.keep_holder(last, &holder)?;
+                Ok(last)
+            }
             Some(Purpose::Calls { session: own, .. }) if own == session.id => self.rest(last),
             _ => Err(Refusal::StreamGone),
         }

@@ -216,9 +216,9 @@ impl<D: Database + 'static> User<D> {
             Granted::Tokens(tokens) => {
                 let random = || world.random();
                 let kept = held.kept.clone().renewed(tokens);
-                let is_kept =
-                    self.vault.renew(&self.safe(world, &random)?, &held, &kept, world.now())?;
-                Ok(if is_kept { Ended::Renewed } else { Ended::Over })
+                // Where it was connected anew meanwhile, that counts, and this is not kept.
+                self.vault.renew(&self.safe(world, &random)?, &held, &kept, world.now())?;
+                Ok(Ended::Renewed)
             }
             Granted::Over => {
                 self.vault.end(&held)?;

@@ -999,7 +999,12 @@ fn nobody_is_listened_to_outside() {
             OUTSIDE.iter().chain(by_template).map(|uri| (*uri).to_owned()).collect();
         let mut all = uris.clone();
         all.insert("plain://x".to_owned());
-        let interest = InterestHop { key: place.key.clone(), lists: true, uris: all };
+        let interest = InterestHop {
+            key: place.key.clone(),
+            lists: true,
+            uris: all,
+            blocked: BTreeSet::new(),
+        };
         place.outside.take();
         block_on(place.context.interest(&serde_json::to_string(&interest).unwrap())).unwrap();
         place.outside.still.turn();

@@ -345,7 +345,7 @@ impl Agent {
     /// Somebody wants to hear of these resources, and of no others.
     pub(super) fn wish(&self, uris: &[&str]) {
         let uris: BTreeSet<String> = uris.iter().map(|uri| (*uri).to_owned()).collect();
-        let hop = InterestHop { key: key(), lists: false, uris };
+        let hop = InterestHop { key: key(), lists: false, uris, blocked: BTreeSet::new() };
         let hop = serde_json::to_string(&hop).unwrap();
         self.context.interest(&hop).now_or_never().expect("an answer").unwrap();
         self.world.still.turn();
