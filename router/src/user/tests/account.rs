@@ -242,6 +242,71 @@ fn what_ends_while_a_call_is_on_its_way_is_told_to_its_agent_again() {
 }
 
 #[test]
+fn nobody_listens_to_servers_for_what_is_blocked() {
+    let home = Home::with_toolsets(listening::UPSTREAM);
+    let session = home.begin("2025-11-25");
+    home.subscribe(&session, "resources/subscribe", "repo://acme/web/1");
+    let wanted = ["u:acme:web false repo://acme/web/1"];
+    assert_eq!(home.told(), wanted);
+    let acme = || Target::Context("/mcp/acme".to_owned());
+    home.done(account::Request::Block(acme()));
+    assert_eq!(home.told(), ["u:acme:web false "]);
+    home.done(account::Request::Unblock(acme()));
+    assert_eq!(home.told(), wanted);
+    // That one server of several is blocked its Agents learn, too.
+    home.done(account::Request::Block(Target::Upstream("a".to_owned())));
+    assert_eq!(home.told(), wanted);
+    home.done(account::Request::Block(Target::User));
+    assert_eq!(home.told(), ["u:acme:web false "]);
+}
+
+#[test]
+fn what_ends_while_it_is_asked_who_may_enter_lets_nothing_through() {
+    let home = Home::with_toolsets(entering::VERIFIED);
+    let (say, check) = oneshot::channel();
+    home.world.checks.borrow_mut().push_back(check);
+    let address = Address::parse("http://host/mcp/acme", &home.config.levels).unwrap();
+    let incoming = modern_incoming("tools/list", &json!({}));
+    let (caller, moment) = (grant("g1"), Moment::new(Millis(0), [3; 40]));
+    let mut asking =
+        Box::pin(home.user.serve(&home.world, Method::Post, &address, &incoming, &caller, moment));
+    assert!((&mut asking).now_or_never().is_none());
+    home.done(account::Request::EndGrant { grant: "g1".to_owned() });
+    say.send(Ok(Access::Yes)).unwrap();
+    let answered = (&mut asking).now_or_never().expect("an answer");
+    assert!(show(answered).starts_with("401 "));
+    assert!(home.world.hops.borrow().is_empty());
+}
+
+#[test]
+fn a_stream_that_was_resumed_is_of_whoever_resumed_it() {
+    let home = home();
+    let session = home.begin("2025-11-25");
+    let resumes = |caller: &Caller, last: Option<EventId>| {
+        let last_event = last.map(|last| last.to_string());
+        let incoming = Incoming { session: Some(session.clone()), last_event, ..incoming() };
+        let address = Address::parse("http://host/mcp/acme", &home.config.levels).unwrap();
+        let moment = Moment::new(Millis(0), [3; 40]);
+        listening(now_of(home.user.serve(
+            &home.world,
+            Method::Get,
+            &address,
+            &incoming,
+            caller,
+            moment,
+        )))
+    };
+    let event = resumes(&grant("g1"), None);
+    home.attach(event);
+    let again = resumes(&grant("g2"), Some(event));
+    home.attach(again);
+    home.done(account::Request::EndGrant { grant: "g1".to_owned() });
+    assert_eq!(home.world.sockets.borrow().len(), 1);
+    home.done(account::Request::EndGrant { grant: "g2".to_owned() });
+    assert_eq!(home.world.sockets.borrow().len(), 0);
+}
+
+#[test]
 fn a_stream_that_was_ended_before_anybody_was_connected_to_it_stays_so() {
     let home = home();
     let event = home.hear(&json!({ "toolsListChanged": true }));

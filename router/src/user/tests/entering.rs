@@ -2,7 +2,7 @@
 
 use super::*;
 
-const VERIFIED: &str = r#"[{"kind":"memory"},{"kind":"mcp","name":"a","url":"https://a.test/",
+pub(super) const VERIFIED: &str = r#"[{"kind":"memory"},{"kind":"mcp","name":"a","url":"https://a.test/",
     "verify":{"org":"https://a.test/{org}","project":"https://a.test/{org}/{project}"}}]"#;
 
 impl Fake {

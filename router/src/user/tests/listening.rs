@@ -2,17 +2,17 @@
 
 use super::*;
 
-const UPSTREAM: &str = r#"[{"kind":"memory"},{"kind":"mcp","name":"a","url":"https://a.test/",
+pub(super) const UPSTREAM: &str = r#"[{"kind":"memory"},{"kind":"mcp","name":"a","url":"https://a.test/",
     "uris":["repo://{org}/{project}/"]}]"#;
 
 impl Home {
     /// What was told since the last time.
-    fn told(&self) -> Vec<String> {
+    pub(super) fn told(&self) -> Vec<String> {
         self.world.run();
         self.world.interests.take()
     }
 
-    fn subscribe(&self, session: &str, method: &str, uri: &str) -> String {
+    pub(super) fn subscribe(&self, session: &str, method: &str, uri: &str) -> String {
         show(self.post(session, &request(9, method, &json!({ "uri": uri }))))
     }
 
