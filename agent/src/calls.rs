@@ -200,7 +200,8 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// What a state is bound to: user, scope, whether it may write, and everything that is asked for but for the answers.
+    /// What a state is bound to: user, scope, whether it may write, and everything that is asked for
+    /// but for the answers.
     ///
     /// # Errors
     /// An internal error for what is no request.

@@ -64,6 +64,11 @@ impl<D: Database + 'static> User<D> {
         }
     }
 
+    /// Whether anything has ended what this holder may do in a scope.
+    pub(super) fn is_ended(&self, scope: &Scope, holder: &Holder) -> Result<bool, Error> {
+        Ok(self.is_over(holder)? || self.barred.all()?.bar(scope, holder).is_some())
+    }
+
     /// Whether what let a request in is good still, where something was waited for since.
     pub(super) fn check_still(&self, visit: Visit<'_>, scope: &Scope) -> Result<(), Refusal> {
         self.check_bars(scope, visit.holder)?;

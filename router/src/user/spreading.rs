@@ -76,10 +76,8 @@ impl<D: Database + 'static> User<D> {
     ) -> Result<String, Error> {
         let answer = async {
             match self.may_enter(world, &key.scope).await? {
-                // Blocked while it was asked who may enter.
-                true if self.is_over(holder)?
-                    || self.barred.all()?.bar(&key.scope, holder).is_some() =>
-                {
+                // While it was asked who may enter.
+                true if self.is_ended(&key.scope, holder)? => {
                     Err(Error::new(Kind::Forbidden, "this was ended meanwhile"))
                 }
                 true => world.part(key, hop?).await,

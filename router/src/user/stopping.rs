@@ -62,12 +62,7 @@ impl<D: Database + 'static> User<D> {
         let hops: Vec<StopHop> = hops.collect();
         for some in hops.chunks(limits::STOPS_AT_ONCE) {
             let told = some.iter().map(|hop| self.tell_stop(world.as_ref(), hop));
-            for result in join_all(told).await {
-                // One that cannot be reached keeps no other alive.
-                if let Err(error) = result {
-                    world.log(&error);
-                }
-            }
+            join_all(told).await;
         }
         Ok(())
     }
@@ -82,7 +77,7 @@ impl<D: Database + 'static> User<D> {
         options: &Options,
     ) -> Result<(), Error> {
         for stop in self.overtaken(&key.scope, holder, options)? {
-            self.tell_stop(world, &StopHop { key: key.clone(), stop }).await?;
+            self.tell_stop(world, &StopHop { key: key.clone(), stop }).await;
         }
         Ok(())
     }
@@ -108,10 +103,16 @@ impl<D: Database + 'static> User<D> {
         Ok(stops)
     }
 
-    async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop) -> Result<(), Error> {
-        let text = serde_json::to_string(hop);
-        let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
-        in_time(world, limits::STOP_MS, world.stop(&hop.key, text)).await
+    /// Tells a context. One that cannot be reached keeps no other alive, and takes no answer away.
+    async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop) {
+        let told = async {
+            let text = serde_json::to_string(hop);
+            let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
+            in_time(world, limits::STOP_MS, world.stop(&hop.key, text)).await
+        };
+        if let Err(error) = told.await {
+            world.log(&error);
+        }
     }
 
     fn is_ending(&self, ending: &Ending, stream: &Stream) -> Result<bool, Error> {

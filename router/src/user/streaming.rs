@@ -377,8 +377,7 @@ impl<D: Database + 'static> User<D> {
         let gone = || Error::new(Kind::NotFound, "this stream is no more");
         let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
         // It may have been ended before anybody was connected to it.
-        let holder = self.holders.of(stream.id)?;
-        if self.is_over(&holder)? || self.barred.all()?.bar(&stream.scope, &holder).is_some() {
+        if self.is_ended(&stream.scope, &self.holders.of(stream.id)?)? {
             return Err(gone());
         }
         if let Purpose::Session(_) | Purpose::Old(_) = &stream.purpose {

@@ -325,7 +325,6 @@ fn like(text: &str) -> Cow<'_, str> {
 
 fn schemed(text: &str) -> Option<(String, &str)> {
     let (scheme, rest) = text.split_once(':')?;
-    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     let is_one = !scheme.is_empty() && scheme.chars().all(is_scheme);
     is_one.then(|| (scheme.to_ascii_lowercase(), rest))
 }
@@ -356,7 +355,6 @@ fn check_user(rest: &str) -> Result<(), String> {
 /// The address in a text that has something around it: `<https://x>`, `view-source:https://x`.
 fn inside(text: &str) -> Option<Cow<'_, str>> {
     let at = text.find("://")?;
-    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     let before = text.get(..at)?;
     let around = before.trim_end_matches(is_scheme);
     let is_around = |c: char| is_scheme(c) || matches!(c, ':' | '<' | '(' | '[' | '"' | '\'' | '`');
@@ -372,6 +370,11 @@ fn cloned(text: &str) -> Option<Cow<'_, str>> {
     let is_number = !first.is_empty() && first.chars().all(is_digit);
     let rest = text.get(host.len().saturating_add(1)..)?;
     (is_number && !host.is_empty()).then(|| format!("{host}/{rest}").into())
+}
+
+/// Whether a scheme may have this letter (RFC 3986, 3.1).
+fn is_scheme(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
 }
 
 /// Whether addresses of a scheme are those of the web.
