@@ -3,7 +3,10 @@
 // document about itself. Owns how the bridge is started and kept away from the person's own files and
 // browser. It must not know who lets its user in: browser.mjs does.
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +14,11 @@ import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { browse } from './browser.mjs';
 
-const JOB_MS = 120_000;
-const timeout = 20_000;
+const JOB_MS = 240_000;
+const timeout = 60_000;
+/** Ports that no system gives to outgoing connections. */
+const PORTS = { from: 10_000, until: 30_000 };
+const PORT_TRIES_MAX = 20;
 const [origin, path, documented] = process.argv.slice(2);
 assert.ok(origin && path, 'call it with ORIGIN PATH [DOCUMENT]');
 const script = fileURLToPath(new URL('../../node_modules/.bin/mcp-remote', import.meta.url));
@@ -21,8 +27,30 @@ let said = '';
 /** The run that goes on. */
 let transport;
 
-/** Where the bridge sends its user, once it has said it. */
-const addressIn = text => /authorize this client by visiting:\s+(\S+)\s/.exec(text)?.[1];
+/** Where the bridge sends its user, once it has said it and is there for who comes back. */
+function addressIn(text) {
+  if (!text.includes('OAuth callback server running')) return undefined;
+  return /authorize this client by visiting:\s+(\S+)\s/.exec(text)?.[1];
+}
+
+/**
+ * Where the bridge waits for its user, in each run. Left to itself it takes a port that is made of the
+ * address, or one nearby when some connection has that; and what it registered with the one nearby it
+ * throws away when it starts again, and its user is asked again.
+ */
+async function freePort() {
+  for (let tries = 0; tries < PORT_TRIES_MAX; tries += 1) {
+    const port = randomInt(PORTS.from, PORTS.until);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(() => true, () => false);
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+  return assert.fail('no port is free');
+}
+const port = String(await freePort());
 
 /** The user goes where the bridge sends them, and then back to it. */
 async function letIn(address) {
@@ -44,7 +72,7 @@ async function run(era) {
   ];
   transport = new StdioClientTransport({
     command: process.execPath,
-    args: [script, `${origin}${path}`, '--allow-http', '--transport', 'http-only', ...options],
+    args: [script, `${origin}${path}`, port, '--allow-http', '--transport', 'http-only', ...options],
     // What `true` opens nobody sees.
     env: { PATH: process.env.PATH, HOME: home, MCP_REMOTE_CONFIG_DIR: home, BROWSER: 'true' },
     stderr: 'pipe',

@@ -32,10 +32,15 @@ pub(crate) fn script([program, name]: [&str; 2]) -> Command {
 
 /// At all of these scopes at the same time.
 fn gets_in(origin: &str, client: [&str; 2], paths: &[&str], document: Option<&str>) {
-    let start = |path: &&str| script(client).args([origin, path]).args(document).spawn().unwrap();
-    let mut jobs: Vec<_> = paths.iter().map(start).collect();
-    for (path, job) in paths.iter().zip(&mut jobs) {
-        assert!(job.wait().unwrap().success(), "{client:?} at {path}");
+    let start = |path: &&str| {
+        let mut command = script(client);
+        command.args([origin, path]).args(document).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let jobs: Vec<_> = paths.iter().map(start).collect();
+    for (path, job) in paths.iter().zip(jobs) {
+        let output = job.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{client:?} at {path}: {said}");
     }
 }
 
