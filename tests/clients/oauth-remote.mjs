@@ -14,9 +14,9 @@ import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { browse } from './browser.mjs';
 
-const JOB_MS = 240_000;
-const timeout = 60_000;
-/** Ports that no system gives to outgoing connections. */
+const JOB_MS = 120_000;
+const timeout = 20_000;
+/** Ports that systems do not give to outgoing connections, unless they are told to. */
 const PORTS = { from: 10_000, until: 30_000 };
 const PORT_TRIES_MAX = 20;
 const [origin, path, documented] = process.argv.slice(2);
