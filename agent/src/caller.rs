@@ -2,7 +2,10 @@
 //! it can be asked for. It must not know how anything reaches the client.
 
 use rmcp::model::{ClientCapabilities, LoggingLevel, ProgressToken, RequestMetaObject};
-use shared::SessionId;
+use shared::{
+    SessionId,
+    hop::{Holder, Stop},
+};
 use std::{cell::RefCell, rc::Rc};
 
 /// What a request says of its sender.
@@ -21,6 +24,8 @@ pub struct Caller {
     /// Its session, by which its requests are known for those of one client. The modern era has
     /// none.
     pub session: Option<SessionId>,
+    /// By what it was let in.
+    pub holder: Holder,
     /// The toolset that its call is at now.
     pub toolset: Option<String>,
 }
@@ -29,9 +34,9 @@ pub struct Caller {
 pub type SharedCaller = Rc<RefCell<Caller>>;
 
 impl Caller {
-    /// The sender of a request of the modern era: its `_meta` says everything.
+    /// The sender of a request of the modern era: its `_meta` says everything that it says itself.
     #[must_use]
-    pub fn of_meta(meta: &RequestMetaObject, is_heard: bool) -> Self {
+    pub fn of_meta(meta: &RequestMetaObject, is_heard: bool, holder: Holder) -> Self {
         Self {
             token: meta.get_progress_token(),
             level: meta.log_level(),
@@ -39,8 +44,15 @@ impl Caller {
             is_resumable: false,
             is_heard,
             session: None,
+            holder,
             toolset: None,
         }
+    }
+
+    /// Whether its call is among what ends.
+    #[must_use]
+    pub fn is_of(&self, stop: &Stop) -> bool {
+        stop.ends(&self.holder, self.toolset.as_deref())
     }
 
     /// For a call.

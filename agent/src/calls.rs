@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use shared::{
     AgentKey, Error,
-    hop::{CallId, Holder, Stop, Word},
+    hop::{CallId, Stop, Word},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -43,21 +43,6 @@ pub struct Work {
     pub caller: SharedCaller,
     /// Its result, where that is no type of `rmcp`'s.
     pub verbatim: Verbatim,
-    /// Who asked for it.
-    pub holder: Holder,
-}
-
-impl Work {
-    /// Whether it is among what ends.
-    #[must_use]
-    pub fn is_of(&self, stop: &Stop) -> bool {
-        match stop {
-            Stop::Everything => true,
-            Stop::Client(client) => self.holder.client == *client,
-            Stop::Credential(credential) => self.holder.credential == *credential,
-            Stop::Toolset(name) => self.caller.borrow().toolset.as_ref() == Some(name),
-        }
-    }
 }
 
 /// What a call says.
@@ -110,7 +95,8 @@ impl Live {
     pub fn stop(&self, stop: &Stop, error: &Error) {
         let all: Vec<_> = self.0.borrow().iter().filter_map(Weak::upgrade).collect();
         let is_of = |running: &Rc<Running>| {
-            running.work.borrow().as_ref().is_some_and(|work| work.is_of(stop))
+            let work = running.work.borrow();
+            work.as_ref().is_some_and(|work| work.caller.borrow().is_of(stop))
         };
         for running in all.into_iter().filter(is_of) {
             *running.ended.borrow_mut() = Some(error.clone());

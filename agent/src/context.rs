@@ -33,7 +33,7 @@ use shared::{
     AgentKey, Error, Kind, Millis,
     config::Config,
     database::{Database, has_table},
-    hop::{self, Access, CallId, Hop, InterestHop, Peer, Stop, StopHop, VerifyHop, WordHop},
+    hop::{self, Access, CallId, Hop, InterestHop, Peer, StopHop, VerifyHop, WordHop},
     limits,
 };
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
@@ -148,14 +148,11 @@ impl Context {
         let error = Error::new(Kind::Cancelled, "this call was ended by its user");
         self.live.stop(&hop.stop, &error);
         self.parking.stop(&hop.stop);
-        if hop.stop == Stop::Everything {
-            // Tasks are there whether or not this object has been asked for anything yet.
-            let key = stored(&*self.database)?;
-            if let Some(key) = key {
-                self.open(&key)?.tasks.end()?;
-            }
+        // Tasks are there whether or not this object has been asked for anything yet.
+        match stored(&*self.database)? {
+            Some(key) => self.open(&key)?.tasks.end(&hop.stop),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the user may enter this context, as JSON of an [`Access`]: every toolset must agree.
@@ -295,7 +292,8 @@ impl Context {
         // A session says once what it is; a request that says otherwise does not change that.
         meta.retain(|key, _| !key.starts_with("io.modelcontextprotocol/"));
         let (token, is_heard) = (meta.get_progress_token(), hop.is_heard);
-        let caller = Caller { token, is_heard, ..session.caller };
+        let holder = hop.holder.clone();
+        let caller = Caller { token, is_heard, holder, ..session.caller };
         let id = request.id.clone();
         let work = self.start(hop, opened, session.client, caller, Rounds::default(), request)?;
         Ok(Talk::handshake(work, id, call, Rc::clone(&self.calls)))
@@ -304,7 +302,8 @@ impl Context {
     /// Starts a request of the modern era, or goes on with the call that it continues.
     fn modern(&self, hop: &Hop<'_>, opened: Opened, mut request: Request) -> Result<Talk, Refusal> {
         self.parking.sweep();
-        let caller = Caller::of_meta(request.request.get_meta(), hop.is_heard);
+        let meta = request.request.get_meta();
+        let caller = Caller::of_meta(meta, hop.is_heard, hop.holder.clone());
         let id = request.id.clone();
         let mut asking = None;
         let mut known = Answers::new();
@@ -321,7 +320,9 @@ impl Context {
             if let Some(state) = state {
                 let state = self.open_state(this, &state)?;
                 if let Some(work) = self.parking.take(&state.handle) {
-                    *work.caller.borrow_mut() = caller;
+                    // It is where it was, whoever goes on with it.
+                    let toolset = work.caller.take().toolset;
+                    *work.caller.borrow_mut() = Caller { toolset, ..caller };
                     work.rounds.give(known);
                     return Ok(Talk::modern(work, id, asking));
                 }
@@ -373,7 +374,7 @@ impl Context {
             verbatim: verbatim.clone(),
         };
         let driver = Driver::start(handler, Some(client), request)?;
-        Ok(Work { driver, rounds, caller, verbatim, holder: hop.holder.clone() })
+        Ok(Work { driver, rounds, caller, verbatim })
     }
 
     /// This context's registry, made when it is first asked for anything.

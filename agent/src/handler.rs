@@ -520,6 +520,8 @@ impl ServerHandler for Handler {
             arguments: arguments.clone(),
             meta: context.meta.clone(),
             answers: BTreeMap::new(),
+            holder: self.caller.borrow().holder.clone(),
+            toolset: placed.config.name.clone(),
         });
         let arguments = placed.fence.pin(&tool.schema, arguments)?;
         let (changed, background) = (visit.changed.clone(), Background::new(task.is_some()));

@@ -125,7 +125,8 @@ impl Parking {
     pub fn stop(&self, stop: &Stop) {
         let mut parked = self.parked.borrow_mut();
         let all = std::mem::take(&mut *parked);
-        let (over, good) = all.into_iter().partition(|parked| parked.work.is_of(stop));
+        let (over, good) =
+            all.into_iter().partition(|parked| parked.work.caller.borrow().is_of(stop));
         *parked = good;
         drop(parked);
         let over: VecDeque<Parked> = over;

@@ -18,10 +18,14 @@ use run::{Outcome, Running};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use shared::{
-    AgentKey, Error, Kind, Millis, TaskId, database::Database, gathered, hop::Options, limits,
+    AgentKey, Error, Kind, Millis, TaskId,
+    database::Database,
+    gathered,
+    hop::{Holder, Options, Stop},
+    limits,
 };
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
-use store::{Seen, Store};
+use store::{Begun, Seen, Store};
 
 /// Where in the `_meta` of a task's result its questions are, until the result is written.
 pub const QUESTIONS: &str = "signalbox/questions";
@@ -56,6 +60,10 @@ pub struct TaskCall {
     pub meta: RequestMetaObject,
     /// What the client answered so far.
     pub answers: BTreeMap<String, Value>,
+    /// Who asked for it.
+    pub holder: Holder,
+    /// Where it runs, by the toolset's name.
+    pub toolset: String,
 }
 
 /// What came of a client's answers to a task.
@@ -87,7 +95,7 @@ impl Tasks {
     /// # Errors
     /// [`Kind::Limit`] where a bound is reached, internal ones.
     pub async fn create(self: &Rc<Self>, call: TaskCall) -> Result<Task, Error> {
-        let TaskCall { name, arguments, meta, answers } = call;
+        let TaskCall { name, arguments, meta, answers, holder, toolset } = call;
         let mut meta = meta;
         // Nobody hears of its progress.
         meta.remove("progressToken");
@@ -102,8 +110,9 @@ impl Tasks {
         // From here on nothing waits: the row and all that counts rows belong together.
         self.check_room()?;
         let now = self.platform.now();
-        self.store.insert(&id, text.clone(), kept, now)?;
-        self.start(id.clone(), text, answers);
+        let begun = Begun { call: text, answers: kept, runs: 1, holder, toolset };
+        self.store.insert(&id, &begun, now)?;
+        self.start(id.clone(), begun, answers);
         Ok(task(id, TaskStatus::Working, now, now))
     }
 
@@ -176,7 +185,7 @@ impl Tasks {
                 running.rounds.give(responses);
             }
             // Its work is gone. It begins again once it needs nothing more.
-            None if asked.is_empty() => self.start(id.to_owned(), begun.call, answers),
+            None if asked.is_empty() => self.start(id.to_owned(), begun, answers),
             None => {}
         }
         Ok(Updated::Acknowledged)
@@ -196,13 +205,13 @@ impl Tasks {
         Ok(true)
     }
 
-    /// Stops every task that is not over.
+    /// Stops every task that is not over and is among what ends, whether or not anybody is at work.
     ///
     /// # Errors
     /// Internal ones.
-    pub fn end(&self) -> Result<(), Error> {
+    pub fn end(&self, stop: &Stop) -> Result<(), Error> {
         let now = self.platform.now();
-        for id in self.store.open()? {
+        for id in self.store.open(stop)? {
             self.store.finish(&id, TaskStatus::Cancelled, None, now)?;
             self.stop(&id);
         }
@@ -243,7 +252,7 @@ impl Tasks {
         }
         self.store.run_again(&id)?;
         match read(&begun.answers) {
-            Ok(answers) => self.start(id, begun.call, answers),
+            Ok(answers) => self.start(id, begun, answers),
             // The others have their turn all the same.
             Err(error) => {
                 self.platform.log(&error);
@@ -254,13 +263,13 @@ impl Tasks {
     }
 
     /// Begins a task's work in the background.
-    fn start(self: &Rc<Self>, id: String, call: String, answers: BTreeMap<String, Value>) {
+    fn start(self: &Rc<Self>, id: String, begun: Begun, answers: BTreeMap<String, Value>) {
         let running = Rc::new(Running::new(Rounds::with(answers)));
         self.running.borrow_mut().insert(id.clone(), Rc::clone(&running));
         let this = Rc::clone(self);
         self.platform.spawn(Box::pin(async move {
             let waits = |running: &Running| this.waits(&id, running);
-            let outcome = match run::start(this.handler(&running), &call) {
+            let outcome = match run::start(this.handler(&running), &begun.call, begun.holder) {
                 Ok(work) => run::run(work, &running, waits).await,
                 Err(error) => {
                     this.platform.log(&error);

@@ -203,6 +203,19 @@ pub enum Stop {
     Toolset(String),
 }
 
+impl Stop {
+    /// Whether it ends what `holder` asked for, which is at this toolset now, if at any.
+    #[must_use]
+    pub fn ends(&self, holder: &Holder, toolset: Option<&str>) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Client(client) => holder.client == *client,
+            Self::Credential(credential) => holder.credential == *credential,
+            Self::Toolset(name) => toolset == Some(name),
+        }
+    }
+}
+
 /// The code of a JSON-RPC error that is answered with HTTP 403 in every era: the credential does not
 /// allow this call, and one with more scopes would (all revisions, authorization: insufficient scope).
 pub const INSUFFICIENT_SCOPE: i32 = -32003;

@@ -95,11 +95,12 @@ impl Outcome {
 
 const FAILED: &str = r#"{"code":-32603,"message":"the task failed"}"#;
 
-/// Starts the call with these parameters for `handler`, which is completed with its caller.
+/// Starts the call with these parameters for `handler`, which is completed with its caller: what
+/// `holder` was let in by.
 ///
 /// # Errors
 /// An internal error if they are none.
-pub(super) fn start(mut handler: Handler, call: &str) -> Result<Work, Error> {
+pub(super) fn start(mut handler: Handler, call: &str, holder: Holder) -> Result<Work, Error> {
     let call: Box<RawValue> = RawValue::from_string(call.to_owned())
         .map_err(|error| Error::internal(format!("the stored call: {error}")))?;
     let message =
@@ -107,15 +108,15 @@ pub(super) fn start(mut handler: Handler, call: &str) -> Result<Work, Error> {
     let request = decode::decode(&message, true)
         .map_err(|error| Error::internal(format!("the stored call: {}", error.error.message)))?;
     // Nobody hears what it says on the way; what it changes may concern anybody.
-    let caller =
-        Caller { token: None, level: None, ..Caller::of_meta(request.request.get_meta(), true) };
+    let caller = Caller::of_meta(request.request.get_meta(), true, holder);
+    let caller = Caller { token: None, level: None, ..caller };
     handler.caller = caller.shared();
     let mut client = InitializeRequestParams::default();
     client.protocol_version = ProtocolVersion::V_2026_07_28;
     let (rounds, caller) = (Rc::clone(&handler.rounds), Rc::clone(&handler.caller));
     let verbatim = handler.verbatim.clone();
     let driver = Driver::start(handler, Some(client), request)?;
-    Ok(Work { driver, rounds, caller, verbatim, holder: Holder::default() })
+    Ok(Work { driver, rounds, caller, verbatim })
 }
 
 /// Runs work to its end; `None` if it was stopped. Whenever it can only wait, `waits` is told.

@@ -4,7 +4,8 @@
 use rmcp::model::TaskStatus;
 use shared::{
     Error, Millis,
-    database::{Database, Row, Value},
+    database::{Database, Row, Value, has_table},
+    hop::{Holder, Stop},
     limits,
 };
 use std::{cell::Cell, rc::Rc};
@@ -37,6 +38,10 @@ pub(super) struct Begun {
     pub(super) answers: String,
     /// How often it was run since the last answer.
     pub(super) runs: u32,
+    /// Who asked for it.
+    pub(super) holder: Holder,
+    /// Where it runs, by the toolset's name.
+    pub(super) toolset: String,
 }
 
 /// What there is of tasks.
@@ -80,29 +85,44 @@ impl Store {
 
     fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error> {
         if !self.is_ready.get() {
-            // What is looked at in every row comes before what is large.
-            let table = "CREATE TABLE IF NOT EXISTS task (
-                id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL,
-                updated INTEGER NOT NULL, runs INTEGER NOT NULL, asked TEXT NOT NULL,
-                answers TEXT NOT NULL, call TEXT, outcome TEXT) WITHOUT ROWID";
-            self.database.run(table, &[])?;
+            self.make()?;
             self.is_ready.set(true);
         }
         self.database.run(statement, arguments)
     }
 
+    fn make(&self) -> Result<(), Error> {
+        // What is looked at in every row comes before what is large.
+        let table = "CREATE TABLE IF NOT EXISTS task (
+            id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL,
+            updated INTEGER NOT NULL, runs INTEGER NOT NULL, asked TEXT NOT NULL,
+            answers TEXT NOT NULL, call TEXT, outcome TEXT,
+            client TEXT NOT NULL DEFAULT '', credential TEXT NOT NULL DEFAULT '',
+            toolset TEXT NOT NULL DEFAULT '') WITHOUT ROWID";
+        self.database.run(table, &[])?;
+        // Tables of earlier versions do not know whose a task is.
+        let known = "SELECT 1 FROM sqlite_master WHERE name = 'task' AND sql LIKE '%toolset%'";
+        if self.database.run(known, &[])?.is_empty() {
+            for column in ["client", "credential", "toolset"] {
+                let added =
+                    format!("ALTER TABLE task ADD COLUMN {column} TEXT NOT NULL DEFAULT ''");
+                self.database.run(&added, &[])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps a fresh task that works.
-    pub(super) fn insert(
-        &self,
-        id: &str,
-        call: String,
-        answers: String,
-        now: Millis,
-    ) -> Result<(), Error> {
+    pub(super) fn insert(&self, id: &str, begun: &Begun, now: Millis) -> Result<(), Error> {
+        let Begun { call, answers, runs, holder, toolset } = begun;
         let statement = "INSERT INTO task
-            (id, status, created, updated, runs, asked, answers, call, outcome)
-            VALUES (?1, 'working', ?2, ?2, 1, '{}', ?3, ?4, NULL)";
-        self.run(statement, &[id.into(), now.into(), answers.into(), call.into()]).map(|_| ())
+            (id, status, created, updated, runs, asked, answers, call, client, credential, toolset)
+            VALUES (?1, 'working', ?2, ?2, ?3, '{}', ?4, ?5, ?6, ?7, ?8)";
+        let texts = [answers, call, &holder.client, &holder.credential, toolset];
+        let texts = texts.into_iter().map(|text| text.as_str().into());
+        let fixed = [id.into(), now.into(), Value::Integer((*runs).into())];
+        let values: Vec<Value> = fixed.into_iter().chain(texts).collect();
+        self.run(statement, &values).map(|_| ())
     }
 
     /// A task that is not expired.
@@ -124,7 +144,7 @@ impl Store {
 
     /// What an open task is run from.
     pub(super) fn begun(&self, id: &str) -> Result<Option<Begun>, Error> {
-        let statement = "SELECT call, answers, runs FROM task
+        let statement = "SELECT call, answers, runs, client, credential, toolset FROM task
             WHERE id = ? AND status IN ('working', 'input_required')";
         let rows = self.run(statement, &[id.into()])?;
         let Some(row) = rows.first() else {
@@ -132,7 +152,8 @@ impl Store {
         };
         let runs = u32::try_from(row.integer(2)?).unwrap_or(u32::MAX);
         let (call, answers) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
-        Ok(Some(Begun { call, answers, runs }))
+        let (holder, toolset) = (holder_at(row, 3)?, row.text(5)?.to_owned());
+        Ok(Some(Begun { call, answers, runs, holder, toolset }))
     }
 
     /// A task's work begins once more.
@@ -179,11 +200,21 @@ impl Store {
         self.run(statement, &arguments).map(|_| ())
     }
 
-    /// The tasks that are not over.
-    pub(super) fn open(&self) -> Result<Vec<String>, Error> {
-        let statement = "SELECT id FROM task WHERE status IN ('working', 'input_required')";
-        let rows = self.run(statement, &[])?;
-        rows.iter().map(|row| row.text(0).map(ToOwned::to_owned)).collect()
+    /// The tasks that are not over and that this ends.
+    pub(super) fn open(&self, stop: &Stop) -> Result<Vec<String>, Error> {
+        // Who ends something makes nothing.
+        if !has_table(&*self.database, "task")? {
+            return Ok(Vec::new());
+        }
+        let statement = "SELECT id, client, credential, toolset FROM task
+            WHERE status IN ('working', 'input_required')";
+        let mut open = Vec::new();
+        for row in &self.run(statement, &[])? {
+            if stop.ends(&holder_at(row, 1)?, Some(row.text(3)?)) {
+                open.push(row.text(0)?.to_owned());
+            }
+        }
+        Ok(open)
     }
 
     /// The tasks that should be at work.
@@ -213,6 +244,12 @@ impl Store {
             oldest: Millis::from_i64(row.integer(3)?),
         })
     }
+}
+
+/// Who asked, from this column and the next.
+fn holder_at(row: &Row, column: usize) -> Result<Holder, Error> {
+    let (client, credential) = (row.text(column)?, row.text(column.saturating_add(1))?);
+    Ok(Holder { client: client.to_owned(), credential: credential.to_owned() })
 }
 
 /// What began at this time or before is expired. Nothing began before the epoch.

@@ -15,7 +15,7 @@ use shared::{
     Scope, UserId,
     config::{Toolset, ToolsetKind},
     database::native::Embedded,
-    hop::{Change, Holder, Line, Word},
+    hop::{Change, Holder, Line, Stop, Word},
     limits,
 };
 use std::{
@@ -355,6 +355,28 @@ fn what_a_user_ends_is_answered_and_stops() {
     assert!(world.context.parking.latest().is_some());
     stop(&world, client("c"));
     assert!(world.context.parking.latest().is_none());
+}
+
+#[test]
+fn who_goes_on_with_a_call_holds_it_and_it_is_where_it_was() {
+    let by =
+        |credential: &str| Holder { client: "c".to_owned(), credential: credential.to_owned() };
+    for (stopped, is_over) in [
+        (Stop::Credential("key first".to_owned()), false),
+        (Stop::Credential("key second".to_owned()), true),
+        (Stop::Toolset("fixture".to_owned()), true),
+        (Stop::Toolset("memory".to_owned()), false),
+    ] {
+        let mut world = World { holder: by("key first"), ..modern() };
+        let asked = world.round(1, "test_input_required_result_multi_round", &json!({}), None);
+        world.holder = by("key second");
+        let answers = json!({ "step1": accept(json!({ "name": "Ann" })) });
+        let state = &asked["result"]["requestState"];
+        let again = world.round(2, "test_input_required_result_multi_round", &answers, Some(state));
+        assert_eq!(again["result"]["resultType"], "input_required", "{again}");
+        stop(&world, stopped.clone());
+        assert_eq!(world.context.parking.latest().is_none(), is_over, "{stopped:?}");
+    }
 }
 
 #[test]

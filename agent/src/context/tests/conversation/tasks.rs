@@ -168,6 +168,99 @@ fn cancelling_a_task_stops_its_work() {
     assert_eq!(world.still.waiting(), NO_TIMERS);
 }
 
+/// Tasks that work and wait, each for another holder.
+fn held() -> (World, Vec<(&'static str, String)>) {
+    let mut world = world_of_tasks();
+    let mut begun = Vec::new();
+    for (client, tool) in [("c", "slow_compute"), ("d", "slow_compute"), ("c", "confirm_delete")] {
+        let credential = format!("grant {client}");
+        world.holder = Holder { client: client.to_owned(), credential };
+        let arguments = match tool {
+            "slow_compute" => slow(60),
+            _ => json!({ "filename": "a.txt" }),
+        };
+        begun.push((client, world.begin(tool, arguments)));
+    }
+    world.still.turn();
+    (world, begun)
+}
+
+#[test]
+fn what_a_user_ends_takes_its_tasks_along_at_work_or_not() {
+    for ended in [
+        Stop::Client("c".to_owned()),
+        Stop::Credential("grant c".to_owned()),
+        Stop::Toolset("fixture".to_owned()),
+        Stop::Everything,
+    ] {
+        for is_lost in [false, true] {
+            let (mut world, begun) = held();
+            if is_lost {
+                world.lose();
+            }
+            for other in ["", "x"].map(str::to_owned) {
+                stop(&world, Stop::Client(other.clone()));
+                stop(&world, Stop::Credential(other.clone()));
+                stop(&world, Stop::Toolset(other));
+            }
+            assert!(begun.iter().all(|(_, id)| world.status(id) != "cancelled"), "{ended:?}");
+            stop(&world, ended.clone());
+            for (client, id) in &begun {
+                let goes_on =
+                    *client == "d" && matches!(ended, Stop::Client(_) | Stop::Credential(_));
+                assert_eq!(world.status(id) != "cancelled", goes_on, "{ended:?} {is_lost}");
+            }
+            // And nothing begins again what was ended.
+            world.ring();
+            world.still.turn();
+            let left = world.still.waiting().iter().filter(|ms| **ms == 60_000).count();
+            let is_all = matches!(ended, Stop::Toolset(_) | Stop::Everything);
+            assert_eq!(left, usize::from(!is_all), "{ended:?} {is_lost}");
+        }
+    }
+}
+
+#[test]
+fn work_that_began_again_is_ended_as_what_it_was_begun_as() {
+    let (mut world, begun) = held();
+    world.lose();
+    world.ring();
+    world.still.turn();
+    stop(&world, Stop::Client("d".to_owned()));
+    world.still.turn();
+    assert_eq!(world.still.waiting().iter().filter(|ms| **ms == 60_000).count(), 1);
+    assert_eq!(world.status(&begun[1].1), "cancelled");
+}
+
+#[test]
+fn who_ends_something_makes_no_tables() {
+    let world = world();
+    world.result("tools/list", json!({}));
+    stop(&world, Stop::Client("c".to_owned()));
+    assert!(!has_table(&*world.database, "task").unwrap());
+}
+
+#[test]
+fn tasks_of_an_earlier_version_go_on_and_are_nobodys() {
+    let mut world = world_of_tasks();
+    let id = world.begin("slow_compute", slow(1));
+    for column in ["client", "credential", "toolset"] {
+        let text = format!("ALTER TABLE task DROP COLUMN {column}");
+        world.database.run(&text, &[]).unwrap();
+    }
+    world.lose();
+    stop(&world, Stop::Client("c".to_owned()));
+    world.ring();
+    world.still.turn();
+    world.still.pass(1_000);
+    assert_eq!(world.still.turn(), 0);
+    assert_eq!(world.status(&id), "completed");
+    world.holder = Holder { client: "c".to_owned(), credential: String::new() };
+    let id = world.begin("slow_compute", slow(1));
+    stop(&world, Stop::Client("c".to_owned()));
+    assert_eq!(world.status(&id), "cancelled");
+}
+
 #[test]
 fn a_task_asks_and_goes_on_with_the_answer() {
     let world = world_of_tasks();
