@@ -2,8 +2,7 @@
 // users or pages.
 import { Agent, McpRouter, default as Rust } from "signalbox:rust";
 import { REQUEST_BYTES_MAX } from "./limits.ts";
-import { ENDED, heldIn } from "./held.ts";
-import { tellEnd, type Told } from "./ended.ts";
+import { heldIn } from "./held.ts";
 import { originOf, type Known } from "./origin.ts";
 import { helpersOf, kept, serverOf, shardOf, type Shard } from "./server.ts";
 import { OAuthStore, type Bindings } from "./store.ts";
@@ -11,7 +10,7 @@ import { OAuthStore, type Bindings } from "./store.ts";
 export { Agent, McpRouter, OAuthStore };
 
 /** What this reads of the environment, and what it gives to Rust. */
-interface Settings extends Bindings, Known, Told {
+interface Settings extends Bindings, Known {
   OAUTH_FOR?: (origin: string, resource: string) => ReturnType<typeof helpersOf>;
 }
 
@@ -25,7 +24,7 @@ const CORS = {
   "access-control-max-age": "7200",
 };
 
-async function answer(request: Request, env: Bindings & Told, ctx: ExecutionContext, address: string): Promise<Response> {
+async function answer(request: Request, env: Bindings, ctx: ExecutionContext, address: string): Promise<Response> {
   if (request.method === "OPTIONS") return new Response(null, { status: 204 });
   const { origin, pathname } = new URL(address);
   const init: RequestInit = { method: request.method, headers: new Headers(request.headers) };
@@ -35,15 +34,7 @@ async function answer(request: Request, env: Bindings & Told, ctx: ExecutionCont
     if (!(length <= REQUEST_BYTES_MAX)) return Response.json({ error: "invalid_request" }, { status: 413 });
     const body = await request.text();
     const held = pathname === "/oauth/token" ? await heldIn(new URLSearchParams(body)) : null;
-    if (held) {
-      const given = await env.OAUTH.getByName(shardOf(held.key)).fetch(address, { ...init, body });
-      if (!given.headers.has(ENDED)) return given;
-      // Before its client is told: from the next request on it is good nowhere.
-      await tellEnd(env, held.user, held.grant);
-      const headers = new Headers(given.headers);
-      headers.delete(ENDED);
-      return new Response(given.body, { status: given.status, headers });
-    }
+    if (held) return env.OAUTH.getByName(shardOf(held.key)).fetch(address, { ...init, body });
     init.body = body;
   }
   const shards = kept((name): Shard => env.OAUTH.getByName(name));

@@ -10,9 +10,6 @@ export interface Held {
   isRefresh: boolean;
 }
 
-/** Set by a shard on an answer by which a grant ended. */
-export const ENDED = "x-hop-ended";
-
 const SHAPE = /^([\w-]{1,1200}):([\w-]{16}):[\w-]{32}$/;
 const FIELDS: Record<string, string> = { authorization_code: "code", refresh_token: "refresh_token", "": "token" };
 

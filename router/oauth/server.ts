@@ -19,6 +19,8 @@ export interface Shard {
   delete(key: string): Soon<void>;
   list(listed: Listed): Soon<Page>;
   end(user: string, grant: string): Soon<void>;
+  /** What is at this key, if anything is, lives until then (in seconds) at least. */
+  touch(key: string, until: number): Soon<void>;
 }
 export type Shards = (name: string) => Shard;
 
@@ -38,6 +40,7 @@ export function kept(shards: Shards) {
     put: (key: string, value: string, options?: Options) => at(key).put(key, value, options),
     delete: (key: string) => at(key).delete(key),
     list: (listed: Listed) => at(listed.prefix ?? "").list(listed),
+    touch: (key: string, until: number) => at(key).touch(key, until),
   };
 }
 
@@ -54,6 +57,7 @@ export function serverOf(issuer: string, resource: string): Server {
     issuer,
     resources: [resource],
     clientRegistrationEndpoint: "/oauth/register",
+    // What clients with a secret are told. How long one stays is the store's to say.
     clientRegistrationTTL: CLIENT_S,
     clientIdMetadataDocumentEnabled: true,
     scopesSupported: ["mcp:read", "mcp:write", "offline_access"],

@@ -2,17 +2,20 @@
 // answered in the shard of their user, one at a time. It must not know what stands in front of it.
 import type { Grant } from "@cloudflare/workers-oauth-provider";
 import { DurableObject } from "cloudflare:workers";
-import { GRANTS_MAX, RETRIES_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "./limits.ts";
-import { ENDED, hashOf, heldIn, type Held } from "./held.ts";
+import { CLIENTS_MAX, CLIENT_S, GRANTS_MAX, PROVE_MS, RETRIES_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX,
+  UNPROVEN_S, WAITING_MAX } from "./limits.ts";
+import { UNTOLD, Untold, type Told } from "./ended.ts";
+import { hashOf, heldIn, type Held } from "./held.ts";
 import { kept, serverOf, type Listed, type Options, type Page, type Shard } from "./server.ts";
 
-export interface Bindings {
+export interface Bindings extends Told {
   OAUTH: DurableObjectNamespace<OAuthStore>;
 }
 
-const TABLES = `CREATE TABLE kv (k TEXT PRIMARY KEY, v TEXT NOT NULL, m TEXT, e INTEGER);
-  CREATE TABLE spent (h TEXT PRIMARY KEY, k TEXT NOT NULL, at INTEGER NOT NULL, e INTEGER NOT NULL);
-  CREATE INDEX kv_e ON kv (e); CREATE INDEX spent_k ON spent (k, at)`;
+const TABLES = `CREATE TABLE IF NOT EXISTS kv (k TEXT PRIMARY KEY, v TEXT NOT NULL, m TEXT, e INTEGER);
+  CREATE TABLE IF NOT EXISTS spent (h TEXT PRIMARY KEY, k TEXT NOT NULL, at INTEGER NOT NULL, e INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS newest (n INTEGER PRIMARY KEY, k TEXT NOT NULL, e INTEGER NOT NULL);
+  CREATE INDEX IF NOT EXISTS kv_e ON kv (e); CREATE INDEX IF NOT EXISTS spent_k ON spent (k, at); ${UNTOLD}`;
 const END = "\uffff";
 
 export class OAuthStore extends DurableObject<Bindings> implements Shard {
@@ -21,8 +24,14 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
   readonly #turns = new Map<string, { last: Promise<unknown>; waiting: number }>();
   // Answers hold tokens in clear, so they are nowhere but here.
   readonly #answers = new Map<string, { until: number; request: string; next: string | undefined; text: string }>();
-  // Who only asks makes nothing: there are no tables before there is a row.
-  #isMade = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'spent_k'").toArray().length > 0;
+  readonly #untold = new Untold((statement, ...values) => this.#run(statement, ...values), this.env);
+  // Who only asks makes nothing: there are no tables before there is a row. What is new since gets made beside them.
+  #isMade = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'kv'").toArray().length > 0 && this.#make();
+
+  #make(): true {
+    this.#sql.exec(TABLES);
+    return true;
+  }
 
   #run<T extends Record<string, SqlStorageValue>>(statement: string, ...values: SqlStorageValue[]): T[] {
     return this.#isMade ? this.#sql.exec<T>(statement, ...values).toArray() : [];
@@ -35,22 +44,42 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
   }
 
   async put(key: string, value: string, { expiration, expirationTtl, metadata }: Options = {}): Promise<void> {
-    if (!this.#isMade) this.#sql.exec(TABLES);
-    this.#isMade = true;
+    this.#isMade ||= this.#make();
     const ttl = expirationTtl === undefined ? null : Math.floor(Date.now() / 1000) + expirationTtl;
     const listed = metadata === undefined ? null : JSON.stringify(metadata);
-    this.#run("INSERT OR REPLACE INTO kv VALUES (?, ?, ?, ?)", key, value, listed, expiration ?? ttl);
+    const expires = key.startsWith("client:") ? this.#endOfClient(key) : (expiration ?? ttl);
+    this.#run("INSERT OR REPLACE INTO kv VALUES (?, ?, ?, ?)", key, value, listed, expires);
     const prefix = key.slice(0, key.lastIndexOf(":") + 1);
     const most = { grant: GRANTS_MAX, token: TOKENS_MAX }[key.split(":")[0] ?? ""] ?? null;
     const older = "SELECT k FROM kv WHERE k > ? AND k < ? ORDER BY rowid DESC LIMIT -1 OFFSET ?";
     if (most !== null) for (const { k } of this.#run<{ k: string }>(older, prefix, prefix + END, most)) this.delete(k);
-    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + SWEEP_MS);
+    await this.#wake();
   }
 
-  /** With a grant goes whatever hangs on it. */
+  /**
+   * Until when a client stays: a new one for a day, one that is written again as long as before. Anybody may make new
+   * ones, so those before the newest go, unless they have got a token since. For that nothing is counted.
+   */
+  #endOfClient(key: string): number | null {
+    const known = this.#run<{ e: number | null }>("SELECT e FROM kv WHERE k = ?", key)[0];
+    if (known) return known.e;
+    const end = Math.floor(Date.now() / 1000) + UNPROVEN_S;
+    const [added] = this.#run<{ n: number }>("INSERT INTO newest (k, e) VALUES (?, ?) RETURNING n", key, end);
+    const last = (added?.n ?? 0) - CLIENTS_MAX;
+    const before = this.#run<{ k: string }>("DELETE FROM newest WHERE n <= ? RETURNING k", last);
+    for (const { k } of before) this.#run("DELETE FROM kv WHERE k = ? AND e <= ?", k, end);
+    return end;
+  }
+
+  touch(key: string, until: number): void {
+    this.#run("UPDATE kv SET e = MAX(e, ?) WHERE k = ?", until, key);
+  }
+
+  /** With a grant goes whatever hangs on it, and its user's McpRouter is to hear of it. */
   delete(key: string): void {
-    this.#run("DELETE FROM kv WHERE k = ?", key);
+    const gone = this.#run("DELETE FROM kv WHERE k = ? RETURNING k", key);
     if (!key.startsWith("grant:")) return;
+    if (gone.length > 0) this.#untold.add(key);
     const tokens = `${key.replace("grant", "token")}:`;
     this.#run("DELETE FROM kv WHERE k > ? AND k < ?", tokens, tokens + END);
     this.#run("DELETE FROM spent WHERE k = ?", key);
@@ -66,17 +95,35 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     return last === undefined ? { keys, list_complete: true } : { keys, list_complete: false, cursor: last };
   }
 
-  /** Ends a grant between two token requests: one that runs would write it again. */
+  /**
+   * Ends a grant between two token requests: one that runs would write it again. Whoever wants that has told the user's
+   * McpRouter first, and it would have to look through all that runs once more.
+   */
   async end(user: string, grant: string): Promise<void> {
+    const key = `grant:${user}:${grant}`;
     await this.#turn(user, () => {
-      this.delete(`grant:${user}:${grant}`);
+      this.delete(key);
+      this.#untold.remove(key);
       return Promise.resolve();
     });
   }
 
   override async alarm(): Promise<void> {
-    for (const table of ["kv", "spent"]) this.#run(`DELETE FROM ${table} WHERE e <= ?`, Date.now() / 1000);
-    if (this.#run("SELECT 1 FROM kv LIMIT 1").length > 0) await this.ctx.storage.setAlarm(Date.now() + SWEEP_MS);
+    const now = Date.now() / 1000;
+    // Looked for by their end, of which there is an index: there are few.
+    const grants = "SELECT k FROM kv WHERE e <= ? AND substr(k, 1, 6) = 'grant:'";
+    for (const { k } of this.#run<{ k: string }>(grants, now)) this.delete(k);
+    for (const table of ["kv", "spent", "newest"]) this.#run(`DELETE FROM ${table} WHERE e <= ?`, now);
+    await this.#untold.tellDue();
+    await this.#wake();
+  }
+
+  /** The one alarm of the object is for what is due first: to tell that a grant ended, or to sweep. */
+  async #wake(): Promise<void> {
+    const tells = this.#untold.next();
+    if (tells === null && this.#run("SELECT 1 FROM kv LIMIT 1").length === 0) return;
+    const [at, set] = [tells ?? Date.now() + SWEEP_MS, await this.ctx.storage.getAlarm()];
+    if (set === null || set > at) await this.ctx.storage.setAlarm(at);
   }
 
   /** Answers a token request. Who shows nothing that was given out here waits for nobody, and nobody for them. */
@@ -86,20 +133,38 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     if (!held || !this.#isGiven(held)) return this.#ask(request, form, held);
     if ((this.#turns.get(held.user)?.waiting ?? 0) >= WAITING_MAX)
       return Response.json({ error: "temporarily_unavailable" }, { status: 429, headers: { "retry-after": "1" } });
-    const answer = () => (held.isRefresh ? this.#refresh(request, form, held) : this.#ask(request, form, held));
-    return this.#turn(held.user, () => this.#ending(held, answer));
+    try {
+      return await this.#turn(held.user, () => this.#answer(request, form, held));
+    } finally {
+      // Before its client is told: from the next request on it is good nowhere. Where that fails it has ended all the
+      // same and is told later, so the client has no reason to come again (RFC 7009, 2.1, allows for such a delay).
+      await Promise.all([this.#untold.tell(held.key), this.#wake()]);
+    }
   }
 
-  /** The answer, and whether the grant ended by it: whoever still knows what it was good for has to be told. */
-  async #ending(held: Held, answer: () => Promise<Response>): Promise<Response> {
-    const [was, wasGood] = [this.#grant(held) !== null, this.get(held.token) !== null];
-    const response = await answer();
+  async #answer(request: Request, form: URLSearchParams, held: Held): Promise<Response> {
+    const [wasGood, wasProven] = [this.get(held.token) !== null, this.#isProven(held)];
+    const response = await (held.isRefresh ? this.#refresh(request, form, held) : this.#ask(request, form, held));
     // A client that gives a token back wants nothing more by it (RFC 7009, 2.1).
     if (wasGood && this.get(held.token) === null) this.delete(held.key);
-    if (!was || this.#grant(held) !== null) return response;
-    const headers = new Headers(response.headers);
-    headers.set(ENDED, "1");
-    return new Response(response.body, { status: response.status, headers });
+    const client = this.#grant(held)?.clientId;
+    if (response.ok && form.has("grant_type") && !wasProven && client !== undefined) await this.#prove(client);
+    return response;
+  }
+
+  /** Whether a grant was refreshed today: then its client has been given its life already. */
+  #isProven({ key }: Held): boolean {
+    const last = this.#run<{ at: number | null }>("SELECT MAX(at) AS at FROM spent WHERE k = ?", key)[0]?.at ?? 0;
+    return Math.floor(last / PROVE_MS) === Math.floor(Date.now() / PROVE_MS);
+  }
+
+  /** A client that got a token stays. It has it, whether its life is longer now or not: the next one sees to that. */
+  async #prove(client: string): Promise<void> {
+    try {
+      await this.#kept.touch(`client:${client}`, Math.floor(Date.now() / 1000) + CLIENT_S);
+    } catch (error) {
+      console.warn(JSON.stringify({ level: "warn", place: "oauth", detail: String(error) }));
+    }
   }
 
   async #turn<T>(user: string, work: () => Promise<T>): Promise<T> {

@@ -2,21 +2,10 @@
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 import { CLIENT_S, GRANTS_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX, WAITING_MAX } from "../limits.ts";
-import { tellEnd } from "../ended.ts";
 import { shardOf } from "../server.ts";
-import { ORIGIN, World } from "./world.ts";
+import { ALICE, FORGED, ORIGIN, World, begin } from "./world.ts";
 
-const ALICE = "YWxpY2U";
-const FORGED = `${ALICE}:${"g".repeat(16)}:${"s".repeat(32)}`;
 afterEach(() => { mock.timers.reset(); });
-
-async function begin(path = "/mcp") {
-  const world = new World();
-  const client = await world.register();
-  const tokens = await world.redeem(client, await world.code(client, ALICE, path));
-  assert.equal(tokens.status, 200);
-  return { world, client, tokens };
-}
 
 test("a code that comes twice ends what it gave", async () => {
   const world = new World();
@@ -75,44 +64,6 @@ test("after an eviction a retry rotates again, and what was given out before end
   assert.notEqual(again["refresh_token"], lost["refresh_token"]);
   assert.equal((await world.refresh(client, lost["refresh_token"])).status, 400);
   assert.equal((await world.refresh(client, again["refresh_token"])).status, 400);
-});
-
-test("whatever ends a grant at the token endpoint is told to its user's object before the client", async () => {
-  const revoke = (world: World, client: string, token: unknown) => {
-    const body = new URLSearchParams({ client_id: client, token: String(token) }).toString();
-    const headers = { "content-type": "application/x-www-form-urlencoded" };
-    return world.send("/oauth/token", { method: "POST", headers, body });
-  };
-  for (const token of ["access_token", "refresh_token"]) {
-    const { world, client, tokens } = await begin();
-    const [grant] = await world.grants(ALICE);
-    assert.deepEqual(world.told, []);
-    const answer = await revoke(world, client, tokens[token]);
-    assert.deepEqual([answer.status, answer.headers.get("x-hop-ended")], [200, null]);
-    const hop = { user: "alice", request: { end_grant: { grant: grant?.id } } };
-    assert.deepEqual(world.told, [{ name: "alice", hop }]);
-    assert.deepEqual(await world.grants(ALICE), []);
-    // Who shows what is nothing any more makes no object.
-    assert.equal((await revoke(world, client, tokens[token])).status, 200);
-    assert.equal((await revoke(world, client, FORGED)).status, 200);
-    assert.equal(world.told.length, 1);
-  }
-  const { world, client, tokens } = await begin();
-  const next = await world.refresh(client, tokens["refresh_token"]);
-  await world.refresh(client, next["refresh_token"]);
-  assert.equal((await world.refresh(client, tokens["refresh_token"])).status, 400);
-  assert.equal(world.told.length, 1);
-});
-
-test("a user's object has the name that Rust gives it", async () => {
-  const told: unknown[] = [];
-  const take = () => Promise.resolve(Response.json({ Err: { detail: "no" } }));
-  let tries = 0;
-  const count = () => ((tries += 1), take());
-  const ROUTER = { getByName: (name: string) => (told.push(name), { fetch: count }) };
-  const name = Buffer.from("https://id.test#ü%:1").toString("base64url");
-  await assert.rejects(tellEnd({ ROUTER } as never, name, "g"), /a grant's end was not taken: no/);
-  assert.deepEqual([told, tries], [["https%3A//id.test#ü%25%3A1"], 3]);
 });
 
 test("a grant that is ended while it is refreshed stays ended", async () => {
@@ -196,7 +147,7 @@ test("a user's grants and a grant's tokens have a bound, and what expired is swe
   assert.equal(shard.list({ prefix: `token:${ALICE}:` }).keys.length, TOKENS_MAX);
   assert.ok(SPENT_MAX > TOKENS_MAX);
   mock.timers.tick(CLIENT_S * 1000 + SWEEP_MS);
-  for (const each of world.shards.values()) await each.alarm();
+  while (await world.ring() > 0);
   assert.ok(!world.rows().includes(ALICE) && !world.rows().includes(client));
 });
 

@@ -1,4 +1,5 @@
 // A deployment in memory: the shards with SQLite of Node, the entry before them, a client and its users.
+import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { GrantSummary, OAuthHelpers } from "@cloudflare/workers-oauth-provider";
@@ -6,31 +7,43 @@ import Entry from "../entry.ts";
 import { OAuthStore } from "../store.ts";
 
 export const ORIGIN = "https://x.test";
+/** As the library names alice. */
+export const ALICE = "YWxpY2U";
+/** In the form of a token, and none. */
+export const FORGED = `${ALICE}:${"g".repeat(16)}:${"s".repeat(32)}`;
 const CALLBACK = "https://client.test/callback";
 const VERIFIER = "v".repeat(43);
 
-function storage(database: DatabaseSync) {
-  let alarm: number | null = null;
+/** An object's SQLite, and when its alarm is. They stay when the object loses its memory. */
+interface Disk {
+  database: DatabaseSync;
+  alarm: number | null;
+}
+
+function storage(disk: Disk) {
+  const { database } = disk;
   const exec = (statement: string, ...values: SQLInputValue[]) => {
     if (/^CREATE/.test(statement)) database.exec(statement);
     const rows = /^CREATE/.test(statement) ? [] : database.prepare(statement).all(...values);
     return { toArray: () => rows };
   };
-  const setAlarm = (at: number) => Promise.resolve(void (alarm = at));
-  return { sql: { exec }, getAlarm: () => Promise.resolve(alarm), setAlarm };
+  const setAlarm = (at: number) => Promise.resolve(void (disk.alarm = at));
+  return { sql: { exec }, getAlarm: () => Promise.resolve(disk.alarm), setAlarm };
 }
 
 export class World {
-  readonly databases = new Map<string, DatabaseSync>();
+  readonly disks = new Map<string, Disk>();
   readonly shards = new Map<string, OAuthStore>();
   readonly env: Record<string, unknown>;
   /** What the objects of users were told: name and body. */
   readonly told: { name: string; hop: unknown }[] = [];
+  /** What they say to it. */
+  taken: (name: string, init: RequestInit) => Promise<Response> = () => Promise.resolve(Response.json({ Ok: "Done" }));
 
   constructor(env: Record<string, unknown> = {}) {
-    const take = (name: string) => (_: string, { body }: { body: string }) => {
-      this.told.push({ name, hop: JSON.parse(body) });
-      return Promise.resolve(Response.json({ Ok: "Done" }));
+    const take = (name: string) => (_: string, init: RequestInit) => {
+      this.told.push({ name, hop: JSON.parse(String(init.body)) });
+      return this.taken(name, init);
     };
     const ROUTER = { getByName: (name: string) => ({ fetch: take(name) }) };
     this.env = { ORIGIN, KEYRING: "a=x", OAUTH: { getByName: (name: string) => this.shard(name) }, ROUTER, ...env };
@@ -39,15 +52,29 @@ export class World {
   shard(name: string): OAuthStore {
     const known = this.shards.get(name);
     if (known) return known;
-    const database = this.databases.get(name) ?? new DatabaseSync(":memory:");
-    this.databases.set(name, database);
-    const context = { id: { name }, storage: storage(database) };
+    const context = { id: { name }, storage: storage(this.disk(name)) };
     const shard = new OAuthStore(context as never, this.env as never);
     // A stub takes an address, too.
     const own = shard.fetch.bind(shard);
     shard.fetch = (request: Request | string, init?: RequestInit) => own(new Request(request, init));
     this.shards.set(name, shard);
     return shard;
+  }
+
+  disk(name: string): Disk {
+    const disk = this.disks.get(name) ?? { database: new DatabaseSync(":memory:"), alarm: null };
+    this.disks.set(name, disk);
+    return disk;
+  }
+
+  /** The alarms that are due, each once. Says how many there were. */
+  async ring(): Promise<number> {
+    const due = [...this.disks].filter(([, { alarm }]) => alarm !== null && alarm <= Date.now());
+    for (const [name, disk] of due) {
+      disk.alarm = null;
+      await this.shard(name).alarm();
+    }
+    return due.length;
   }
 
   /** Every object loses its memory. */
@@ -58,7 +85,7 @@ export class World {
   /** Every row of every shard, as text. */
   rows(): string {
     const tables = "SELECT name FROM sqlite_master WHERE type = 'table'";
-    const all = [...this.databases.values()].flatMap((database) =>
+    const all = [...this.disks.values()].flatMap(({ database }) =>
       database.prepare(tables).all().map(({ name }) => database.prepare(`SELECT * FROM ${String(name)}`).all()),
     );
     return JSON.stringify(all);
@@ -115,4 +142,13 @@ export class World {
   async grants(user: string): Promise<GrantSummary[]> {
     return (await this.helpers().listUserGrants(user)).items;
   }
+}
+
+/** A user who has let a client in. */
+export async function begin(path = "/mcp", user = ALICE) {
+  const world = new World();
+  const client = await world.register();
+  const tokens = await world.redeem(client, await world.code(client, user, path));
+  assert.equal(tokens.status, 200);
+  return { world, client, tokens };
 }
