@@ -2,6 +2,7 @@
 //! entry tells a McpRouter as one line. It must not know how anything was proven.
 
 use serde::{Deserialize, Serialize};
+use shared::Millis;
 
 /// How much a credential allows, narrowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,13 +47,17 @@ pub struct Caller {
     /// it is good for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowed: Option<String>,
+    /// Until when what it opens may stay open: a credential that is not renewed is nobody's later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
 }
 
 impl Caller {
     /// Who has a key of the deployment's own configuration.
     #[must_use]
     pub const fn fixed() -> Self {
-        Self { credential: Credential::Static, access: Access::Write, narrowed: None }
+        let (narrowed, until) = (None, None);
+        Self { credential: Credential::Static, access: Access::Write, narrowed, until }
     }
 
     /// The line that tells it. Nothing at all says what is said most: [`Self::fixed`].
@@ -95,8 +100,10 @@ mod tests {
             credential in credential(),
             access in prop_oneof![Just(Access::Read), Just(Access::Write)],
             narrowed in any::<Option<String>>(),
+            until in any::<Option<u64>>(),
         ) {
-            let caller = Caller { credential, access, narrowed };
+            let until = until.map(Millis);
+            let caller = Caller { credential, access, narrowed, until };
             prop_assert!(!caller.line().contains('\n'));
             prop_assert_eq!(Caller::read(&caller.line()), Some(caller));
         }

@@ -73,7 +73,8 @@ impl Identity {
             return Err(Refusal::Unauthenticated);
         }
         let credential = Credential::Key(grant.id.clone());
-        let caller = Caller { credential, access: grant.access, narrowed: None };
+        let (access, until) = (grant.access, grant.expires);
+        let caller = Caller { credential, access, narrowed: None, until };
         Ok(Self { user: grant.user.clone(), caller })
     }
 
@@ -92,8 +93,12 @@ impl Identity {
         let of = |scope: &String| SCOPES.iter().find(|(name, _)| name == scope);
         let access = token.scopes.iter().filter_map(of).map(|(_, access)| *access).max();
         let access = access.ok_or(Refusal::InsufficientScope)?;
-        let caller = Caller { credential: token.credential, access, narrowed: token.narrowed };
-        Ok(Self { user: token.user, caller })
+        // A token of ours is renewed; its grant is what ends.
+        let is_renewed = matches!(token.credential, Credential::Grant { .. });
+        let until = (!is_renewed).then_some(token.expires);
+        let Token { user, credential, narrowed, .. } = token;
+        let caller = Caller { credential, access, narrowed, until };
+        Ok(Self { user, caller })
     }
 }
 

@@ -43,7 +43,7 @@ use crate::{
     clients::{Clients, Info},
     configured::Configured,
     contexts::Contexts,
-    holders::Holders,
+    holders::{Held, Holders},
     http::{Address, Door, Incoming, Method, Reply},
     interest::of_filter,
     keys::Keys,
@@ -296,12 +296,10 @@ impl<D: Database + 'static> User<D> {
         self.admit(world, visit, &info, &session.revision)
     }
 
-    /// Notes who holds a stream that waits.
-    fn keep_holder(&self, event: EventId, holder: &Holder) -> Result<(), Error> {
-        match holder.is_nobody() {
-            true => Ok(()),
-            false => self.holders.keep(event.stream, holder),
-        }
+    /// Notes who holds a stream that waits: whoever asked for it last.
+    fn keep_holder(&self, event: EventId, visit: Visit<'_>) -> Result<(), Error> {
+        let held = Held { by: visit.holder.clone(), until: visit.caller.until };
+        self.holders.keep(event.stream, &held)
     }
 
     async fn message<W: World>(
@@ -397,7 +395,7 @@ impl<D: Database + 'static> User<D> {
                 self.before_interest_changes()?;
                 let scopes = of_filter(&self.config, visit.scope, &filter);
                 let event = self.hear(world, visit.scope, request.id, filter)?;
-                self.keep_holder(event, visit.holder)?;
+                self.keep_holder(event, visit)?;
                 // Once it is acknowledged nothing is missed.
                 self.tell_interest(world, scopes).await;
                 Ok(Planned::Done(Outgoing::Listen(event)))
@@ -742,8 +740,9 @@ impl<D: Database + 'static> User<D> {
         let sessions = self.sessions.expire(now)?;
         self.hang_up_orphans(world)?;
         let streams = self.expire_streams(world.as_ref(), now)?;
+        let holders = self.expire_holders(world.as_ref(), now)?;
         let credentials = self.refresh_due(world, now)?;
-        Ok([sessions, streams, credentials].into_iter().flatten().min())
+        Ok([sessions, streams, holders, credentials].into_iter().flatten().min())
     }
 }
 

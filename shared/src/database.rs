@@ -107,6 +107,25 @@ pub fn has_table(database: &(impl Database + ?Sized), name: &str) -> Result<bool
     Ok(!database.run(statement, &[name.into()])?.is_empty())
 }
 
+/// Gives a table that an earlier version has made the columns that it lacks. `columns` are as they
+/// are written where the table is made.
+///
+/// # Errors
+/// The database's own.
+pub fn widen(
+    database: &(impl Database + ?Sized),
+    table: &str,
+    columns: &[&str],
+) -> Result<(), Error> {
+    let statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?";
+    let rows = database.run(statement, &[table.into()])?;
+    let made = rows.first().map_or(Ok(""), |row| row.text(0))?;
+    for column in columns.iter().filter(|column| !made.is_empty() && !made.contains(**column)) {
+        database.run(&format!("ALTER TABLE {table} ADD COLUMN {column}"), &[])?;
+    }
+    Ok(())
+}
+
 /// The tables of one part of an object's state: made together, when there is first something to keep,
 /// so that an object of which nothing is kept has no database.
 #[derive(Debug)]

@@ -29,6 +29,9 @@ pub const COUNTED_QUIET_MS: u64 = 1_000;
 /// How long what was counted may wait to be written, however many requests come.
 pub const COUNTED_MS_MAX: u64 = 60_000;
 
+/// How often a context is told that something ends, until it takes it.
+pub const STOP_TRIES: usize = 3;
+
 /// Agents that are told at once that something ends.
 pub const STOPS_AT_ONCE: usize = 64;
 

@@ -4,7 +4,7 @@
 use rmcp::model::TaskStatus;
 use shared::{
     Error, Millis,
-    database::{Database, Row, Value, has_table},
+    database::{Database, Row, Value, has_table, widen},
     hop::{Holder, Stop},
     limits,
 };
@@ -96,20 +96,15 @@ impl Store {
         let table = "CREATE TABLE IF NOT EXISTS task (
             id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL,
             updated INTEGER NOT NULL, runs INTEGER NOT NULL, asked TEXT NOT NULL,
-            answers TEXT NOT NULL, call TEXT, outcome TEXT,
-            client TEXT NOT NULL DEFAULT '', credential TEXT NOT NULL DEFAULT '',
-            toolset TEXT NOT NULL DEFAULT '') WITHOUT ROWID";
+            answers TEXT NOT NULL, call TEXT, outcome TEXT) WITHOUT ROWID";
         self.database.run(table, &[])?;
-        // Tables of earlier versions do not know whose a task is.
-        let known = "SELECT 1 FROM sqlite_master WHERE name = 'task' AND sql LIKE '%toolset%'";
-        if self.database.run(known, &[])?.is_empty() {
-            for column in ["client", "credential", "toolset"] {
-                let added =
-                    format!("ALTER TABLE task ADD COLUMN {column} TEXT NOT NULL DEFAULT ''");
-                self.database.run(&added, &[])?;
-            }
-        }
-        Ok(())
+        // The first versions did not know whose a task is.
+        let whose = [
+            "client TEXT NOT NULL DEFAULT ''",
+            "credential TEXT NOT NULL DEFAULT ''",
+            "toolset TEXT NOT NULL DEFAULT ''",
+        ];
+        widen(&*self.database, "task", &whose)
     }
 
     /// Keeps a fresh task that works.

@@ -178,7 +178,9 @@ impl McpRouter {
                 fetch::stream(&fetch::EVENT_STREAM, events)
             }
             Outgoing::Listen(event) => {
-                self.wake_at(opened, forgotten_after(now())).await?;
+                let forgotten = forgotten_after(now());
+                let wake = caller.until.map_or(forgotten, |until| until.min(forgotten));
+                self.wake_at(opened, wake).await?;
                 fetch::respond(204, &[(LISTEN_HEADER, &event.to_string())], None)
             }
         };

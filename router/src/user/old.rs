@@ -64,7 +64,8 @@ impl<D: Database + 'static> User<D> {
         self.hang_up_orphans(world)?;
         let event = EventId::start(self.open(world.as_ref(), visit.scope, &purpose)?);
         // Which client it is, its first message says.
-        self.keep_holder(event, &Self::holder(&Info::default(), visit.caller))?;
+        let holder = &Self::holder(&Info::default(), visit.caller);
+        self.keep_holder(event, Visit { holder, ..visit })?;
         Ok(event)
     }
 
@@ -120,7 +121,8 @@ impl<D: Database + 'static> User<D> {
                 };
                 let holder = self.admit(world, visit, &info, OLDEST_REVISION)?;
                 if begins {
-                    self.keep_holder(EventId::start(stream), &holder)?;
+                    let visit = Visit { holder: &holder, ..visit };
+                    self.keep_holder(EventId::start(stream), visit)?;
                 }
                 let (user, near) = (Rc::clone(self), Rc::clone(world));
                 let taken = Taken {

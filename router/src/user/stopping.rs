@@ -7,7 +7,7 @@ use crate::{
     streams::Stream,
     world::{World, in_time},
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use identity::account::Target;
 use shared::{
     AgentKey, Error, Scope,
@@ -59,11 +59,12 @@ impl<D: Database + 'static> User<D> {
             let stop = ending.within(&scope)?;
             Some(StopHop { key: AgentKey { user: self.id.clone(), scope }, stop })
         });
-        let hops: Vec<StopHop> = hops.collect();
-        for some in hops.chunks(limits::STOPS_AT_ONCE) {
-            let told = some.iter().map(|hop| self.tell_stop(world.as_ref(), hop));
-            join_all(told).await;
-        }
+        // One that is slow takes one place, and keeps none waiting that has another.
+        stream::iter(hops)
+            .for_each_concurrent(limits::STOPS_AT_ONCE, |hop| async move {
+                self.tell_stop(world.as_ref(), &hop).await;
+            })
+            .await;
         Ok(())
     }
 
@@ -103,15 +104,19 @@ impl<D: Database + 'static> User<D> {
         Ok(stops)
     }
 
-    /// Tells a context. One that cannot be reached keeps no other alive, and takes no answer away.
+    /// Tells a context, again if that fails: a task there would go on. One that cannot be reached keeps
+    /// no other alive, and takes no answer away.
     async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop) {
-        let told = async {
-            let text = serde_json::to_string(hop);
-            let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
-            in_time(world, limits::STOP_MS, world.stop(&hop.key, text)).await
-        };
-        if let Err(error) = told.await {
-            world.log(&error);
+        for _ in 0..limits::STOP_TRIES {
+            let told = async {
+                let text = serde_json::to_string(hop);
+                let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
+                in_time(world, limits::STOP_MS, world.stop(&hop.key, text)).await
+            };
+            match told.await {
+                Ok(()) => return,
+                Err(error) => world.log(&error),
+            }
         }
     }
 
@@ -120,8 +125,10 @@ impl<D: Database + 'static> User<D> {
             Ending::Target(Target::User) => true,
             Ending::Target(Target::Context(path)) => is_within(&stream.scope, path),
             Ending::Target(Target::Upstream(_)) => false,
-            Ending::Target(Target::Client(client)) => self.holders.of(stream.id)?.client == *client,
-            Ending::Credential(name) => self.holders.of(stream.id)?.credential == *name,
+            Ending::Target(Target::Client(client)) => {
+                self.holders.of(stream.id)?.by.client == *client
+            }
+            Ending::Credential(name) => self.holders.of(stream.id)?.by.credential == *name,
         })
     }
 }

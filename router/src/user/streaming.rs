@@ -305,6 +305,20 @@ impl<D: Database + 'static> User<D> {
         self.streams.expire(|stream| self.is_used(world, stream), now)
     }
 
+    /// Ends streams whose holder's time is over. Says when that of the next is.
+    pub(super) fn expire_holders<W: World>(
+        &self,
+        world: &W,
+        now: Millis,
+    ) -> Result<Option<Millis>, Error> {
+        for stream in self.streams.hearing()? {
+            if world.is_connected(stream.id) && self.holders.of(stream.id)?.is_over(now) {
+                world.hang_up(stream.id);
+            }
+        }
+        self.holders.next_over(now)
+    }
+
     /// A client asks for the stream of its session, or for the rest of one.
     pub(super) fn listen<W: World>(
         self: &Rc<Self>,
@@ -317,19 +331,20 @@ impl<D: Database + 'static> User<D> {
         visit.incoming.check_stream()?;
         crate::protocol::check_handshake(visit.incoming)?;
         let session = self.session(visit)?;
-        let holder = self.admit_session(world, visit, &session)?;
+        let holder = &self.admit_session(world, visit, &session)?;
+        let visit = Visit { holder, ..visit };
         let Some(last) = visit.incoming.last_event.as_deref() else {
             self.keep_config(world.as_ref())?;
             let purpose = Purpose::Session(session.id);
             let event = EventId::start(self.open(world.as_ref(), &session.scope, &purpose)?);
-            self.keep_holder(event, &holder)?;
+            self.keep_holder(event, visit)?;
             return Ok(event);
         };
         let last = EventId::parse(last).ok_or(Refusal::StreamGone)?;
         match self.streams.find(last.stream)?.map(|stream| stream.purpose) {
             Some(Purpose::Session(own)) if own == session.id => {
                 // Whoever holds it from now on.
-                self.keep_holder(last, &holder)?;
+                self.keep_holder(last, visit)?;
                 Ok(last)
             }
             Some(Purpose::Calls { session: own, .. }) if own == session.id => self.rest(last),
@@ -377,7 +392,8 @@ impl<D: Database + 'static> User<D> {
         let gone = || Error::new(Kind::NotFound, "this stream is no more");
         let stream = self.streams.find(after.stream)?.ok_or_else(gone)?;
         // It may have been ended before anybody was connected to it.
-        if self.is_ended(&stream.scope, &self.holders.of(stream.id)?)? {
+        let held = self.holders.of(stream.id)?;
+        if held.is_over(world.now()) || self.is_ended(&stream.scope, &held.by)? {
             return Err(gone());
         }
         if let Purpose::Session(_) | Purpose::Old(_) = &stream.purpose {

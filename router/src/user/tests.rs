@@ -63,8 +63,9 @@ struct Fake {
     is_deaf: Cell<bool>,
     /// What the next ones wait for before they take it.
     slow: RefCell<VecDeque<oneshot::Receiver<()>>>,
-    /// What Agents were told to stop.
+    /// What Agents were told to stop, and how many of the next words are lost.
     stops: RefCell<Vec<String>>,
+    lost_stops: Cell<usize>,
     timers: RefCell<Vec<(u64, oneshot::Sender<()>)>>,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     sockets: RefCell<BTreeMap<StreamId, String>>,
@@ -177,7 +178,13 @@ impl World for Fake {
 
     async fn stop(&self, _key: &AgentKey, hop: String) -> Result<(), Error> {
         self.stops.borrow_mut().push(hop);
-        Ok(())
+        match self.lost_stops.get().checked_sub(1) {
+            Some(left) => {
+                self.lost_stops.set(left);
+                Err(Error::new(Kind::Unavailable, "lost"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn is_ok(_response: &Response) -> bool {

@@ -81,7 +81,7 @@ fn new_key(name: &str, scope: &str) -> NewKey {
 }
 
 fn holding(credential: Credential) -> Caller {
-    Caller { credential, access: Allowed::Write, narrowed: None }
+    Caller { credential, ..Caller::fixed() }
 }
 
 fn grant(id: &str) -> Caller {
@@ -201,6 +201,54 @@ fn streams_that_wait_end_with_what_let_them_in() {
     home.attach(listening(home.get(&session, None)));
     home.done(account::Request::Block(Target::Client("c".to_owned())));
     assert_eq!(home.world.sockets.borrow().len(), 0);
+}
+
+#[test]
+fn streams_end_when_the_time_of_what_let_them_in_is_over() {
+    let mut home = home();
+    let opens = |home: &Home, until: Option<u64>| {
+        let credential = Credential::External { client: None };
+        let caller = Caller { until: until.map(Millis), ..holding(credential) };
+        let params = json!({ "notifications": { "toolsListChanged": true } });
+        let incoming = modern_incoming("subscriptions/listen", &params);
+        let address = Address::parse("http://host/mcp/acme", &home.config.levels).unwrap();
+        let moment = Moment::new(home.world.now(), [3; 40]);
+        let (user, world) = (&home.user, &home.world);
+        listening(now_of(user.serve(world, Method::Post, &address, &incoming, &caller, moment)))
+    };
+    let ends = [None, Some(50), Some(70)].map(|until| opens(&home, until));
+    let late = opens(&home, Some(60));
+    ends.iter().for_each(|event| drop(home.attach(*event)));
+    let left =
+        |home: &Home| ends.map(|event| home.world.sockets.borrow().contains_key(&event.stream));
+    home.world.now.set(49);
+    assert_eq!(home.user.expire(&home.world, home.world.now()).unwrap(), Some(Millis(50)));
+    assert_eq!(left(&home), [true; 3]);
+    // The object may have slept, which its sockets do not notice.
+    let sockets = home.world.sockets.take();
+    home.restart();
+    *home.world.sockets.borrow_mut() = sockets;
+    home.world.now.set(50);
+    assert_eq!(home.user.expire(&home.world, home.world.now()).unwrap(), Some(Millis(60)));
+    assert_eq!(left(&home), [true, false, true]);
+    // Whoever has not connected by then does not.
+    home.world.now.set(60);
+    assert_eq!(home.user.attach(&home.world, late).unwrap_err().kind, Kind::NotFound);
+    home.world.now.set(70);
+    let next = home.user.expire(&home.world, home.world.now()).unwrap();
+    assert!(next.is_some_and(|next| next > Millis(70)));
+    assert_eq!(left(&home), [true, false, false]);
+}
+
+#[test]
+fn a_context_that_does_not_take_it_is_told_again() {
+    for (lost, tries) in [(0, 1), (1, 2), (2, 3), (9, 3)] {
+        let home = home();
+        assert_eq!(home.asks(&grant("g1"), "/mcp/acme", "cursor"), 200);
+        home.world.lost_stops.set(lost);
+        home.done(account::Request::EndGrant { grant: "g1".to_owned() });
+        assert_eq!(home.stopped().len(), tries, "{lost}");
+    }
 }
 
 #[test]
