@@ -1,6 +1,7 @@
 //! A user's own page in a browser without scripts, and what comes of it for clients: personal keys,
 //! and the end of what runs.
 
+use crate::tasks::{begin_by, until};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tests::{Bundle, Events, Response, Server, Session, message, modern, modern_call, post};
@@ -219,6 +220,29 @@ fn what_a_user_blocks_ends_in_the_middle_of_a_call() {
             assert_eq!(lists(&server, "/mcp/acme", "key-a").status, 200);
         }
     }
+}
+
+#[test]
+fn a_task_ends_with_its_client_its_key_and_where_it_runs() {
+    let (server, _state) = served(Bundle::Fixture);
+    let alice = Browser::signed_in(&server, "alice");
+    let url = server.url("/mcp/acme");
+    let key = alice.mints("/mcp/acme", &[]);
+    let begins =
+        |key: &str| begin_by(&url, key, "slow_compute", json!({ "seconds": 60, "label": "x" }));
+    let (with_key, other) = (begins(&key), begins("key-a"));
+    alice.is_done(&[("action", "revoke"), ("key", &alice.field("key"))]);
+    until(&url, &with_key, "cancelled");
+    until(&url, &other, "working");
+    let client = [("kind", "client"), ("value", "plain")];
+    let toolset = [("kind", "upstream"), ("value", "fixture")];
+    alice.is_done(&[[("action", "block")].as_slice(), &client].concat());
+    alice.is_done(&[[("action", "unblock")].as_slice(), &client].concat());
+    until(&url, &other, "cancelled");
+    let other = begins("key-a");
+    alice.is_done(&[[("action", "block")].as_slice(), &toolset].concat());
+    alice.is_done(&[[("action", "unblock")].as_slice(), &toolset].concat());
+    until(&url, &other, "cancelled");
 }
 
 #[test]

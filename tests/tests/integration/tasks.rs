@@ -10,13 +10,18 @@ use std::{
 };
 use tests::{Bundle, Server, message, post};
 
-/// Sends a request of a client that knows tasks.
-fn ask(url: &str, method: &str, mut params: Value) -> Value {
+fn ask(url: &str, method: &str, params: Value) -> Value {
+    ask_by(url, "key-a", method, params)
+}
+
+/// Sends a request of a client that knows tasks, and says that it is `plain`.
+fn ask_by(url: &str, key: &str, method: &str, mut params: Value) -> Value {
     let extension = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} },
         "elicitation": {} });
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": extension,
+        "io.modelcontextprotocol/clientInfo": { "name": "plain", "version": "1" },
     });
     let name = params["name"].as_str().or(params["taskId"].as_str()).unwrap_or_default().to_owned();
     let headers = [
@@ -24,18 +29,23 @@ fn ask(url: &str, method: &str, mut params: Value) -> Value {
         ("mcp-method", method),
         ("mcp-name", name.as_str()),
     ];
-    post(url, "key-a", &headers, &message(method, &params)).json()
+    post(url, key, &headers, &message(method, &params)).json()
 }
 
 fn begin(url: &str, tool: &str, arguments: Value) -> String {
-    let answer = ask(url, "tools/call", json!({ "name": tool, "arguments": arguments }));
+    begin_by(url, "key-a", tool, arguments)
+}
+
+/// Begins a task and returns its id.
+pub(crate) fn begin_by(url: &str, key: &str, tool: &str, arguments: Value) -> String {
+    let answer = ask_by(url, key, "tools/call", json!({ "name": tool, "arguments": arguments }));
     assert_eq!(answer["result"]["resultType"], "task", "{answer}");
     answer["result"]["taskId"].as_str().expect("a task id").to_owned()
 }
 
 /// Waits until a task has a status, and returns the task.
 #[track_caller]
-fn until(url: &str, id: &str, status: &str) -> Value {
+pub(crate) fn until(url: &str, id: &str, status: &str) -> Value {
     let deadline = Instant::now() + Duration::from_secs(40);
     loop {
         let task = ask(url, "tasks/get", json!({ "taskId": id }))["result"].clone();

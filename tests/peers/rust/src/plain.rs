@@ -43,7 +43,7 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
     let mut client = InitializeRequestParams::default();
     client.protocol_version = revision.clone();
     let (id, rounds) = (request.id.clone(), Rc::new(Rounds::default()));
-    let caller = Caller::of_meta(request.request.get_meta(), false).shared();
+    let caller = Caller::of_meta(request.request.get_meta(), false, Holder::default()).shared();
     let verbatim = Verbatim::default();
     let (nothing, near) = (Rc::new(Nothing), Rc::clone(&platform));
     let alarm = Rc::new(Alarm::new(Rc::clone(&near)));
@@ -66,7 +66,7 @@ pub(crate) async fn serve(config: &Config, key: AgentKey, message: &str) -> Resu
         verbatim: verbatim.clone(),
     };
     let driver = Driver::start(handler, Some(client), request)?;
-    let work = Work { driver, rounds, caller, verbatim, holder: Holder::default() };
+    let work = Work { driver, rounds, caller, verbatim };
     reply(Talk::modern(work, id, None), &platform, false).await
 }
 
