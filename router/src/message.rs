@@ -203,7 +203,9 @@ impl<'a> Message<'a> {
 /// A member's text, if it is a string.
 #[must_use]
 pub fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).map(|Text(text)| text)
+    // Most ids are numbers, and the error that one is no text would be written each time.
+    let raw = raw.filter(|raw| raw.get().starts_with('"'))?;
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
 #[derive(Deserialize)]
