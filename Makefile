@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help dev test check serve effective deploy bench bench-auth bench-behind key clean distclean
+.PHONY: help dev test check serve effective deploy bench bench-auth bench-behind bench-kill key clean distclean
 
 # The npm packages bring the Node that wrangler needs; the machine's own runs until they are there.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -72,6 +72,10 @@ bench-behind: ## measure a server behind the fence: the hop's cost, and what bro
 bench-auth: ## measure what it costs to know who calls, with every kind of credential (BENCH_SECONDS)
 	@scripts/bundle fixture
 	cargo run --release -p tests --bin bench -- auth
+
+bench-kill: ## measure how long what a user ends goes on, from the click to the last byte
+	@scripts/bundle fixture
+	cargo run --release -p tests --bin bench -- kill
 
 key: ## print a fresh key for USER, and the line of the secret API_KEYS that lets it in
 	@node scripts/key.mjs "$(USER)"

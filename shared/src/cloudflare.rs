@@ -28,7 +28,7 @@ extern "C" {
 #[must_use]
 pub fn now() -> Millis {
     // A number: an object of the platform's would be made for nothing.
-    Millis::from_i64(worker::js_sys::Date::now() as i64)
+    Millis::from_i64(js_sys::Date::now() as i64)
 }
 
 /// Fresh randomness.

@@ -4,11 +4,12 @@
 
 use crate::{
     CONNECTIONS, ROUNDS, Result,
+    browser::{Browser, member},
     load::{self, Connection, Sample},
     server::{Cpus, KEY, Server},
     variants::{Call, modern_of},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader},
@@ -21,19 +22,8 @@ use tokio::task::JoinSet;
 const GRANTS: usize = 8;
 const TOKENS: usize = 62;
 
-/// The verifier to every challenge here, and its S256.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-const REDIRECT: &str = "https://client.test/callback";
-
 /// When JWTs end, in seconds: in 2100.
 const END: u64 = 4_102_444_800;
-
-/// A member of an object that is a text.
-fn member(value: &Value, name: &str) -> Result<String> {
-    let text = value.get(name).and_then(Value::as_str);
-    Ok(text.ok_or_else(|| format!("no {name}: {value}"))?.to_owned())
-}
 
 /// An authorization server that the operator trusts. Ends with this value.
 struct Issuer {
@@ -70,140 +60,22 @@ impl Drop for Issuer {
     }
 }
 
-/// A user's browser, and a client that they let in.
-struct Browser {
-    client: reqwest::blocking::Client,
-    origin: String,
-    cookies: Vec<String>,
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
-fn pairs(all: &[(&str, &str)]) -> String {
-    let all = all.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
-    all.collect::<Vec<_>>().join("&")
-}
-
-/// What stands between two texts.
-fn between(text: &str, before: &str, after: char) -> Result<String> {
-    let found = text.split_once(before).and_then(|(_, rest)| rest.split(after).next());
-    Ok(found.ok_or_else(|| format!("no {before}: {text}"))?.to_owned())
-}
-
-impl Browser {
-    fn new(origin: &str) -> Result<Self> {
-        let client = reqwest::blocking::Client::builder();
-        let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { client, origin: origin.to_owned(), cookies: Vec::new() })
-    }
-
-    /// What a page says, or where it leads.
-    fn send(&mut self, path: &str, form: Option<&[(&str, &str)]>) -> Result<String> {
-        let url = format!("{}{path}", self.origin);
-        let request = match form {
-            None => self.client.get(url),
-            Some(form) => self
-                .client
-                .post(url)
-                .header("content-type", "application/x-www-form-urlencoded")
-                .header("origin", &self.origin)
-                .body(pairs(form)),
-        };
-        let response = request.header("cookie", self.cookies.join("; ")).send()?;
-        for cookie in response.headers().get_all("set-cookie") {
-            let pair = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
-            if !pair.ends_with('=') {
-                self.cookies.push(pair);
-            }
-        }
-        // A page may go on by itself, too.
-        let headers = response.headers();
-        match headers.get("location").or_else(|| headers.get("refresh")) {
-            Some(location) => Ok(location.to_str()?.trim_start_matches("0; url=").to_owned()),
-            None => Ok(response.text()?),
+/// Tokens that are all good, and all different.
+fn many(browser: &mut Browser) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for _ in 0..GRANTS {
+        let (id, mut tokens) = browser.grants()?;
+        for _ in 0..TOKENS {
+            all.push(member(&tokens, "access_token")?);
+            let refresh = member(&tokens, "refresh_token")?;
+            tokens = browser.tokens(&[
+                ("grant_type", "refresh_token"),
+                ("client_id", &id),
+                ("refresh_token", &refresh),
+            ])?;
         }
     }
-
-    fn mints(&mut self) -> Result<String> {
-        let page = self.send("/account", None)?;
-        let token = between(&page, "name=\"token\" value=\"", '"')?;
-        let fields = [
-            ("token", token.as_str()),
-            ("action", "mint"),
-            ("name", "bench"),
-            ("scope", "/mcp"),
-            ("days", "1"),
-        ];
-        let page = self.send("/account", Some(&fields))?;
-        Ok(format!("sbx_{}", between(&page, "sbx_", '<')?.trim()))
-    }
-
-    /// Registers a client, lets it in, and says what it got.
-    fn grants(&mut self) -> Result<(String, Value)> {
-        let asked = json!({ "client_name": "bench", "redirect_uris": [REDIRECT],
-            "token_endpoint_auth_method": "none" });
-        let request = self.client.post(format!("{}/oauth/register", self.origin));
-        let request = request.header("content-type", "application/json").body(asked.to_string());
-        let registered: Value = serde_json::from_str(&request.send()?.text()?)?;
-        let id = member(&registered, "client_id")?;
-        let resource = format!("{}/mcp", self.origin);
-        let query = pairs(&[
-            ("response_type", "code"),
-            ("client_id", &id),
-            ("redirect_uri", REDIRECT),
-            ("state", "s"),
-            ("code_challenge", CHALLENGE),
-            ("code_challenge_method", "S256"),
-            ("resource", &resource),
-        ]);
-        let page = self.send(&format!("/authorize?{query}"), None)?;
-        let hidden = |name: &str| between(&page, &format!("name=\"{name}\" value=\""), '"');
-        let (token, handle) = (hidden("token")?, hidden("handle")?);
-        let address = self.send(
-            "/authorize",
-            Some(&[
-                ("token", &token),
-                ("handle", &handle),
-                ("scope", "/mcp"),
-                ("access", "write"),
-                ("decision", "allow"),
-            ]),
-        )?;
-        let code = between(&address, "code=", '&')?.replace("%3A", ":");
-        let tokens = self.tokens(&[
-            ("grant_type", "authorization_code"),
-            ("client_id", &id),
-            ("code", &code),
-            ("code_verifier", VERIFIER),
-        ])?;
-        Ok((id, tokens))
-    }
-
-    fn tokens(&self, form: &[(&str, &str)]) -> Result<Value> {
-        let request = self.client.post(format!("{}/oauth/token", self.origin));
-        let request = request.header("content-type", "application/x-www-form-urlencoded");
-        Ok(serde_json::from_str(&request.body(pairs(form)).send()?.text()?)?)
-    }
-
-    /// Tokens that are all good, and all different.
-    fn many(&mut self) -> Result<Vec<String>> {
-        let mut all = Vec::new();
-        for _ in 0..GRANTS {
-            let (id, mut tokens) = self.grants()?;
-            for _ in 0..TOKENS {
-                all.push(member(&tokens, "access_token")?);
-                let refresh = member(&tokens, "refresh_token")?;
-                tokens = self.tokens(&[
-                    ("grant_type", "refresh_token"),
-                    ("client_id", &id),
-                    ("refresh_token", &refresh),
-                ])?;
-            }
-        }
-        Ok(all)
-    }
+    Ok(all)
 }
 
 /// The server, and everything that it lets in.
@@ -215,10 +87,7 @@ pub(crate) struct Ready {
 }
 
 fn call(credential: &str) -> Call {
-    let mut call = modern_of("/mcp", "test_simple_text");
-    call.headers.retain(|(name, _)| *name != "authorization");
-    call.headers.push(("authorization", format!("Bearer {credential}")));
-    call
+    modern_of("/mcp", "test_simple_text").with_credential(credential)
 }
 
 impl Ready {
@@ -227,20 +96,19 @@ impl Ready {
         let issuer = Issuer::start()?;
         let settings = format!("[[vars.issuers]]\nissuer = \"{}\"\n", issuer.url);
         let server = Server::start_with("build/fixture", &settings, cpus)?;
-        let mut browser = Browser::new(&format!("http://{}", server.address))?;
-        browser.send("/login", Some(&[("name", "alice"), ("then", "/account")]))?;
-        let audience = format!("{}/mcp", browser.origin);
+        let mut browser = Browser::signed_in(&server)?;
+        let audience = format!("http://{}/mcp", server.address);
         let (_, tokens) = browser.grants()?;
         let access = member(&tokens, "access_token")?;
         eprintln!("bench: getting {} tokens", GRANTS.saturating_mul(TOKENS));
         let ways = vec![
             ("a key of the configuration", call(KEY)),
-            ("a personal key", call(&browser.mints()?)),
+            ("a personal key", call(&browser.mints()?.0)),
             ("an OAuth token", call(&access)),
             ("a JWT, RS256", call(&issuer.token("rsa", "RS256", &audience)?)),
             ("a JWT, ES256", call(&issuer.token("ec", "ES256", &audience)?)),
         ];
-        let many = browser.many()?.iter().map(|token| call(token)).collect();
+        let many = many(&mut browser)?.iter().map(|token| call(token)).collect();
         Ok(Self { server, ways, many, _issuer: issuer })
     }
 }

@@ -11,16 +11,20 @@
 //! - [`behind`]: what a server behind the fence costs, and what broken ones cost the others
 //! - [`far`]: that server
 //! - [`auth`]: what it costs to know who calls
+//! - [`kill`]: how long what a user ends goes on
+//! - [`browser`]: somebody who signs in
 //!
-//! With the word `behind` or `auth` it measures that, and else everything before.
+//! With the word `behind`, `auth` or `kill` it measures that, and else everything before.
 //!
 //! `BENCH_SECONDS` (5): how long each variant is called in each round. `BENCH_BEFORE`: the folder of
 //! a fixture bundle of another commit, to be held against.
 
 mod auth;
 mod behind;
+mod browser;
 mod bundle;
 mod far;
+mod kill;
 mod load;
 mod report;
 mod server;
@@ -74,6 +78,7 @@ fn run() -> Result<bool> {
             let ready = auth::Ready::start(&cpus)?;
             Some(("build/auth.md", runtime.block_on(auth::measure(&ready, duration))?))
         }
+        "kill" => Some(("build/kill.md", kill::measure(&cpus)?)),
         _ => None,
     };
     if let Some((file, text)) = alone {

@@ -127,6 +127,12 @@ impl Call {
         self.body.replacen(r#""id":1,"#, &id, 1)
     }
 
+    /// The same by another credential.
+    pub(crate) fn with_credential(mut self, credential: &str) -> Self {
+        self.headers.retain(|(name, _)| *name != "authorization");
+        self.with_header("authorization", &format!("Bearer {credential}"))
+    }
+
     fn with_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
@@ -155,6 +161,13 @@ pub(crate) fn modern_of(path: &'static str, tool: &str) -> Call {
     Call::new(path, MODERN, body, SIMPLE_ANSWER)
         .with_header("mcp-method", "tools/call")
         .with_header("mcp-name", tool)
+}
+
+/// A stream that waits for changes.
+pub(crate) fn waiting() -> Call {
+    let params = format!(r#""notifications":{{"toolsListChanged":true}},{META}"#);
+    let body = message(r#""id":1,"#, "subscriptions/listen", &params);
+    Call::new("/mcp", MODERN, body, "").with_header("mcp-method", "subscriptions/listen")
 }
 
 /// A call that every bundle answers, whichever tools it has.
