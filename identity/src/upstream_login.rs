@@ -42,6 +42,9 @@ pub struct Attempt {
     pub names_itself: bool,
     /// Where tokens are had.
     pub token_endpoint: String,
+    /// Where they are given back, where that is known.
+    #[serde(default)]
+    pub revocation_endpoint: Option<String>,
     /// Who this program is there.
     pub client: Client,
 }

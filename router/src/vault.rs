@@ -25,6 +25,9 @@ pub struct Kept {
     pub lifetime_ms: Option<u64>,
     /// Where it is refreshed.
     pub token_endpoint: String,
+    /// Where its tokens are given back, where that is known.
+    #[serde(default)]
+    pub revocation_endpoint: Option<String>,
     /// Who this program is there.
     pub client: Client,
     /// What it is good for (RFC 8707).
@@ -48,6 +51,7 @@ impl Kept {
             refresh: tokens.refresh,
             lifetime_ms: tokens.lifetime_ms,
             token_endpoint: attempt.token_endpoint,
+            revocation_endpoint: attempt.revocation_endpoint,
             client: attempt.client,
             resource: attempt.resource,
             fingerprint: attempt.fingerprint,

@@ -22,6 +22,8 @@ pub struct Server {
     pub token: String,
     /// Where a client registers itself.
     pub registration: Option<String>,
+    /// Where tokens are given back (RFC 7009).
+    pub revocation: Option<String>,
     /// Whether it names itself when it sends a browser back (RFC 9207).
     pub names_itself: bool,
     /// How clients may prove at the token endpoint who they are; `None` where it does not say.
@@ -227,6 +229,7 @@ pub fn server(answer: &Answer, issuer: &str, is_development: bool) -> Result<Ser
         authorization: endpoint("authorization_endpoint")?,
         token: endpoint("token_endpoint")?,
         registration: address(&said, "registration_endpoint", is_development),
+        revocation: address(&said, "revocation_endpoint", is_development),
         names_itself: said.get("authorization_response_iss_parameter_supported")
             == Some(&Value::Bool(true)),
         methods: methods.map(|_| texts(&said, "token_endpoint_auth_methods_supported")),

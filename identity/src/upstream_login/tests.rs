@@ -107,6 +107,7 @@ fn metadata() -> Value {
         "authorization_endpoint": "https://as.test/authorize?x=1",
         "token_endpoint": "https://as.test/token",
         "registration_endpoint": "https://as.test/register",
+        "revocation_endpoint": "https://as.test/revoke",
         "code_challenge_methods_supported": ["plain", "S256"],
         "authorization_response_iss_parameter_supported": true,
         "token_endpoint_auth_methods_supported": ["none", "client_secret_post"],
@@ -124,6 +125,14 @@ fn an_authorization_server_is_who_it_says_and_knows_pkce() {
     assert_eq!(known.issuer.as_deref(), Some("https://as.test/"));
     assert!(known.names_itself);
     assert_eq!(known.registration.as_deref(), Some("https://as.test/register"));
+    assert_eq!(known.revocation.as_deref(), Some("https://as.test/revoke"));
+    let near = json!("https://127.0.0.1/revoke");
+    let wrong = answer(200, &{
+        let mut said = metadata();
+        said["revocation_endpoint"] = near;
+        said
+    });
+    assert_eq!(server(&wrong, "https://as.test", false).unwrap().revocation, None);
     for (member, value) in [
         ("issuer", json!("https://evil.test")),
         ("issuer", Value::Null),
@@ -149,6 +158,7 @@ fn attempt() -> Attempt {
         issuer: Some("https://as.test/".to_owned()),
         names_itself: true,
         token_endpoint: "https://as.test/token".to_owned(),
+        revocation_endpoint: None,
         client: Client {
             id: "i d".to_owned(),
             secret: Some("s:ü".to_owned()),

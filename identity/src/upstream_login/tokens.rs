@@ -1,4 +1,4 @@
-//! A code for tokens, and tokens for newer ones (RFC 6749, 4.1.3 and 6). It must not know where
+//! A code for tokens, tokens for newer ones (RFC 6749, 4.1.3 and 6), and tokens given back (RFC 7009). It must not know where
 //! tokens are kept, nor when they are refreshed.
 
 use super::{Attempt, object, registration::Client, text};
@@ -63,6 +63,14 @@ pub fn for_refresh(endpoint: &str, client: &Client, refresh: &str, resource: &st
         ("refresh_token", refresh.to_owned()),
         ("resource", resource.to_owned()),
     ];
+    request(endpoint, client, fields)
+}
+
+/// Gives a token back (RFC 7009, 2.1). With a refresh token the access tokens go that came by it.
+#[must_use]
+pub fn for_revocation(endpoint: &str, client: &Client, token: &str, is_refresh: bool) -> Request {
+    let kind = if is_refresh { "refresh_token" } else { "access_token" };
+    let fields = vec![("token", token.to_owned()), ("token_type_hint", kind.to_owned())];
     request(endpoint, client, fields)
 }
 

@@ -185,7 +185,7 @@ impl<D: Database + 'static> User<D> {
                 return said(self.connected(world.as_ref(), &state, &returned).await?);
             }
             Request::Disconnect { credential } => {
-                return said(self.disconnect(world.as_ref(), &credential)?);
+                return said(self.disconnect(world, &credential)?);
             }
         }
         said(Reply::Done)

@@ -292,6 +292,7 @@ impl<D: Database + 'static> User<D> {
             issuer: server.issuer.clone(),
             names_itself: server.names_itself,
             token_endpoint: server.token.clone(),
+            revocation_endpoint: server.revocation.clone(),
             client,
         };
         let until = self.vault.begin(&safe, &state, &attempt, world.now())?;
@@ -407,14 +408,48 @@ impl<D: Database + 'static> User<D> {
     ///
     /// # Errors
     /// [`Kind::NotFound`] where there is none.
-    pub fn disconnect<W: World>(&self, world: &W, name: &str) -> Result<Reply, Error> {
-        match self.vault.forget(name)? {
-            true => {
-                self.lists_changed(world)?;
-                Ok(Reply::Done)
-            }
-            false => Err(Error::new(Kind::NotFound, "this credential is not connected")),
+    pub fn disconnect<W: World>(
+        self: &Rc<Self>,
+        world: &Rc<W>,
+        name: &str,
+    ) -> Result<Reply, Error> {
+        let random = || world.random();
+        // What cannot be read is forgotten all the same.
+        let safe = self.safe(world.as_ref(), &random).ok();
+        let held = safe.map_or(Ok(None), |safe| self.vault.find(&safe, name))?;
+        if !self.vault.forget(name)? {
+            return Err(Error::new(Kind::NotFound, "this credential is not connected"));
         }
+        if let Some(held) = held {
+            self.give_back(world, held);
+        }
+        self.lists_changed(world.as_ref())?;
+        Ok(Reply::Done)
+    }
+
+    /// Tells the authorization server, where it wants to know, that tokens are not wanted any more. Here
+    /// they are gone already, so nobody waits for that.
+    fn give_back<W: World>(self: &Rc<Self>, world: &Rc<W>, held: Held) {
+        let Some(endpoint) = held.kept.revocation_endpoint else {
+            return;
+        };
+        let client = match self.config.credential(&held.name) {
+            Some(credential) => current(world.as_ref(), credential, &held.kept.client),
+            None => held.kept.client,
+        };
+        let is_refresh = held.kept.refresh.is_some();
+        let token = held.kept.refresh.unwrap_or(held.kept.access);
+        let request = tokens::for_revocation(&endpoint, &client, &token, is_refresh);
+        let (near, name) = (Rc::clone(world), held.name);
+        world.spawn(Box::pin(async move {
+            let why = match near.ask(request).await {
+                Ok(answer) if answer.status < 400 => return,
+                Ok(answer) => format!("HTTP status {}", answer.status),
+                Err(why) => why,
+            };
+            let text = format!("the authorization server of `{name}` did not take its token back");
+            near.log(&Error::new(Kind::Upstream, text).with_detail(why));
+        }));
     }
 
     /// Every credential that toolsets ask for, and how it stands. Without keys there is none.

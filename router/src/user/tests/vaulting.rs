@@ -50,6 +50,8 @@ struct Server {
     /// Whether it gives no refresh tokens, and says nothing of how long a token is good.
     is_plain: Cell<bool>,
     registered: Cell<u32>,
+    /// Tokens that were given back: the forms.
+    given_back: RefCell<Vec<String>>,
 }
 
 impl Server {
@@ -110,6 +112,7 @@ impl Server {
                     "authorization_endpoint": "https://as.test/authorize",
                     "token_endpoint": "https://as.test/token",
                     "registration_endpoint": "https://as.test/register",
+                    "revocation_endpoint": "https://as.test/revoke",
                     "code_challenge_methods_supported": ["S256"],
                     "token_endpoint_auth_methods_supported": ["none"],
                     "authorization_response_iss_parameter_supported": true }),
@@ -117,6 +120,10 @@ impl Server {
             "as.test/register" => {
                 self.registered.set(self.registered.get().wrapping_add(1));
                 (201, json!({ "client_id": "registered" }))
+            }
+            "as.test/revoke" => {
+                self.given_back.borrow_mut().push(request.body.clone().unwrap());
+                (200, Value::Null)
             }
             "as.test/token" => self.token(request.body.as_deref().unwrap()),
             other => panic!("{other}"),
@@ -274,8 +281,13 @@ fn a_credential_is_connected_and_handed_out_and_ended() {
     }
     let (since, expires) = (Millis(1_000_000), Some(Millis(1_000_000 + HOUR)));
     assert_eq!(state(&home), ConnectionState::Connected { since, expires });
-    assert_eq!(home.user.disconnect(&*home.world, "far"), Ok(Reply::Done));
-    assert_eq!(home.user.disconnect(&*home.world, "far").unwrap_err().kind, Kind::NotFound);
+    assert_eq!(home.user.disconnect(&home.world, "far"), Ok(Reply::Done));
+    assert_eq!(home.user.disconnect(&home.world, "far").unwrap_err().kind, Kind::NotFound);
+    // Nobody waits for the authorization server to take it back.
+    assert!(server.given_back.borrow().is_empty());
+    home.world.run();
+    let expected = "token=REFRESH1&token_type_hint=refresh_token&client_id=registered";
+    assert_eq!(server.given_back.take(), [expected]);
     assert_eq!(is_to_be_connected(&home), Some(false));
     // This program is known there by now.
     connect(&home, &server);
@@ -511,7 +523,7 @@ fn what_was_ended_does_not_come_back_by_a_refresh() {
     let mut asked = Box::pin(home.user.credential(&home.world, &hop));
     assert!(asked.as_mut().now_or_never().is_none());
     home.world.run();
-    home.user.disconnect(&*home.world, "far").unwrap();
+    home.user.disconnect(&home.world, "far").unwrap();
     answer_now.send(()).unwrap();
     home.world.run();
     let (reply, _) = asked.as_mut().now_or_never().unwrap().unwrap();
