@@ -10,9 +10,9 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tests::{Bundle, Server, root, setting};
+use tests::{Bundle, Server, Session, root, setting};
 
 /// The authorization server. It ends with this value.
 struct Issuer {
@@ -90,6 +90,11 @@ fn with_a_clock(folder: &Path) {
     fs::write(&file, format!("{before} as Entry{after}\n{clock}")).unwrap();
 }
 
+/// Since the epoch.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
 struct World {
     issuer: Issuer,
     server: Server,
@@ -116,7 +121,7 @@ impl World {
     /// A token for `/mcp/acme`, with some members of its header and its claims changed: null leaves
     /// one out.
     fn token(&self, key: &str, header: &Value, claims: &Value, alter: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = now().as_secs();
         let algorithm = if key == "ec" { "ES256" } else { "RS256" };
         let mut parts = [
             json!({ "alg": algorithm, "typ": "at+jwt", "kid": key }),
@@ -287,4 +292,20 @@ fn keys_that_change_are_found_and_not_asked_for_without_end() {
         assert_eq!(world.lists("/mcp/acme", &unknown), Some(401));
     }
     assert_eq!(world.issuer.asked(), json!(2));
+}
+
+#[test]
+fn a_stream_ends_when_the_token_that_opened_it_does() {
+    let world = World::start();
+    let skew = shared::limits::CLOCK_SKEW_MS / 1000;
+    // It is good for three seconds more, as clocks may differ.
+    let exp = now().as_secs() + 3 - skew;
+    let token = world.token("rsa", &json!({}), &json!({ "exp": exp }), "");
+    let session = Session::begin(&world.server.url("/mcp/acme"), &token);
+    let mut waiting = session.listen(None);
+    assert_eq!(waiting.find(|event| !event.data.is_empty()), None);
+    assert!(now() >= Duration::from_secs(exp + skew), "it has ended before its time");
+    assert_eq!(world.lists("/mcp/acme", &token), Some(401));
+    let fresh = world.token("rsa", &json!({}), &json!({}), "");
+    assert_eq!(session.with_key(&fresh).request("tools/list", &json!({})).status, 200);
 }
