@@ -26,7 +26,7 @@ use rmcp::{
     service::{PeerRequestOptions, RequestHandle},
 };
 use serde_json::{Map, Value, json};
-use shared::{SessionId, gathered, limits};
+use shared::{SessionId, gathered, hop::Holder, limits};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -87,6 +87,12 @@ impl Client {
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         self.caller.borrow().session.clone()
+    }
+
+    /// By what it was let in: whoever goes on with a call, once somebody has.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        self.caller.borrow().holder.clone()
     }
 
     /// What an earlier run of this call kept, across its requests (modern era).

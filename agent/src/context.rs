@@ -15,7 +15,7 @@ use crate::{
     platform::Platform,
     registry::Registry,
     reply::{self, Reply},
-    tasks::Tasks,
+    tasks::{self, Tasks},
     toolset::ToolError,
     toolsets,
     verbatim::Verbatim,
@@ -141,18 +141,30 @@ impl Context {
     pub fn stop(&self, hop: &str) -> Result<(), Error> {
         let hop: StopHop = serde_json::from_str(hop)
             .map_err(|e| Error::new(Kind::Invalid, "nothing to stop").with_detail(e.to_string()))?;
-        let opened = self.opened.borrow().clone();
-        if let Some(opened) = &opened {
-            check(opened, &hop.key)?;
+        let Some(key) = stored(&*self.database)? else {
+            // Nothing was ever served here.
+            return Ok(());
+        };
+        if key != hop.key {
+            return Err(foreign(&key, &hop.key));
         }
         let error = Error::new(Kind::Cancelled, "this call was ended by its user");
         self.live.stop(&hop.stop, &error);
         self.parking.stop(&hop.stop);
-        // Tasks are there whether or not this object has been asked for anything yet.
-        match stored(&*self.database)? {
-            Some(key) => self.open(&key)?.tasks.end(&hop.stop),
-            None => Ok(()),
-        }
+        let opened = self.opened.borrow().clone();
+        let registry = match opened {
+            Some(Opened { tasks, registry, .. }) => {
+                tasks.end(&hop.stop)?;
+                registry
+            }
+            // Tasks are there whether or not this object has been asked for anything yet; nobody is
+            // at work on them, and nobody listens to anything for that.
+            None => {
+                tasks::end_kept(&self.database, &hop.stop, self.platform.now())?;
+                Rc::new(self.place(&Rc::new(key))?)
+            }
+        };
+        registry.toolsets.iter().try_for_each(|placed| placed.toolset.stop(&hop.stop))
     }
 
     /// Whether the user may enter this context, as JSON of an [`Access`]: every toolset must agree.
@@ -444,14 +456,14 @@ pub fn stored(database: &dyn Database) -> Result<Option<AgentKey>, Error> {
 }
 
 fn check(opened: &Opened, key: &AgentKey) -> Result<Opened, Error> {
-    if *opened.key == *key {
-        Ok(opened.clone())
-    } else {
-        // The router names objects injectively, so this is a mistake of ours; the caller learns
-        // nothing of either context.
-        Err(Error::new(Kind::Conflict, "this request reached another context and was refused")
-            .with_detail(format!("{} got a hop for {}", opened.key.scope, key.scope)))
-    }
+    if *opened.key == *key { Ok(opened.clone()) } else { Err(foreign(&opened.key, key)) }
+}
+
+/// The router names objects injectively, so this is a mistake of ours; the caller learns nothing of
+/// either context.
+fn foreign(own: &AgentKey, key: &AgentKey) -> Error {
+    Error::new(Kind::Conflict, "this request reached another context and was refused")
+        .with_detail(format!("{} got a hop for {}", own.scope, key.scope))
 }
 
 /// Why a request is not even begun.

@@ -40,7 +40,7 @@ use shared::{
     AgentKey, Error, Kind, Millis,
     error::shown,
     gathered,
-    hop::{self, INSUFFICIENT_SCOPE, Options},
+    hop::{self, Holder, INSUFFICIENT_SCOPE, Options},
     limits,
 };
 use std::{
@@ -364,7 +364,9 @@ impl Handler {
 
     /// Lets a call go on in the background.
     async fn begin_task(&self, call: TaskCall) -> Result<CallToolResponse, ErrorData> {
-        let call = TaskCall { answers: self.rounds.accepted(), ..call };
+        // Another request may have gone on with the call since it began.
+        let holder = self.caller.borrow().holder.clone();
+        let call = TaskCall { answers: self.rounds.accepted(), holder, ..call };
         match self.tasks.create(call).await {
             Ok(task) => Ok(CreateTaskResult::new(task).into()),
             Err(error) => self.failed(error.into()).into_result().map(Into::into),
@@ -520,7 +522,7 @@ impl ServerHandler for Handler {
             arguments: arguments.clone(),
             meta: context.meta.clone(),
             answers: BTreeMap::new(),
-            holder: self.caller.borrow().holder.clone(),
+            holder: Holder::default(),
             toolset: placed.config.name.clone(),
         });
         let arguments = placed.fence.pin(&tool.schema, arguments)?;

@@ -210,9 +210,7 @@ impl Tasks {
     /// # Errors
     /// Internal ones.
     pub fn end(&self, stop: &Stop) -> Result<(), Error> {
-        let now = self.platform.now();
-        for id in self.store.open(stop)? {
-            self.store.finish(&id, TaskStatus::Cancelled, None, now)?;
+        for id in end_rows(&self.store, stop, self.platform.now())? {
             self.stop(&id);
         }
         Ok(())
@@ -355,6 +353,22 @@ impl Tasks {
             running.stop();
         }
     }
+}
+
+/// Ends tasks as [`Tasks::end`] does, where nobody is at work on any.
+///
+/// # Errors
+/// Internal ones.
+pub fn end_kept(database: &Rc<dyn Database>, stop: &Stop, now: Millis) -> Result<(), Error> {
+    end_rows(&Store::new(Rc::clone(database)), stop, now).map(drop)
+}
+
+fn end_rows(store: &Store, stop: &Stop, now: Millis) -> Result<Vec<String>, Error> {
+    let ended = store.open(stop)?;
+    for id in &ended {
+        store.finish(id, TaskStatus::Cancelled, None, now)?;
+    }
+    Ok(ended)
 }
 
 fn write(value: &impl serde::Serialize) -> Result<String, Error> {

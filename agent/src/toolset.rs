@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     Error, Kind, Millis,
-    hop::{Access, Change, InterestHop},
+    hop::{Access, Change, InterestHop, Stop},
     limits,
 };
 use std::{
@@ -407,6 +407,14 @@ pub trait Toolset {
     /// Whether the user may enter this context.
     fn verify(&self) -> Answer<'_, Access> {
         Box::pin(std::future::ready(Ok(Access::Yes)))
+    }
+
+    /// Ends tasks of its own keeping that are among what ends.
+    ///
+    /// # Errors
+    /// Internal ones.
+    fn stop(&self, _stop: &Stop) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Says what anybody wants to hear of.

@@ -1,6 +1,6 @@
 // The store's: which grants have ended that their users' McpRouters have not heard of. Each is told until it takes it:
 // it refuses the grant's tokens, whoever still knows them, and ends what runs by it. This must not know why it ended.
-import { TELLS_MAX, TELL_MS, TELL_WAIT_MS_MAX } from "./limits.ts";
+import { TELLS_MAX, TELL_MS, TELL_TRIES_MAX, TELL_WAIT_MS_MAX } from "./limits.ts";
 
 /** The objects of users. */
 export interface Told {
@@ -40,6 +40,8 @@ export class Untold {
 
   /** Tells some that are due, the longest due first: whoever does not take it is behind all others then. */
   async tellDue(): Promise<void> {
+    // By then nobody knows a token of it any more that would have to be refused.
+    this.#run("DELETE FROM untold WHERE tries >= ?", TELL_TRIES_MAX);
     const due = "SELECT k FROM untold WHERE at <= ? ORDER BY at LIMIT ?";
     await Promise.all(this.#run<{ k: string }>(due, Date.now(), TELLS_MAX).map(({ k }) => this.tell(k)));
   }
@@ -55,9 +57,14 @@ export class Untold {
       await tell(this.#env, key);
       this.remove(key);
     } catch (error) {
-      console.warn(JSON.stringify({ level: "warn", place: "oauth", detail: String(error) }));
+      warn(error);
     }
   }
+}
+
+/** What no client is told. */
+export function warn(error: unknown): void {
+  console.warn(JSON.stringify({ level: "warn", place: "oauth", detail: String(error) }));
 }
 
 /** The hop is `identity::account::Hop`, the object's name that of `UserId::object_name`. */

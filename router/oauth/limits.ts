@@ -27,3 +27,5 @@ export const SWEEP_MS = 60 * 60 * 1000;
 export const TELLS_MAX = 32;
 /** How long a user's object may take for one, which is told again after as long, then twice as long, up to the last. */
 export const [TELL_MS, TELL_WAIT_MS_MAX] = [20_000, SWEEP_MS];
+/** How often it is told: for the 31 days in which a McpRouter remembers that a grant has ended. */
+export const TELL_TRIES_MAX = 750;

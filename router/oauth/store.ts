@@ -4,7 +4,7 @@ import type { Grant } from "@cloudflare/workers-oauth-provider";
 import { DurableObject } from "cloudflare:workers";
 import { CLIENTS_MAX, CLIENT_S, GRANTS_MAX, PROVE_MS, RETRIES_MAX, RETRY_MS, SPENT_MAX, SWEEP_MS, TOKENS_MAX,
   UNPROVEN_S, WAITING_MAX } from "./limits.ts";
-import { UNTOLD, Untold, type Told } from "./ended.ts";
+import { UNTOLD, Untold, warn, type Told } from "./ended.ts";
 import { hashOf, heldIn, type Held } from "./held.ts";
 import { kept, serverOf, type Listed, type Options, type Page, type Shard } from "./server.ts";
 
@@ -133,22 +133,25 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     if (!held || !this.#isGiven(held)) return this.#ask(request, form, held);
     if ((this.#turns.get(held.user)?.waiting ?? 0) >= WAITING_MAX)
       return Response.json({ error: "temporarily_unavailable" }, { status: 429, headers: { "retry-after": "1" } });
+    const done = { client: "" };
     try {
-      return await this.#turn(held.user, () => this.#answer(request, form, held));
+      return await this.#turn(held.user, () => this.#answer(request, form, held, done));
     } finally {
       // Before its client is told: from the next request on it is good nowhere. Where that fails it has ended all the
       // same and is told later, so the client has no reason to come again (RFC 7009, 2.1, allows for such a delay).
-      await Promise.all([this.#untold.tell(held.key), this.#wake()]);
+      const prove = done.client === "" ? null : this.#prove(done.client);
+      const all = await Promise.allSettled([this.#untold.tell(held.key), this.#wake(), prove]);
+      for (const one of all) if (one.status === "rejected") warn(one.reason);
     }
   }
 
-  async #answer(request: Request, form: URLSearchParams, held: Held): Promise<Response> {
+  /** The answer, and which client has proved itself by it. */
+  async #answer(request: Request, form: URLSearchParams, held: Held, done: { client: string }): Promise<Response> {
     const [wasGood, wasProven] = [this.get(held.token) !== null, this.#isProven(held)];
     const response = await (held.isRefresh ? this.#refresh(request, form, held) : this.#ask(request, form, held));
     // A client that gives a token back wants nothing more by it (RFC 7009, 2.1).
     if (wasGood && this.get(held.token) === null) this.delete(held.key);
-    const client = this.#grant(held)?.clientId;
-    if (response.ok && form.has("grant_type") && !wasProven && client !== undefined) await this.#prove(client);
+    if (response.ok && form.has("grant_type") && !wasProven) done.client = this.#grant(held)?.clientId ?? "";
     return response;
   }
 
@@ -158,13 +161,9 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     return Math.floor(last / PROVE_MS) === Math.floor(Date.now() / PROVE_MS);
   }
 
-  /** A client that got a token stays. It has it, whether its life is longer now or not: the next one sees to that. */
+  /** A client that got a token stays. It has it, whether its life is longer now or not: that of tomorrow sees to it. */
   async #prove(client: string): Promise<void> {
-    try {
-      await this.#kept.touch(`client:${client}`, Math.floor(Date.now() / 1000) + CLIENT_S);
-    } catch (error) {
-      console.warn(JSON.stringify({ level: "warn", place: "oauth", detail: String(error) }));
-    }
+    await this.#kept.touch(`client:${client}`, Math.floor(Date.now() / 1000) + CLIENT_S);
   }
 
   async #turn<T>(user: string, work: () => Promise<T>): Promise<T> {

@@ -73,7 +73,7 @@ impl Identity {
             return Err(Refusal::Unauthenticated);
         }
         let credential = Credential::Key(grant.id.clone());
-        let (access, until) = (grant.access, grant.expires);
+        let (access, until) = (grant.access, grant.expires.filter(is_ever));
         let caller = Caller { credential, access, narrowed: None, until };
         Ok(Self { user: grant.user.clone(), caller })
     }
@@ -95,11 +95,15 @@ impl Identity {
         let access = access.ok_or(Refusal::InsufficientScope)?;
         // A token of ours is renewed; its grant is what ends.
         let is_renewed = matches!(token.credential, Credential::Grant { .. });
-        let until = (!is_renewed).then_some(token.expires);
+        let until = Some(token.expires).filter(|until| !is_renewed && is_ever(until));
         let Token { user, credential, narrowed, .. } = token;
         let caller = Caller { credential, access, narrowed, until };
         Ok(Self { user, caller })
     }
+}
+
+fn is_ever(end: &Millis) -> bool {
+    end.0 < limits::NEVER_MS
 }
 
 /// The challenge to whoever shows no credential, a bad one, or one of too little (RFC 6750, 3; RFC 9728,
@@ -335,6 +339,17 @@ mod tests {
         ] {
             assert_eq!(check("/mcp/acme", token(audience, &write, 11)), nobody, "{audience}");
         }
+        // What it opens stays open until then, unless that is as good as never, or it is renewed.
+        let until = |token: Token| {
+            let scope = Scope::parse_path("/mcp/acme", &levels).unwrap();
+            Identity::of_token(token, shown(&scope, &levels)).unwrap().caller.until
+        };
+        assert_eq!(until(token(acme, &write, 11)), Some(Millis(11)));
+        for never in [limits::NEVER_MS, u64::MAX] {
+            assert_eq!(until(token(acme, &write, never)), None);
+        }
+        let credential = Credential::Grant { client: String::new(), grant: String::new() };
+        assert_eq!(until(Token { credential, ..token(acme, &write, 11) }), None);
         let little = token(acme, &["openid"], 11);
         assert_eq!(check("/mcp/acme", little), Err(Refusal::InsufficientScope));
     }

@@ -4,7 +4,7 @@
 use crate::streams::StreamId;
 use shared::{
     Error, Millis,
-    database::{Database, Tables, Value, widen},
+    database::{Database, Row, Tables, Value, widen},
     hop::Holder,
 };
 use std::cell::Cell;
@@ -19,7 +19,7 @@ pub struct Holders<D> {
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS holders (
-    stream INTEGER PRIMARY KEY, client TEXT NOT NULL, credential TEXT NOT NULL)";
+    stream INTEGER PRIMARY KEY, client TEXT NOT NULL, credential TEXT NOT NULL, until INTEGER)";
 
 /// The first versions did not know until when.
 const UNTIL: &str = "until INTEGER";
@@ -85,6 +85,19 @@ impl<D: Database> Holders<D> {
         Ok(())
     }
 
+    /// Every stream of which it is known, and who holds it.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn all(&self) -> Result<Vec<(StreamId, Held)>, Error> {
+        if !self.exist()? {
+            return Ok(Vec::new());
+        }
+        let statement = "SELECT client, credential, until, stream FROM holders";
+        let rows = self.database.run(statement, &[])?;
+        rows.iter().map(|row| Ok((StreamId::read(row, 3)?, read(row)?))).collect()
+    }
+
     /// Who holds a stream, if that is known.
     ///
     /// # Errors
@@ -95,11 +108,7 @@ impl<D: Database> Holders<D> {
         }
         let statement = "SELECT client, credential, until FROM holders WHERE stream = ?";
         let rows = self.database.run(statement, &[stream.into()])?;
-        let Some(row) = rows.first() else {
-            return Ok(Held::default());
-        };
-        let by = Holder { client: row.text(0)?.to_owned(), credential: row.text(1)?.to_owned() };
-        Ok(Held { by, until: row.optional_integer(2)?.map(Millis::from_i64) })
+        rows.first().map_or_else(|| Ok(Held::default()), read)
     }
 
     /// When the time of the next stream is over, if that of any will be.
@@ -117,6 +126,11 @@ impl<D: Database> Holders<D> {
     }
 }
 
+fn read(row: &Row) -> Result<Held, Error> {
+    let by = Holder { client: row.text(0)?.to_owned(), credential: row.text(1)?.to_owned() };
+    Ok(Held { by, until: row.optional_integer(2)?.map(Millis::from_i64) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +143,7 @@ mod tests {
         let database = Rc::new(Embedded::in_memory());
         database.run("CREATE TABLE streams (id INTEGER PRIMARY KEY)", &[]).unwrap();
         database.run("INSERT INTO streams VALUES (1), (2)", &[]).unwrap();
-        database.run(TABLE, &[]).unwrap();
+        database.run(&TABLE.replace(", until INTEGER", ""), &[]).unwrap();
         database.run("INSERT INTO holders VALUES (1, 'c', 'key k')", &[]).unwrap();
         let by = Holder { client: "c".to_owned(), credential: "key k".to_owned() };
         let [one, two] = ["1-0", "2-0"].map(|id| EventId::parse(id).unwrap().stream);

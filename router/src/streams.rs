@@ -18,6 +18,16 @@ use std::{cell::Cell, collections::BTreeMap, fmt};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(i64);
 
+impl StreamId {
+    /// Reads one from a row of a database.
+    ///
+    /// # Errors
+    /// An internal error if there is none.
+    pub fn read(row: &Row, column: usize) -> Result<Self, Error> {
+        row.integer(column).map(Self)
+    }
+}
+
 impl From<StreamId> for Value {
     fn from(stream: StreamId) -> Self {
         Self::Integer(stream.0)

@@ -29,8 +29,13 @@ pub const COUNTED_QUIET_MS: u64 = 1_000;
 /// How long what was counted may wait to be written, however many requests come.
 pub const COUNTED_MS_MAX: u64 = 60_000;
 
-/// How often a context is told that something ends, until it takes it.
-pub const STOP_TRIES: usize = 3;
+/// What ends later than this ends never, for whatever notes it: larger numbers JavaScript, and with it
+/// an object's database, does not have exactly.
+pub const NEVER_MS: u64 = 1 << 52;
+
+/// How long it is waited before a context that did not take it is told again that something ends, each
+/// time.
+pub const STOP_PAUSES_MS: [u32; 2] = [200, 1_000];
 
 /// Agents that are told at once that something ends.
 pub const STOPS_AT_ONCE: usize = 64;

@@ -96,7 +96,9 @@ impl Store {
         let table = "CREATE TABLE IF NOT EXISTS task (
             id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL,
             updated INTEGER NOT NULL, runs INTEGER NOT NULL, asked TEXT NOT NULL,
-            answers TEXT NOT NULL, call TEXT, outcome TEXT) WITHOUT ROWID";
+            answers TEXT NOT NULL, call TEXT, outcome TEXT,
+            client TEXT NOT NULL DEFAULT '', credential TEXT NOT NULL DEFAULT '',
+            toolset TEXT NOT NULL DEFAULT '') WITHOUT ROWID";
         self.database.run(table, &[])?;
         // The first versions did not know whose a task is.
         let whose = [

@@ -52,7 +52,7 @@ use shared::{
     config::{self, Source},
     database::Database,
     gathered,
-    hop::{Access, Change, InterestHop},
+    hop::{Access, Change, InterestHop, Stop},
     limits,
 };
 use shelf::Shelf;
@@ -283,7 +283,12 @@ impl Mcp {
     }
 
     /// A call's result: a task of the server's is one of this context's from here on.
-    fn result(&self, peer: &Rc<Peer>, mut fields: Fields) -> Result<Fields, ToolError> {
+    fn result(
+        &self,
+        peer: &Rc<Peer>,
+        visit: &Visit,
+        mut fields: Fields,
+    ) -> Result<Fields, ToolError> {
         if wire::text(&fields, "resultType").as_deref() != Some("task") {
             return Ok(fields);
         }
@@ -296,7 +301,8 @@ impl Mcp {
         // Nobody could ever ask for the result of one that is not kept.
         let abandoned = self.abandoned(peer, &remote);
         let id = tasks::fresh_id(&self.key, &*self.platform)?;
-        self.shelf.keep_task(&id, &peer.kind, &remote, self.platform.now())?;
+        let holder = visit.client.holder();
+        self.shelf.keep_task(&id, &peer.kind, &remote, &holder, self.platform.now())?;
         abandoned.call_off();
         rename(&mut fields, &id);
         self.narrow_questions(&mut fields)?;
@@ -407,7 +413,7 @@ impl Toolset for Mcp {
                 true => self.ask_as_task(&peer, &visit, ask).await?,
                 false => self.ask(&visit, ask).await.map_err(failed)?,
             };
-            self.result(&peer, fields).map(Answered::Relayed)
+            self.result(&peer, &visit, fields).map(Answered::Relayed)
         })
     }
 
@@ -460,6 +466,14 @@ impl Toolset for Mcp {
             self.narrow_questions(&mut fields)?;
             Ok(Some(fields))
         })
+    }
+
+    fn stop(&self, stop: &Stop) -> Result<(), Error> {
+        for (kind, remote) in self.shelf.end_tasks(stop, self.guard.name())? {
+            // The server is told, where it still can be.
+            drop(self.abandoned(&self.peer(&kind), &remote));
+        }
+        Ok(())
     }
 
     fn remote_skills<'a>(&'a self, visit: &'a Visit) -> Answer<'a, Current<Listed>> {

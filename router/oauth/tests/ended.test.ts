@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { UNTOLD, Untold } from "../ended.ts";
-import { GRANTS_MAX, SWEEP_MS, TELLS_MAX, TELL_MS, TELL_WAIT_MS_MAX } from "../limits.ts";
+import { GRANTS_MAX, SWEEP_MS, TELLS_MAX, TELL_MS, TELL_TRIES_MAX, TELL_WAIT_MS_MAX } from "../limits.ts";
 import { shardOf } from "../server.ts";
 import { ALICE, FORGED, World, begin } from "./world.ts";
 
@@ -70,6 +70,21 @@ test("a user's object has the name that Rust gives it", async () => {
   await revoke(world, client, tokens["access_token"]);
   const [told] = world.told as { name: string; hop: { user: string } }[];
   assert.deepEqual([told?.name, told?.hop.user], ["https%3A//id.test#ü%25%3A1", "https://id.test#ü%:1"]);
+});
+
+test("what is never taken is told for a month", async () => {
+  const { world, client, tokens } = await begin();
+  world.taken = () => Promise.reject(new Error("away"));
+  await revoke(world, client, tokens["refresh_token"]);
+  const began = Date.now();
+  // More turns than there are tries would be no end.
+  for (let turn = 0; untold(world) > 0; turn += 1) {
+    assert.ok(turn <= TELL_TRIES_MAX);
+    mock.timers.tick(TELL_WAIT_MS_MAX);
+    await world.ring();
+  }
+  assert.equal(world.told.length, TELL_TRIES_MAX);
+  assert.ok(Date.now() - began >= 31 * 24 * 60 * 60 * 1000);
 });
 
 test("what is not taken is told again, each time later, until it is", async () => {

@@ -18,7 +18,7 @@ use shared::{
     config::Config,
     hop::{CHANGES_URL, CREDENTIAL_URL, LISTEN_HEADER, LISTEN_URL, NOTES_URL, REQUEST_URL},
 };
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 use worker::{
     Env, State, WebSocketPair,
     wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
@@ -32,6 +32,8 @@ use worker::{
 pub struct McpRouter {
     state: State,
     opened: Result<Opened, Error>,
+    /// The earliest time for which this object has asked since it was last woken.
+    wanted: Cell<Option<Millis>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl McpRouter {
         queue_by_promise();
         let state = State::from(state);
         let opened = open(&state, &env);
-        Self { state, opened }
+        Self { state, opened, wanted: Cell::new(None) }
     }
 
     /// The platform brings a request.
@@ -81,6 +83,7 @@ impl McpRouter {
     /// # Errors
     /// What failed.
     pub async fn alarm(&self) -> Result<(), JsValue> {
+        self.wanted.set(None);
         let expired = self.opened().and_then(|opened| opened.user.expire(&opened.world, now()));
         match expired {
             Ok(Some(next)) => Ok(set_alarm(&self.state.storage(), next).await?),
@@ -247,7 +250,10 @@ impl McpRouter {
     async fn wake_at(&self, opened: &Opened, at: Millis) -> Result<(), Error> {
         let failed = |error: worker::Error| failure("the alarm", &error);
         let storage = self.state.storage();
+        // Two requests that ask at once see the same alarm, and the later one sets it.
+        self.wanted.set(Some(self.wanted.get().map_or(at, |wanted| wanted.min(at))));
         let set = storage.get_alarm().await.map_err(failed)?;
+        let at = self.wanted.get().map_or(at, |wanted| wanted.min(at));
         if set.is_none_or(|set| Millis::from_i64(set) > at) {
             opened.user.keep_owner()?;
             set_alarm(&storage, at).await.map_err(failed)?;

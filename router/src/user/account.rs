@@ -171,6 +171,8 @@ impl<D: Database + 'static> User<D> {
                 self.barred.unblock(&target)?;
                 self.interest_changed(world);
             }
+            // Whoever tells it tells it until that was taken.
+            Request::EndGrant { grant } if self.barred.all()?.grants.contains(&grant) => {}
             Request::EndGrant { grant } => {
                 self.barred.end(&grant, now)?;
                 self.clients.forget_grant(&grant)?;

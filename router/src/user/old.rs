@@ -121,8 +121,10 @@ impl<D: Database + 'static> User<D> {
                 };
                 let holder = self.admit(world, visit, &info, OLDEST_REVISION)?;
                 if begins {
-                    let visit = Visit { holder: &holder, ..visit };
-                    self.keep_holder(EventId::start(stream), visit)?;
+                    // The stream is whoever's who opened it: only what program that is is new.
+                    let mut held = self.holders.of(stream)?;
+                    held.by.client.clone_from(&holder.client);
+                    self.holders.keep(stream, &held)?;
                 }
                 let (user, near) = (Rc::clone(self), Rc::clone(world));
                 let taken = Taken {

@@ -10,7 +10,7 @@ use crate::{
 use futures_util::{StreamExt as _, stream};
 use identity::account::Target;
 use shared::{
-    AgentKey, Error, Scope,
+    AgentKey, Error, Kind, Scope,
     database::Database,
     hop::{Holder, Options, Stop, StopHop},
     limits,
@@ -47,11 +47,9 @@ impl<D: Database + 'static> User<D> {
         world: &Rc<W>,
         ending: &Ending,
     ) -> Result<(), Error> {
-        // Streams first: nothing waits for them.
-        for stream in self.streams.hearing()? {
-            if self.is_ending(ending, &stream)? {
-                world.hang_up(stream.id);
-            }
+        // Streams first: nothing waits for them. What runs ends whether or not they do.
+        if let Err(error) = self.hang_up_ending(world.as_ref(), ending) {
+            world.log(&error);
         }
         // Calls run only in contexts that were entered, the last ones most likely.
         let contexts = self.contexts.latest_first(&self.config.levels)?;
@@ -62,7 +60,7 @@ impl<D: Database + 'static> User<D> {
         // One that is slow takes one place, and keeps none waiting that has another.
         stream::iter(hops)
             .for_each_concurrent(limits::STOPS_AT_ONCE, |hop| async move {
-                self.tell_stop(world.as_ref(), &hop).await;
+                self.tell_stop(world.as_ref(), &hop, &limits::STOP_PAUSES_MS).await;
             })
             .await;
         Ok(())
@@ -78,7 +76,8 @@ impl<D: Database + 'static> User<D> {
         options: &Options,
     ) -> Result<(), Error> {
         for stop in self.overtaken(&key.scope, holder, options)? {
-            self.tell_stop(world, &StopHop { key: key.clone(), stop }).await;
+            // A client waits for it, and whoever ended it has told everybody, too.
+            self.tell_stop(world, &StopHop { key: key.clone(), stop }, &[]).await;
         }
         Ok(())
     }
@@ -104,31 +103,51 @@ impl<D: Database + 'static> User<D> {
         Ok(stops)
     }
 
-    /// Tells a context, again if that fails: a task there would go on. One that cannot be reached keeps
-    /// no other alive, and takes no answer away.
-    async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop) {
-        for _ in 0..limits::STOP_TRIES {
+    /// Tells a context; again after each of these pauses, where it could not be reached: a task there
+    /// would go on. One that never can be keeps no other alive, and takes no answer away.
+    async fn tell_stop<W: World>(&self, world: &W, hop: &StopHop, pauses: &[u32]) {
+        let mut pauses = pauses.iter();
+        loop {
             let told = async {
                 let text = serde_json::to_string(hop);
                 let text = text.map_err(|error| Error::internal(format!("the stop: {error}")))?;
                 in_time(world, limits::STOP_MS, world.stop(&hop.key, text)).await
             };
-            match told.await {
-                Ok(()) => return,
-                Err(error) => world.log(&error),
+            let Err(error) = told.await else {
+                return;
+            };
+            world.log(&error);
+            match pauses.next().filter(|_| error.kind == Kind::Unavailable) {
+                Some(pause) => world.sleep(u64::from(*pause)).await,
+                None => return,
             }
         }
     }
 
-    fn is_ending(&self, ending: &Ending, stream: &Stream) -> Result<bool, Error> {
-        Ok(match ending {
-            Ending::Target(Target::User) => true,
-            Ending::Target(Target::Context(path)) => is_within(&stream.scope, path),
-            Ending::Target(Target::Upstream(_)) => false,
-            Ending::Target(Target::Client(client)) => {
-                self.holders.of(stream.id)?.by.client == *client
+    fn hang_up_ending<W: World>(&self, world: &W, ending: &Ending) -> Result<(), Error> {
+        let is_of: &dyn Fn(&Holder) -> bool = match ending {
+            Ending::Target(Target::Client(client)) => &|holder| holder.client == *client,
+            Ending::Credential(name) => &|holder| holder.credential == *name,
+            Ending::Target(target) => {
+                let all = self.streams.hearing()?.into_iter();
+                all.filter(|stream| is_at(target, stream)).for_each(|one| world.hang_up(one.id));
+                return Ok(());
             }
-            Ending::Credential(name) => self.holders.of(stream.id)?.by.credential == *name,
-        })
+        };
+        for (stream, held) in self.holders.all()? {
+            if is_of(&held.by) {
+                self.hang_up(world, stream);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a stream is where something is blocked.
+fn is_at(target: &Target, stream: &Stream) -> bool {
+    match target {
+        Target::User => true,
+        Target::Context(path) => is_within(&stream.scope, path),
+        Target::Upstream(_) | Target::Client(_) => false,
     }
 }

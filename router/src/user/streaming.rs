@@ -270,7 +270,7 @@ impl<D: Database + 'static> User<D> {
     }
 
     /// Ends whatever connection a stream has. What was sent arrives.
-    fn hang_up<W: World>(&self, world: &W, stream: StreamId) {
+    pub(super) fn hang_up<W: World>(&self, world: &W, stream: StreamId) {
         self.live.responses.borrow_mut().remove(&stream);
         world.hang_up(stream);
     }
@@ -311,9 +311,9 @@ impl<D: Database + 'static> User<D> {
         world: &W,
         now: Millis,
     ) -> Result<Option<Millis>, Error> {
-        for stream in self.streams.hearing()? {
-            if world.is_connected(stream.id) && self.holders.of(stream.id)?.is_over(now) {
-                world.hang_up(stream.id);
+        for (stream, held) in self.holders.all()? {
+            if held.is_over(now) {
+                self.hang_up(world, stream);
             }
         }
         self.holders.next_over(now)
@@ -347,7 +347,11 @@ impl<D: Database + 'static> User<D> {
                 self.keep_holder(last, visit)?;
                 Ok(last)
             }
-            Some(Purpose::Calls { session: own, .. }) if own == session.id => self.rest(last),
+            Some(Purpose::Calls { session: own, .. }) if own == session.id => {
+                // The call goes on for whoever began it; what it says is for whoever asks for it.
+                self.keep_holder(last, visit)?;
+                self.rest(last)
+            }
             _ => Err(Refusal::StreamGone),
         }
     }

@@ -4,10 +4,11 @@
 
 use shared::{
     Error, Kind, Millis,
-    database::{Database, Tables},
+    database::{Database, Tables, widen},
+    hop::{Holder, Stop},
     limits,
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 use upstream::{Met, clean::is_fingerprint, link::Keeper};
 
 // `last` of a tool is every way in which it was seen.
@@ -21,8 +22,12 @@ const TABLES: [&str; 3] = [
         PRIMARY KEY (place, name))",
     "CREATE TABLE IF NOT EXISTS upstream_task (
         id TEXT PRIMARY KEY, place TEXT NOT NULL, kind TEXT NOT NULL, remote TEXT NOT NULL,
-        created INTEGER NOT NULL)",
+        created INTEGER NOT NULL, client TEXT NOT NULL DEFAULT '',
+        credential TEXT NOT NULL DEFAULT '')",
 ];
+
+// The first versions did not know whose a task is.
+const WHOSE: [&str; 2] = ["client TEXT NOT NULL DEFAULT ''", "credential TEXT NOT NULL DEFAULT ''"];
 
 /// What is kept of one upstream.
 pub(super) struct Shelf {
@@ -30,6 +35,8 @@ pub(super) struct Shelf {
     /// Which upstream: another address is another.
     place: String,
     tables: Tables,
+    /// Whether tasks are known to have every column.
+    is_wide: Cell<bool>,
 }
 
 /// Something that is kept.
@@ -80,7 +87,17 @@ impl Mark {
 
 impl Shelf {
     pub(super) fn new(database: Rc<dyn Database>, place: String) -> Self {
-        Self { database, place, tables: Tables::new("upstream_task", &TABLES) }
+        let tables = Tables::new("upstream_task", &TABLES);
+        Self { database, place, tables, is_wide: Cell::new(false) }
+    }
+
+    /// Sees to it that tasks have every column.
+    fn widen(&self) -> Result<(), Error> {
+        if !self.is_wide.get() {
+            widen(&*self.database, "upstream_task", &WHOSE)?;
+            self.is_wide.set(true);
+        }
+        Ok(())
     }
 
     /// What is kept of one part for one kind of clients.
@@ -210,9 +227,11 @@ impl Shelf {
         id: &str,
         kind: &str,
         remote: &str,
+        holder: &Holder,
         now: Millis,
     ) -> Result<(), Error> {
         self.tables.make(&*self.database)?;
+        self.widen()?;
         let old = Millis(now.0.saturating_sub(limits::TASK_TTL_MS));
         self.database.run("DELETE FROM upstream_task WHERE created < ?", &[old.to_i64().into()])?;
         let count = self.database.run("SELECT COUNT(*) FROM upstream_task", &[])?;
@@ -220,11 +239,43 @@ impl Shelf {
             let text = "too many tasks are kept here; try again when older ones have expired";
             return Err(Error::new(Kind::Limit, text));
         }
-        let statement = "INSERT INTO upstream_task (id, place, kind, remote, created)
-            VALUES (?, ?, ?, ?, ?)";
-        let values =
-            [id.into(), self.place.clone().into(), kind.into(), remote.into(), now.to_i64().into()];
+        let statement = "INSERT INTO upstream_task
+            (id, place, kind, remote, created, client, credential) VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let values = [
+            id.into(),
+            self.place.clone().into(),
+            kind.into(),
+            remote.into(),
+            now.to_i64().into(),
+            holder.client.as_str().into(),
+            holder.credential.as_str().into(),
+        ];
         self.database.run(statement, &values).map(|_| ())
+    }
+
+    /// Forgets the tasks that end: the kind of clients of each, and the id that the upstream knows.
+    /// `toolset` is what this upstream is called.
+    pub(super) fn end_tasks(
+        &self,
+        stop: &Stop,
+        toolset: &str,
+    ) -> Result<Vec<(String, String)>, Error> {
+        if !self.tables.exist(&*self.database)? {
+            return Ok(Vec::new());
+        }
+        self.widen()?;
+        let statement =
+            "SELECT id, kind, remote, client, credential FROM upstream_task WHERE place = ?";
+        let mut ended = Vec::new();
+        for row in &self.database.run(statement, &[self.place.clone().into()])? {
+            let (client, credential) = (row.text(3)?.to_owned(), row.text(4)?.to_owned());
+            if stop.ends(&Holder { client, credential }, Some(toolset)) {
+                let statement = "DELETE FROM upstream_task WHERE id = ?";
+                self.database.run(statement, &[row.text(0)?.into()])?;
+                ended.push((row.text(1)?.to_owned(), row.text(2)?.to_owned()));
+            }
+        }
+        Ok(ended)
     }
 
     /// Such a task: the kind of clients, and the id that the upstream knows.
@@ -248,8 +299,7 @@ impl Shelf {
 
 const MEETING: &str = "met";
 
-/// Later than any time, and yet a number that JavaScript has exactly.
-const NEVER: Millis = Millis(1 << 52);
+const NEVER: Millis = Millis(limits::NEVER_MS);
 
 /// How one kind of clients met the upstream.
 pub(super) struct Meeting {

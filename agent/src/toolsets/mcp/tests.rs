@@ -8,8 +8,13 @@ mod world;
 use super::kind;
 use futures_util::FutureExt as _;
 use serde_json::json;
-use shared::{database::Database as _, hop::Change, limits};
-use world::{Agent, tool};
+use shared::{
+    AgentKey, UserId,
+    database::Database as _,
+    hop::{Change, Holder, Stop},
+    limits,
+};
+use world::{Agent, key, tool};
 
 const HOUR: u64 = 60 * 60 * 1000;
 
@@ -361,12 +366,96 @@ fn a_task_that_cannot_be_kept_is_ended_where_it_runs() {
     agent.world.still.turn();
     assert!(!agent.world.take().concat().contains("tasks/cancel"));
     let statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?)
-        INSERT INTO upstream_task SELECT 'x' || i, 'p', 'k', 'r', 1 FROM n";
+        INSERT INTO upstream_task SELECT 'x' || i, 'p', 'k', 'r', 1, '', '' FROM n";
     agent.database.run(statement, &[limits::TASKS_MAX.into()]).unwrap();
     let said = call();
     assert!(said["result"]["content"][0]["text"].to_string().contains("too many tasks"), "{said}");
     agent.world.still.turn();
     assert_eq!(agent.world.take(), ["far tools/call slow", "far tasks/cancel"]);
+}
+
+#[test]
+fn a_task_that_a_server_runs_ends_with_what_let_it_in() {
+    let holder =
+        |client: &str| Holder { client: client.to_owned(), credential: format!("key {client}") };
+    for (stop, ended) in [
+        (Stop::Client("c".to_owned()), [true, false]),
+        (Stop::Credential("key d".to_owned()), [false, true]),
+        (Stop::Credential(String::new()), [false, false]),
+        (Stop::Toolset("far".to_owned()), [true, true]),
+        (Stop::Toolset("memory".to_owned()), [false, false]),
+        (Stop::Everything, [true, true]),
+    ] {
+        for is_lost in [false, true] {
+            let mut agent = Agent::new(&[("far", json!({}))]);
+            agent.capabilities = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+            let mut begun = Vec::new();
+            for (client, remote) in [("c", "t1"), ("d", "t2")] {
+                agent.holder = holder(client);
+                agent.world.set("far", |far| {
+                    far.tools = vec![tool("slow")];
+                    let task =
+                        json!({ "resultType": "task", "taskId": remote, "status": "working" });
+                    far.result = Some(task.to_string());
+                });
+                let call = json!({ "name": "slow", "arguments": {} });
+                let task = agent.result("tools/call", call);
+                begun.push(task["taskId"].as_str().unwrap().to_owned());
+            }
+            if is_lost {
+                agent.evict();
+            }
+            agent.world.take();
+            agent.stop(key(), stop.clone()).unwrap();
+            agent.world.still.turn();
+            let told = agent.world.take();
+            let cancels = told.iter().filter(|asked| *asked == "far tasks/cancel").count();
+            let count = ended.iter().filter(|is| **is).count();
+            assert_eq!(cancels, count, "{stop:?} {is_lost}: {told:?}");
+            for (id, is_ended) in begun.iter().zip(ended) {
+                let said = agent.ask("tasks/get", json!({ "taskId": id })).unwrap();
+                assert_eq!(said["error"]["code"] == -32602, is_ended, "{stop:?}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tasks_row_of_an_earlier_version_is_nobodys() {
+    let agent = Agent::new(&[("far", json!({}))]);
+    agent.world.set("far", |far| far.tools = vec![tool("slow")]);
+    agent.names("tools/list", "tools", "name");
+    for column in ["client", "credential"] {
+        let text = format!("ALTER TABLE upstream_task DROP COLUMN {column}");
+        agent.database.run(&text, &[]).unwrap();
+    }
+    let old = "INSERT INTO upstream_task (id, place, kind, remote, created)
+        SELECT 'acme:x', place, kind, 'r', 1 FROM upstream LIMIT 1";
+    agent.database.run(old, &[]).unwrap();
+    agent.world.take();
+    agent.stop(key(), Stop::Client("c".to_owned())).unwrap();
+    agent.world.still.turn();
+    assert!(agent.world.take().is_empty());
+    agent.stop(key(), Stop::Everything).unwrap();
+    agent.world.still.turn();
+    assert_eq!(agent.world.take(), ["far tasks/cancel"]);
+}
+
+#[test]
+fn a_stop_for_another_context_is_refused_whether_or_not_it_is_open() {
+    let mut agent = Agent::new(&[("far", json!({}))]);
+    let foreign = AgentKey { user: UserId::parse("v").unwrap(), ..key() };
+    // One that has never served anything has nothing to end.
+    agent.stop(foreign.clone(), Stop::Everything).unwrap();
+    agent.world.set("far", |far| far.tools = vec![tool("slow")]);
+    agent.names("tools/list", "tools", "name");
+    for is_lost in [false, true] {
+        if is_lost {
+            agent.evict();
+        }
+        let refused = agent.stop(foreign.clone(), Stop::Everything).unwrap_err();
+        assert_eq!(refused.kind, shared::Kind::Conflict);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use identity::{
     key,
     keyring::KeyRing,
 };
-use shared::hop::StopHop;
+use shared::{hop::StopHop, limits};
 
 fn ring() -> KeyRing {
     KeyRing::parse("a=AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap()
@@ -246,9 +246,47 @@ fn a_context_that_does_not_take_it_is_told_again() {
         let home = home();
         assert_eq!(home.asks(&grant("g1"), "/mcp/acme", "cursor"), 200);
         home.world.lost_stops.set(lost);
+        let request = account::Request::EndGrant { grant: "g1".to_owned() };
+        let hop = account::Hop { user: UserId::parse("u").unwrap(), request };
+        let mut ended = Box::pin(home.user.account(&home.world, hop));
+        for pause in &limits::STOP_PAUSES_MS[..tries - 1] {
+            assert!((&mut ended).now_or_never().is_none(), "{lost}");
+            home.world.pass(u64::from(*pause));
+        }
+        let (reply, _) = now_of(ended).unwrap();
+        assert_eq!((reply, home.stopped().len()), (account::Reply::Done, tries), "{lost}");
+        // Whoever tells it again wakes nobody.
         home.done(account::Request::EndGrant { grant: "g1".to_owned() });
-        assert_eq!(home.stopped().len(), tries, "{lost}");
+        assert_eq!(home.stopped(), []);
     }
+}
+
+#[test]
+fn a_stream_of_the_oldest_transport_is_whose_it_was_opened_by() {
+    let home = home();
+    let sends = |method, url: &str, credential, until: Option<u64>, body: &Value| {
+        let caller = Caller { until: until.map(Millis), ..holding(credential) };
+        let address = Address::parse(&format!("http://host{url}"), &home.config.levels).unwrap();
+        let moment = Moment::new(home.world.now(), [3; 40]);
+        let incoming = Incoming { body: body.to_string(), ..incoming() };
+        now_of(home.user.serve(&home.world, method, &address, &incoming, &caller, moment))
+    };
+    let external = || Credential::External { client: None };
+    let event = listening(sends(Method::Get, "/sse/acme", external(), Some(50), &json!({})));
+    let first = home.attach(event).events;
+    let at = first.strip_prefix("event: endpoint\ndata: ").unwrap().trim_end();
+    let params = json!({ "protocolVersion": "2024-11-05", "capabilities": {},
+        "clientInfo": { "name": "c", "version": "1" } });
+    home.world.answer(&json!({ "id": 0 }));
+    let begins = request(0, "initialize", &params);
+    let posted = sends(Method::Post, at, Credential::Static, None, &begins);
+    assert_eq!(show(posted), "202 ");
+    home.world.run();
+    let held = home.user.holders.of(event.stream).unwrap();
+    assert_eq!((held.by.client.as_str(), held.until), ("c", Some(Millis(50))));
+    home.world.now.set(50);
+    home.user.expire(&home.world, Millis(50)).unwrap();
+    assert!(!home.world.sockets.borrow().contains_key(&event.stream));
 }
 
 #[test]
@@ -373,7 +411,7 @@ fn clients_are_written_once_they_are_quiet() {
     }
     assert!(!has_table(&*home.database, "clients").unwrap());
     home.world.run();
-    home.world.pass(shared::limits::COUNTED_QUIET_MS);
+    home.world.pass(limits::COUNTED_QUIET_MS);
     home.world.run();
     assert!(has_table(&*home.database, "clients").unwrap());
     home.restart();

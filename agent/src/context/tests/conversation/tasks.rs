@@ -304,6 +304,8 @@ fn answers_may_come_one_by_one() {
 fn a_call_may_ask_first_and_become_a_task_then() {
     let mut world = world_of_tasks();
     for is_lost in [false, true] {
+        let by = |client: &str| Holder { client: client.to_owned(), credential: String::new() };
+        world.holder = by("first");
         let first = world.round(1, "test_tool_with_task", &json!({}), None);
         let first = &first["result"];
         assert_eq!(first["resultType"], "input_required");
@@ -311,6 +313,7 @@ fn a_call_may_ask_first_and_become_a_task_then() {
         if is_lost {
             world.lose();
         }
+        world.holder = by("second");
         let answers = json!({ "user_name": accept(json!({ "name": "Alice" })) });
         let second = world.round(2, "test_tool_with_task", &answers, Some(&first["requestState"]));
         let second = &second["result"];
@@ -320,6 +323,8 @@ fn a_call_may_ask_first_and_become_a_task_then() {
         }
         let id = second["taskId"].as_str().unwrap();
         world.still.turn();
+        // It is whose the request was that it came of.
+        stop(&world, Stop::Client("first".to_owned()));
         assert_eq!(world.status(id), "working");
         world.still.pass(50);
         assert_eq!(world.still.turn(), 0);

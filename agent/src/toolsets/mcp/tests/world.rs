@@ -255,6 +255,8 @@ pub(super) struct Agent {
     pub(super) capabilities: Value,
     /// What its URL leaves.
     pub(super) options: hop::Options,
+    /// By what requests are let in.
+    pub(super) holder: hop::Holder,
 }
 
 impl Agent {
@@ -275,7 +277,8 @@ impl Agent {
         let (world, database) = (Rc::new(World::default()), Rc::new(Embedded::in_memory()));
         let context = Rc::new(open(&config, &database, &world));
         let (capabilities, options) = (json!({}), hop::Options::default());
-        Self { world, database, config, context, capabilities, options }
+        let holder = hop::Holder::default();
+        Self { world, database, config, context, capabilities, options, holder }
     }
 
     /// The object goes from memory.
@@ -310,7 +313,7 @@ impl Agent {
             depth: 1,
             options: Cow::Borrowed(&self.options),
             is_read_only: false,
-            holder: hop::Holder::default(),
+            holder: self.holder.clone(),
             mirrors: Vec::new(),
             message: &to_raw_value(&message).unwrap(),
         };
@@ -340,6 +343,12 @@ impl Agent {
         let listed = self.result(method, json!({}))[member].take();
         let items = listed.as_array().unwrap().iter();
         items.map(|item| item[name].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Somebody ends something, in this context or in what is taken for it.
+    pub(super) fn stop(&self, key: AgentKey, stop: hop::Stop) -> Result<(), Error> {
+        let hop = serde_json::to_string(&hop::StopHop { key, stop }).unwrap();
+        self.context.stop(&hop)
     }
 
     /// Somebody wants to hear of these resources, and of no others.
@@ -375,7 +384,7 @@ fn open(config: &Rc<Config>, database: &Rc<Embedded>, world: &Rc<World>) -> Cont
     Context::new(Rc::clone(config), database, Rc::clone(world) as Rc<dyn Platform>)
 }
 
-fn key() -> AgentKey {
+pub(super) fn key() -> AgentKey {
     let scope = Scope::parse_path("/mcp/acme", &Config::default().levels).unwrap();
     AgentKey { user: UserId::parse("u").unwrap(), scope }
 }
