@@ -397,6 +397,8 @@ fn a_task_that_a_server_runs_ends_with_what_let_it_in() {
                     let task =
                         json!({ "resultType": "task", "taskId": remote, "status": "working" });
                     far.result = Some(task.to_string());
+                    far.answers
+                        .insert("tasks/get", json!({ "taskId": remote, "status": "working" }));
                 });
                 let call = json!({ "name": "slow", "arguments": {} });
                 let task = agent.result("tools/call", call);
