@@ -7,12 +7,8 @@ use crate::{
     server::{Cpus, KEY, Server},
     variants::{Call, modern_of, waiting},
 };
-use std::{
-    fmt::Write as _,
-    io::Read as _,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, io::Read as _, thread, time::Duration};
+use tokio::time::Instant;
 
 /// How often each thing is ended.
 const RUNS: usize = 20;
