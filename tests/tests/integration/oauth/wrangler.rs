@@ -1,7 +1,7 @@
 //! The same under `wrangler dev`, which is what people develop with: another way to start workerd,
 //! with a proxy of its own in front of it. It must not build anything.
 
-use super::{PATHS, TYPESCRIPT, at, gets_in, provider};
+use super::{MCP_REMOTE, PATHS, PYTHON, TYPESCRIPT, at, gets_in, provider};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
@@ -93,11 +93,18 @@ impl Drop for Wrangler {
     }
 }
 
+/// Each of the clients, one after the other.
+fn all_get_in(wrangler: &Wrangler) {
+    for client in [TYPESCRIPT, PYTHON, MCP_REMOTE] {
+        gets_in(&wrangler.origin, client, &PATHS, None);
+    }
+}
+
 #[test]
 fn under_a_name_of_ones_own() {
     let state = tempfile::tempdir().unwrap();
     let wrangler = Wrangler::start(state.path(), &[], "DEV_LOGIN=1");
-    gets_in(&wrangler.origin, TYPESCRIPT, &PATHS, None);
+    all_get_in(&wrangler);
 }
 
 #[test]
@@ -105,5 +112,5 @@ fn at_a_provider() {
     let (provider, state) = (provider(), tempfile::tempdir().unwrap());
     let login = toml::Value::try_from(at(&provider)).unwrap();
     let wrangler = Wrangler::start(state.path(), &[login], "DEVELOPMENT=1");
-    gets_in(&wrangler.origin, TYPESCRIPT, &PATHS, None);
+    all_get_in(&wrangler);
 }
