@@ -40,7 +40,7 @@ use shared::{
     AgentKey, Error, Kind, Millis,
     error::shown,
     gathered,
-    hop::{self, Holder, INSUFFICIENT_SCOPE, Options},
+    hop::{self, INSUFFICIENT_SCOPE, Options},
     limits,
 };
 use std::{
@@ -366,8 +366,8 @@ impl Handler {
     async fn begin_task(&self, call: TaskCall) -> Result<CallToolResponse, ErrorData> {
         // Another request may have gone on with the call since it began.
         let holder = self.caller.borrow().holder.clone();
-        let call = TaskCall { answers: self.rounds.accepted(), holder, ..call };
-        match self.tasks.create(call).await {
+        let call = TaskCall { answers: self.rounds.accepted(), ..call };
+        match self.tasks.create(call, holder).await {
             Ok(task) => Ok(CreateTaskResult::new(task).into()),
             Err(error) => self.failed(error.into()).into_result().map(Into::into),
         }
@@ -522,7 +522,6 @@ impl ServerHandler for Handler {
             arguments: arguments.clone(),
             meta: context.meta.clone(),
             answers: BTreeMap::new(),
-            holder: Holder::default(),
             toolset: placed.config.name.clone(),
         });
         let arguments = placed.fence.pin(&tool.schema, arguments)?;

@@ -60,8 +60,6 @@ pub struct TaskCall {
     pub meta: RequestMetaObject,
     /// What the client answered so far.
     pub answers: BTreeMap<String, Value>,
-    /// Who asked for it.
-    pub holder: Holder,
     /// Where it runs, by the toolset's name.
     pub toolset: String,
 }
@@ -90,12 +88,12 @@ impl Tasks {
         Self { key, registry, platform, store: Store::new(database), running, alarm }
     }
 
-    /// Makes a task of a call and begins its work. Once this returns, any request finds it.
+    /// Makes a task of a call of this holder and begins its work. Once this returns, any request finds it.
     ///
     /// # Errors
     /// [`Kind::Limit`] where a bound is reached, internal ones.
-    pub async fn create(self: &Rc<Self>, call: TaskCall) -> Result<Task, Error> {
-        let TaskCall { name, arguments, meta, answers, holder, toolset } = call;
+    pub async fn create(self: &Rc<Self>, call: TaskCall, holder: Holder) -> Result<Task, Error> {
+        let TaskCall { name, arguments, meta, answers, toolset } = call;
         let mut meta = meta;
         // Nobody hears of its progress.
         meta.remove("progressToken");

@@ -133,26 +133,25 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
     if (!held || !this.#isGiven(held)) return this.#ask(request, form, held);
     if ((this.#turns.get(held.user)?.waiting ?? 0) >= WAITING_MAX)
       return Response.json({ error: "temporarily_unavailable" }, { status: 429, headers: { "retry-after": "1" } });
-    const done = { client: "" };
     try {
-      return await this.#turn(held.user, () => this.#answer(request, form, held, done));
+      const { response, client } = await this.#turn(held.user, () => this.#answer(request, form, held));
+      if (client !== undefined) await this.#prove(client);
+      return response;
     } finally {
       // Before its client is told: from the next request on it is good nowhere. Where that fails it has ended all the
       // same and is told later, so the client has no reason to come again (RFC 7009, 2.1, allows for such a delay).
-      const prove = done.client === "" ? null : this.#prove(done.client);
-      const all = await Promise.allSettled([this.#untold.tell(held.key), this.#wake(), prove]);
-      for (const one of all) if (one.status === "rejected") warn(one.reason);
+      await Promise.all([this.#untold.tell(held.key), this.#wake().catch(warn)]);
     }
   }
 
   /** The answer, and which client has proved itself by it. */
-  async #answer(request: Request, form: URLSearchParams, held: Held, done: { client: string }): Promise<Response> {
+  async #answer(request: Request, form: URLSearchParams, held: Held) {
     const [wasGood, wasProven] = [this.get(held.token) !== null, this.#isProven(held)];
     const response = await (held.isRefresh ? this.#refresh(request, form, held) : this.#ask(request, form, held));
     // A client that gives a token back wants nothing more by it (RFC 7009, 2.1).
     if (wasGood && this.get(held.token) === null) this.delete(held.key);
-    if (response.ok && form.has("grant_type") && !wasProven) done.client = this.#grant(held)?.clientId ?? "";
-    return response;
+    const isProving = response.ok && form.has("grant_type") && !wasProven;
+    return { response, client: isProving ? this.#grant(held)?.clientId : undefined };
   }
 
   /** Whether a grant was refreshed today: then its client has been given its life already. */
@@ -163,7 +162,11 @@ export class OAuthStore extends DurableObject<Bindings> implements Shard {
 
   /** A client that got a token stays. It has it, whether its life is longer now or not: that of tomorrow sees to it. */
   async #prove(client: string): Promise<void> {
-    await this.#kept.touch(`client:${client}`, Math.floor(Date.now() / 1000) + CLIENT_S);
+    try {
+      await this.#kept.touch(`client:${client}`, Math.floor(Date.now() / 1000) + CLIENT_S);
+    } catch (error) {
+      warn(error);
+    }
   }
 
   async #turn<T>(user: string, work: () => Promise<T>): Promise<T> {

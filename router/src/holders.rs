@@ -4,25 +4,22 @@
 use crate::streams::StreamId;
 use shared::{
     Error, Millis,
-    database::{Database, Row, Tables, Value, widen},
+    database::{Database, Row, Tables, Value},
     hop::Holder,
 };
-use std::cell::Cell;
 
 /// The holders of one user's streams.
 #[derive(Debug)]
 pub struct Holders<D> {
     database: D,
     tables: Tables,
-    /// Whether the table is known to have every column.
-    is_wide: Cell<bool>,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS holders (
     stream INTEGER PRIMARY KEY, client TEXT NOT NULL, credential TEXT NOT NULL, until INTEGER)";
 
 /// The first versions did not know until when.
-const UNTIL: &str = "until INTEGER";
+const UNTIL: [&str; 1] = ["until INTEGER"];
 
 /// Who holds a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,17 +45,8 @@ impl Held {
 impl<D: Database> Holders<D> {
     /// The holders in a database. Its table is made with the first.
     pub fn new(database: D) -> Self {
-        let tables = Tables::new("holders", &[TABLE]);
-        Self { database, tables, is_wide: Cell::new(false) }
-    }
-
-    fn exist(&self) -> Result<bool, Error> {
-        let exist = self.tables.exist(&self.database)?;
-        if exist && !self.is_wide.get() {
-            widen(&self.database, "holders", &[UNTIL])?;
-            self.is_wide.set(true);
-        }
-        Ok(exist)
+        let tables = Tables::new("holders", &[TABLE]).with_later(&UNTIL);
+        Self { database, tables }
     }
 
     /// Notes who holds a stream. Those of streams that are no more are forgotten.
@@ -68,13 +56,12 @@ impl<D: Database> Holders<D> {
     pub fn keep(&self, stream: StreamId, held: &Held) -> Result<(), Error> {
         let id: Value = stream.into();
         if held.is_nobody() {
-            if self.exist()? {
+            if self.tables.exist(&self.database)? {
                 self.database.run("DELETE FROM holders WHERE stream = ?", &[id])?;
             }
             return Ok(());
         }
         self.tables.make(&self.database)?;
-        self.exist()?;
         self.database
             .run("DELETE FROM holders WHERE stream NOT IN (SELECT id FROM streams)", &[])?;
         let until = held.until.map_or(Value::Null, Into::into);
@@ -90,7 +77,7 @@ impl<D: Database> Holders<D> {
     /// # Errors
     /// The database's own.
     pub fn all(&self) -> Result<Vec<(StreamId, Held)>, Error> {
-        if !self.exist()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Vec::new());
         }
         let statement = "SELECT client, credential, until, stream FROM holders";
@@ -103,7 +90,7 @@ impl<D: Database> Holders<D> {
     /// # Errors
     /// The database's own.
     pub fn of(&self, stream: StreamId) -> Result<Held, Error> {
-        if !self.exist()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(Held::default());
         }
         let statement = "SELECT client, credential, until FROM holders WHERE stream = ?";
@@ -116,7 +103,7 @@ impl<D: Database> Holders<D> {
     /// # Errors
     /// The database's own.
     pub fn next_over(&self, now: Millis) -> Result<Option<Millis>, Error> {
-        if !self.exist()? {
+        if !self.tables.exist(&self.database)? {
             return Ok(None);
         }
         let rows =

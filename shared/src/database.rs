@@ -107,25 +107,6 @@ pub fn has_table(database: &(impl Database + ?Sized), name: &str) -> Result<bool
     Ok(!database.run(statement, &[name.into()])?.is_empty())
 }
 
-/// Gives a table that an earlier version has made the columns that it lacks. `columns` are as they
-/// are written where the table is made.
-///
-/// # Errors
-/// The database's own.
-pub fn widen(
-    database: &(impl Database + ?Sized),
-    table: &str,
-    columns: &[&str],
-) -> Result<(), Error> {
-    let statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?";
-    let rows = database.run(statement, &[table.into()])?;
-    let made = rows.first().map_or(Ok(""), |row| row.text(0))?;
-    for column in columns.iter().filter(|column| !made.is_empty() && !made.contains(**column)) {
-        database.run(&format!("ALTER TABLE {table} ADD COLUMN {column}"), &[])?;
-    }
-    Ok(())
-}
-
 /// The tables of one part of an object's state: made together, when there is first something to keep,
 /// so that an object of which nothing is kept has no database.
 #[derive(Debug)]
@@ -134,6 +115,8 @@ pub struct Tables {
     name: &'static str,
     /// What makes them.
     statements: &'static [&'static str],
+    /// Columns of that one which earlier versions did not have, as they are written in its statement.
+    later: &'static [&'static str],
     are_made: Cell<bool>,
 }
 
@@ -141,7 +124,14 @@ impl Tables {
     /// Those that these statements make. `name` is the one that is made last.
     #[must_use]
     pub const fn new(name: &'static str, statements: &'static [&'static str]) -> Self {
-        Self { name, statements, are_made: Cell::new(false) }
+        Self { name, statements, later: &[], are_made: Cell::new(false) }
+    }
+
+    /// The same, where earlier versions made the one of that name without these columns: it gets them
+    /// when it is first looked for. Each is what the statement that makes it says of the column.
+    #[must_use]
+    pub const fn with_later(self, later: &'static [&'static str]) -> Self {
+        Self { later, ..self }
     }
 
     /// Whether they were made. That they were is asked of the database once.
@@ -149,10 +139,24 @@ impl Tables {
     /// # Errors
     /// The database's own.
     pub fn exist(&self, database: &(impl Database + ?Sized)) -> Result<bool, Error> {
-        if !self.are_made.get() {
-            self.are_made.set(has_table(database, self.name)?);
+        if !self.are_made.get() && has_table(database, self.name)? {
+            self.widen(database)?;
+            self.are_made.set(true);
         }
         Ok(self.are_made.get())
+    }
+
+    fn widen(&self, database: &(impl Database + ?Sized)) -> Result<(), Error> {
+        if self.later.is_empty() {
+            return Ok(());
+        }
+        let statement = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?";
+        let rows = database.run(statement, &[self.name.into()])?;
+        let made = rows.first().map_or(Ok(""), |row| row.text(0))?;
+        for column in self.later.iter().filter(|column| !made.contains(**column)) {
+            database.run(&format!("ALTER TABLE {} ADD COLUMN {column}", self.name), &[])?;
+        }
+        Ok(())
     }
 
     /// Makes them, if they are not there.

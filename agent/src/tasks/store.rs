@@ -4,18 +4,32 @@
 use rmcp::model::TaskStatus;
 use shared::{
     Error, Millis,
-    database::{Database, Row, Value, has_table, widen},
+    database::{Database, Row, Tables, Value},
     hop::{Holder, Stop},
     limits,
 };
-use std::{cell::Cell, rc::Rc};
+use std::rc::Rc;
 
 /// The tasks of one context.
 pub(super) struct Store {
     database: Rc<dyn Database>,
-    /// Whether the table is known to be there.
-    is_ready: Cell<bool>,
+    tables: Tables,
 }
+
+// What is looked at in every row comes before what is large.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS task (
+    id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL,
+    updated INTEGER NOT NULL, runs INTEGER NOT NULL, asked TEXT NOT NULL,
+    answers TEXT NOT NULL, call TEXT, outcome TEXT,
+    client TEXT NOT NULL DEFAULT '', credential TEXT NOT NULL DEFAULT '',
+    toolset TEXT NOT NULL DEFAULT '') WITHOUT ROWID";
+
+// The first versions did not know whose a task is.
+const WHOSE: [&str; 3] = [
+    "client TEXT NOT NULL DEFAULT ''",
+    "credential TEXT NOT NULL DEFAULT ''",
+    "toolset TEXT NOT NULL DEFAULT ''",
+];
 
 /// A task as its client may see it.
 #[derive(Debug)]
@@ -80,37 +94,20 @@ fn optional(row: &Row, column: usize) -> Option<String> {
 
 impl Store {
     pub(super) const fn new(database: Rc<dyn Database>) -> Self {
-        Self { database, is_ready: Cell::new(false) }
+        Self { database, tables: Tables::new("task", &[TABLE]).with_later(&WHOSE) }
     }
 
+    /// Runs a statement. Where nothing was ever kept there is no row that it could be about.
     fn run(&self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, Error> {
-        if !self.is_ready.get() {
-            self.make()?;
-            self.is_ready.set(true);
+        match self.tables.exist(&*self.database)? {
+            true => self.database.run(statement, arguments),
+            false => Ok(Vec::new()),
         }
-        self.database.run(statement, arguments)
-    }
-
-    fn make(&self) -> Result<(), Error> {
-        // What is looked at in every row comes before what is large.
-        let table = "CREATE TABLE IF NOT EXISTS task (
-            id TEXT PRIMARY KEY, status TEXT NOT NULL, created INTEGER NOT NULL,
-            updated INTEGER NOT NULL, runs INTEGER NOT NULL, asked TEXT NOT NULL,
-            answers TEXT NOT NULL, call TEXT, outcome TEXT,
-            client TEXT NOT NULL DEFAULT '', credential TEXT NOT NULL DEFAULT '',
-            toolset TEXT NOT NULL DEFAULT '') WITHOUT ROWID";
-        self.database.run(table, &[])?;
-        // The first versions did not know whose a task is.
-        let whose = [
-            "client TEXT NOT NULL DEFAULT ''",
-            "credential TEXT NOT NULL DEFAULT ''",
-            "toolset TEXT NOT NULL DEFAULT ''",
-        ];
-        widen(&*self.database, "task", &whose)
     }
 
     /// Keeps a fresh task that works.
     pub(super) fn insert(&self, id: &str, begun: &Begun, now: Millis) -> Result<(), Error> {
+        self.tables.make(&*self.database)?;
         let Begun { call, answers, runs, holder, toolset } = begun;
         let statement = "INSERT INTO task
             (id, status, created, updated, runs, asked, answers, call, client, credential, toolset)
@@ -199,10 +196,6 @@ impl Store {
 
     /// The tasks that are not over and that this ends.
     pub(super) fn open(&self, stop: &Stop) -> Result<Vec<String>, Error> {
-        // Who ends something makes nothing.
-        if !has_table(&*self.database, "task")? {
-            return Ok(Vec::new());
-        }
         let statement = "SELECT id, client, credential, toolset FROM task
             WHERE status IN ('working', 'input_required')";
         let mut open = Vec::new();

@@ -1,5 +1,5 @@
-//! A code for tokens, tokens for newer ones (RFC 6749, 4.1.3 and 6), and tokens given back (RFC 7009). It must not know where
-//! tokens are kept, nor when they are refreshed.
+//! A code for tokens, tokens for newer ones (RFC 6749, 4.1.3 and 6), and tokens given back (RFC
+//! 7009). It must not know where tokens are kept, nor when they are refreshed.
 
 use super::{Attempt, object, registration::Client, text};
 use serde_json::Value;

@@ -4,7 +4,7 @@
 use super::User;
 use crate::{
     barred::is_within,
-    streams::Stream,
+    streams::{Stream, StreamId},
     world::{World, in_time},
 };
 use futures_util::{StreamExt as _, stream};
@@ -27,16 +27,22 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// What ends in an Agent of this scope, if anything.
+    /// What ends at this scope, if anything.
     fn within(&self, scope: &Scope) -> Option<Stop> {
-        Some(match self {
-            Self::Target(Target::User) => Stop::Everything,
-            Self::Target(Target::Context(path)) if !is_within(scope, path) => return None,
-            Self::Target(Target::Context(_)) => Stop::Everything,
+        match self {
+            Self::Target(Target::Context(path)) if !is_within(scope, path) => None,
+            _ => Some(self.stop()),
+        }
+    }
+
+    /// What ends where it ends anything.
+    fn stop(&self) -> Stop {
+        match self {
+            Self::Target(Target::User | Target::Context(_)) => Stop::Everything,
             Self::Target(Target::Client(client)) => Stop::Client(client.clone()),
             Self::Target(Target::Upstream(name)) => Stop::Toolset(name.clone()),
             Self::Credential(name) => Stop::Credential(name.clone()),
-        })
+        }
     }
 }
 
@@ -125,29 +131,19 @@ impl<D: Database + 'static> User<D> {
     }
 
     fn hang_up_ending<W: World>(&self, world: &W, ending: &Ending) -> Result<(), Error> {
-        let is_of: &dyn Fn(&Holder) -> bool = match ending {
-            Ending::Target(Target::Client(client)) => &|holder| holder.client == *client,
-            Ending::Credential(name) => &|holder| holder.credential == *name,
-            Ending::Target(target) => {
+        let ended: Vec<StreamId> = match ending.stop() {
+            Stop::Everything => {
                 let all = self.streams.hearing()?.into_iter();
-                all.filter(|stream| is_at(target, stream)).for_each(|one| world.hang_up(one.id));
-                return Ok(());
+                let is_there = |stream: &Stream| ending.within(&stream.scope).is_some();
+                all.filter(is_there).map(|stream| stream.id).collect()
+            }
+            // A stream is at no toolset.
+            stop => {
+                let all = self.holders.all()?.into_iter();
+                all.filter(|(_, held)| stop.ends(&held.by, None)).map(|(id, _)| id).collect()
             }
         };
-        for (stream, held) in self.holders.all()? {
-            if is_of(&held.by) {
-                self.hang_up(world, stream);
-            }
-        }
+        ended.into_iter().for_each(|stream| self.hang_up(world, stream));
         Ok(())
-    }
-}
-
-/// Whether a stream is where something is blocked.
-fn is_at(target: &Target, stream: &Stream) -> bool {
-    match target {
-        Target::User => true,
-        Target::Context(path) => is_within(&stream.scope, path),
-        Target::Upstream(_) | Target::Client(_) => false,
     }
 }

@@ -4,11 +4,11 @@
 
 use shared::{
     Error, Kind, Millis,
-    database::{Database, Tables, widen},
+    database::{Database, Tables},
     hop::{Holder, Stop},
     limits,
 };
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc};
 use upstream::{Met, clean::is_fingerprint, link::Keeper};
 
 // `last` of a tool is every way in which it was seen.
@@ -35,8 +35,6 @@ pub(super) struct Shelf {
     /// Which upstream: another address is another.
     place: String,
     tables: Tables,
-    /// Whether tasks are known to have every column.
-    is_wide: Cell<bool>,
 }
 
 /// Something that is kept.
@@ -87,17 +85,8 @@ impl Mark {
 
 impl Shelf {
     pub(super) fn new(database: Rc<dyn Database>, place: String) -> Self {
-        let tables = Tables::new("upstream_task", &TABLES);
-        Self { database, place, tables, is_wide: Cell::new(false) }
-    }
-
-    /// Sees to it that tasks have every column.
-    fn widen(&self) -> Result<(), Error> {
-        if !self.is_wide.get() {
-            widen(&*self.database, "upstream_task", &WHOSE)?;
-            self.is_wide.set(true);
-        }
-        Ok(())
+        let tables = Tables::new("upstream_task", &TABLES).with_later(&WHOSE);
+        Self { database, place, tables }
     }
 
     /// What is kept of one part for one kind of clients.
@@ -231,7 +220,6 @@ impl Shelf {
         now: Millis,
     ) -> Result<(), Error> {
         self.tables.make(&*self.database)?;
-        self.widen()?;
         let old = Millis(now.0.saturating_sub(limits::TASK_TTL_MS));
         self.database.run("DELETE FROM upstream_task WHERE created < ?", &[old.to_i64().into()])?;
         let count = self.database.run("SELECT COUNT(*) FROM upstream_task", &[])?;
@@ -263,7 +251,6 @@ impl Shelf {
         if !self.tables.exist(&*self.database)? {
             return Ok(Vec::new());
         }
-        self.widen()?;
         let statement =
             "SELECT id, kind, remote, client, credential FROM upstream_task WHERE place = ?";
         let mut ended = Vec::new();

@@ -424,7 +424,7 @@ fn a_task_that_a_server_runs_ends_with_what_let_it_in() {
 
 #[test]
 fn a_tasks_row_of_an_earlier_version_is_nobodys() {
-    let agent = Agent::new(&[("far", json!({}))]);
+    let mut agent = Agent::new(&[("far", json!({}))]);
     agent.world.set("far", |far| far.tools = vec![tool("slow")]);
     agent.names("tools/list", "tools", "name");
     for column in ["client", "credential"] {
@@ -434,6 +434,8 @@ fn a_tasks_row_of_an_earlier_version_is_nobodys() {
     let old = "INSERT INTO upstream_task (id, place, kind, remote, created)
         SELECT 'acme:x', place, kind, 'r', 1 FROM upstream LIMIT 1";
     agent.database.run(old, &[]).unwrap();
+    // Another version is another object.
+    agent.evict();
     agent.world.take();
     agent.stop(key(), Stop::Client("c".to_owned())).unwrap();
     agent.world.still.turn();
